@@ -80,7 +80,7 @@ class FakeClock:
 
     async def sleep(self, seconds: float) -> None:
         done = asyncio.get_running_loop().create_future()
-        timer = self.call_later(seconds, lambda: done.done() or done.set_result(None))
+        timer = self.call_later(seconds, lambda: None if done.done() else done.set_result(None))
         try:
             await done
         finally:
@@ -119,4 +119,4 @@ def rfc3339_micro(seconds: float) -> str:
 
 def parse_rfc3339(text: str) -> float:
     """A Time or MicroTime as seconds since 1970. ValueError if it is none."""
-    return datetime.datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
+    return datetime.datetime.fromisoformat(text).timestamp()

@@ -12,6 +12,7 @@ import socket
 import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Self
 
 ROUTE, SOCK_DIAG, NETFILTER, GENERIC = 0, 4, 12, 16
 
@@ -147,7 +148,7 @@ class Socket:
     def close(self) -> None:
         self.raw.close()
 
-    def __enter__(self) -> Socket:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -1,0 +1,48 @@
+"""Objects to JSON bytes and back. Called by whoever stores, sends or receives an object."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, TypeVar
+
+import msgspec
+
+T = TypeVar("T")
+
+_encoder = msgspec.json.Encoder()
+_plain = msgspec.json.Decoder()
+
+
+@functools.cache
+def _decoder(kind: type[T]) -> msgspec.json.Decoder[T]:
+    return msgspec.json.Decoder(kind)
+
+
+def encode(value: Any) -> bytes:
+    """JSON of a Struct or of plain values, zero values left out as the API leaves them out."""
+    return _encoder.encode(value)
+
+
+def decode(kind: type[T], data: bytes) -> T:
+    """A typed object from JSON. msgspec.ValidationError if a field has the wrong type; unknown fields are dropped."""
+    return _decoder(kind).decode(data)
+
+
+def parse(data: bytes | str) -> Any:
+    """JSON as plain values. msgspec.DecodeError if it is none."""
+    return _plain.decode(data)
+
+
+def plain(value: Any) -> Any:
+    """A Struct as plain values (dicts, lists, strings, numbers), as its JSON would say."""
+    return msgspec.to_builtins(value)
+
+
+def convert(kind: type[T], value: Any) -> T:
+    """A typed object from plain values. msgspec.ValidationError if a field has the wrong type."""
+    return msgspec.convert(value, kind)
+
+
+def copy(value: T) -> T:
+    """A deep copy of a Struct."""
+    return _decoder(type(value)).decode(_encoder.encode(value))

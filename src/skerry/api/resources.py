@@ -1,0 +1,127 @@
+"""One row a kind: what the API serves and under which names. Called by the API server, the client and the CLI.
+
+To serve a new kind, add a row; its fields are in types/, its checks in validation/, its columns in tables/.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from dataclasses import dataclass
+from typing import Any
+
+_ALL = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
+
+
+@dataclass(frozen=True)
+class Resource:
+    """A served kind. `module` is the module of api.types that holds its Struct; `fields` can be selected by."""
+
+    kind: str
+    plural: str
+    singular: str
+    module: str
+    group: str = ""
+    version: str = "v1"
+    namespaced: bool = True
+    short_names: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+    verbs: tuple[str, ...] = _ALL
+    subresources: tuple[str, ...] = ()
+    fields: tuple[str, ...] = ()
+    generation: bool = False
+    create_on_update: bool = False
+
+    @property
+    def api_version(self) -> str:
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    @functools.cached_property
+    def type(self) -> type[Any]:
+        """The Struct class of the kind."""
+        made: type[Any] = getattr(importlib.import_module(f"skerry.api.types.{self.module}"), self.kind)
+        return made
+
+    @property
+    def prefix(self) -> str:
+        """Where the store keeps its objects."""
+        return f"/{self.group or 'core'}/{self.plural}/"
+
+    def key(self, namespace: str, name: str) -> str:
+        """The store's key of one object."""
+        return f"{self.prefix}{namespace}/{name}" if self.namespaced else f"{self.prefix}{name}"
+
+    def path(self, namespace: str = "", name: str = "", subresource: str = "") -> str:
+        """The URL path of the collection or of one object."""
+        out = f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
+        if self.namespaced and namespace:
+            out += f"/namespaces/{namespace}"
+        out += f"/{self.plural}"
+        if name:
+            out += f"/{name}"
+        return f"{out}/{subresource}" if subresource else out
+
+
+RESOURCES: tuple[Resource, ...] = (
+    Resource("Namespace", "namespaces", "namespace", "core", namespaced=False, short_names=("ns",),
+             verbs=("create", "delete", "get", "list", "patch", "update", "watch"),
+             subresources=("status", "finalize"), fields=("status.phase",)),
+    Resource("Node", "nodes", "node", "core", namespaced=False, short_names=("no",), subresources=("status", "proxy"),
+             fields=("spec.unschedulable",)),
+    Resource("Pod", "pods", "pod", "core", short_names=("po",), categories=("all",),
+             subresources=("status", "binding", "log", "eviction", "exec", "attach", "portforward", "proxy"),
+             generation=True,
+             fields=("spec.nodeName", "spec.restartPolicy", "spec.schedulerName", "spec.serviceAccountName",
+                     "spec.hostNetwork", "status.phase", "status.podIP", "status.nominatedNodeName")),
+    Resource("Service", "services", "service", "core", short_names=("svc",), categories=("all",),
+             subresources=("status", "proxy"), fields=("spec.clusterIP", "spec.type"), create_on_update=True),
+    Resource("Endpoints", "endpoints", "endpoints", "core", short_names=("ep",), create_on_update=True),
+    Resource("Event", "events", "event", "core", short_names=("ev",), create_on_update=True,
+             fields=("involvedObject.kind", "involvedObject.namespace", "involvedObject.name", "involvedObject.uid",
+                     "involvedObject.apiVersion", "involvedObject.resourceVersion", "involvedObject.fieldPath",
+                     "reason", "reportingComponent", "source", "type")),
+    Resource("ConfigMap", "configmaps", "configmap", "core", short_names=("cm",)),
+    Resource("Secret", "secrets", "secret", "core", fields=("type",)),
+    Resource("ServiceAccount", "serviceaccounts", "serviceaccount", "core", short_names=("sa",)),
+    Resource("Deployment", "deployments", "deployment", "apps", "apps", short_names=("deploy",), categories=("all",),
+             subresources=("status", "scale"), generation=True),
+    Resource("ReplicaSet", "replicasets", "replicaset", "apps", "apps", short_names=("rs",), categories=("all",),
+             subresources=("status", "scale"), generation=True, fields=("status.replicas",)),
+    Resource("EndpointSlice", "endpointslices", "endpointslice", "discovery", "discovery.k8s.io", generation=True),
+    Resource("Lease", "leases", "lease", "coordination", "coordination.k8s.io", create_on_update=True),
+    Resource("Ingress", "ingresses", "ingress", "networking", "networking.k8s.io", short_names=("ing",),
+             subresources=("status",), generation=True),
+    Resource("IngressClass", "ingressclasses", "ingressclass", "networking", "networking.k8s.io", namespaced=False,
+             generation=True),
+)  # fmt: skip
+
+
+@functools.cache
+def _by_kind() -> dict[tuple[str, str], Resource]:
+    return {(one.api_version, one.kind): one for one in RESOURCES}
+
+
+@functools.cache
+def _by_path() -> dict[tuple[str, str, str], Resource]:
+    return {(one.group, one.version, one.plural): one for one in RESOURCES}
+
+
+def by_kind(api_version: str, kind: str) -> Resource | None:
+    """The row of a kind, or None if it is not served."""
+    return _by_kind().get((api_version, kind))
+
+
+def by_path(group: str, version: str, plural: str) -> Resource | None:
+    """The row of a URL's group, version and plural name, or None if it is not served."""
+    return _by_path().get((group, version, plural))
+
+
+def of(kind: type[Any]) -> Resource:
+    """The row of a Struct class. KeyError if it is not served."""
+    module = kind.__module__.rpartition(".")[2]
+    return _of()[module, kind.__name__]
+
+
+@functools.cache
+def _of() -> dict[tuple[str, str], Resource]:
+    return {(one.module, one.kind): one for one in RESOURCES}
