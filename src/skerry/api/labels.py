@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from skerry.api.types import meta
 
-_TOKEN = re.compile(r"\s*(?:(notin|in)(?=\s*\()|([(),!]|==|!=|=|<|>)|([^\s(),!=<>]+))")
+_TOKEN = re.compile(r"\s*(?:(notin|in)(?=\s*\()|(==|!=|[(),!=<>])|([^\s(),!=<>]+))")
 _NAME = re.compile(r"^([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]$")
 _SUBDOMAIN = re.compile(r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
 
