@@ -1,0 +1,1 @@
+"""The pod network of one node: which address a pod gets, and the links and routes that carry it."""

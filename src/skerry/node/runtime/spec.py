@@ -1,0 +1,139 @@
+"""What the node agent asks of the runtime, and what it gets back: plain values.
+
+Called by the node agent (which builds them from pods), by client.py and by the spawner (which carries them out).
+They are msgspec Structs because they travel as JSON between the two; use them as dataclasses.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+# What Docker and containerd give a container that asks for nothing.
+DEFAULT_CAPABILITIES = (
+    "CHOWN DAC_OVERRIDE FSETID FOWNER MKNOD NET_RAW SETGID SETUID SETFCAP SETPCAP NET_BIND_SERVICE SYS_CHROOT KILL AUDIT_WRITE"
+).split()
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+class RuntimeFailure(Exception):
+    """The runtime could not do what it was asked; the text is one sentence that may go into an event."""
+
+
+class StartError(RuntimeFailure):
+    """A container (or an exec) did not come as far as running its command: no such command, no permission, no such
+    directory, a mount that failed. The text is worded as runc words it, e.g.
+    `exec: "foo": executable file not found in $PATH`. A container that started and ended is an `Exit`, never this.
+    """
+
+
+class HostImage(msgspec.Struct, frozen=True, tag_field="rootfs", tag="host"):
+    """This machine's own file system, read-only; /tmp, /var/tmp, /run and /dev/shm are private, homes and the data
+    directory hidden, nsswitch.conf says `hosts: files dns`."""
+
+
+class Overlay(msgspec.Struct, frozen=True, kw_only=True, tag_field="rootfs", tag="overlay"):
+    """An unpacked image. `lowerdirs`: absolute directories, the top layer first. `upper` and `work`: directories of
+    this container alone on one file system; made if missing, deleted by `remove_container`."""
+
+    lowerdirs: list[str]
+    upper: str
+    work: str
+
+
+class Mount(msgspec.Struct, frozen=True, kw_only=True):
+    """The file or directory `source` of this machine shown at `target` (absolute, in the container), where a missing
+    target is made. Symbolic links in `target` are followed inside the container's root, never out of it."""
+
+    source: str
+    target: str
+    read_only: bool = False
+
+
+class Tmpfs(msgspec.Struct, frozen=True, kw_only=True):
+    """An empty file system in memory at `target`. `size` in bytes; 0: the kernel's default (half of the memory)."""
+
+    target: str
+    size: int = 0
+    mode: int = 0o1777
+
+
+class PodSandboxSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """The namespaces that a pod's containers share: network, UTS (host name) and IPC.
+
+    `netns`: "private" gets an address out of the node's pod CIDR; "host" is the node's own network (hostNetwork), with
+    the node's own host name whatever `hostname` says. `sysctls`: names with dots or slashes, e.g.
+    {"net.core.somaxconn": "1024"}; only those of the pod's own namespaces can be set.
+    """
+
+    uid: str
+    hostname: str
+    netns: Literal["private", "host"] = "private"
+    sysctls: dict[str, str] = {}
+
+
+class PodSandbox(msgspec.Struct, frozen=True):
+    """`ip`: the pod's address (for netns "host": the node's)."""
+
+    uid: str
+    ip: str
+
+
+class ContainerSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """One container of a pod that `create_pod` made.
+
+    `id`: unique on the node, chosen by the caller (a restarted container is a new id). `argv`: at least one word; a
+    word without "/" is looked up inside the root in the PATH of `env` (or DEFAULT_PATH). `env` is everything the process gets
+    (nothing is inherited). `cwd` is made if missing where the root is an Overlay. `uid`, `gid`, `groups`: numbers
+    inside the image. `capabilities`: names without CAP_; the bounding set, and what a uid 0 process has.
+    `stdin`: whether there is one; else it reads /dev/null. `terminal` is not supported yet.
+    """
+
+    id: str
+    pod_uid: str
+    rootfs: HostImage | Overlay
+    argv: list[str]
+    env: dict[str, str] = {}
+    cwd: str = "/"
+    uid: int = 0
+    gid: int = 0
+    groups: list[int] = []
+    capabilities: list[str] = msgspec.field(default_factory=lambda: list(DEFAULT_CAPABILITIES))
+    no_new_privileges: bool = False
+    read_only_rootfs: bool = False
+    mounts: list[Mount] = []
+    tmpfs: list[Tmpfs] = []
+    stdin: bool = False
+
+
+class Started(msgspec.Struct, frozen=True, kw_only=True):
+    """A running container or exec. `pid` is in the node's PID namespace (the agent's own).
+
+    `stdin` (None unless asked for), `stdout`, `stderr` are non-blocking pipe ends that belong to the caller now: it reads
+    them to their end and closes them (`os.close`). `key` names the process to `wait` and `signal`.
+    """
+
+    key: str
+    pid: int
+    started_at: float
+    stdin: int | None
+    stdout: int
+    stderr: int
+
+
+class Exit(msgspec.Struct, frozen=True, kw_only=True):
+    """How a process ended. `code` is 128 + `signal` when a signal ended it (`signal` is 0 otherwise). Times are seconds
+    since 1970 of the runtime's clock."""
+
+    code: int
+    signal: int
+    started_at: float
+    finished_at: float
+
+
+class ExecResult(msgspec.Struct, frozen=True, kw_only=True):
+    """`output`: what the command wrote to stdout and stderr, in order, cut at the limit asked for."""
+
+    code: int
+    output: bytes
