@@ -159,7 +159,7 @@ class Socket:
         return self._sequence
 
     def request(self, message: Message) -> list[Message]:
-        """Sends one message, waits for its acknowledgement; the messages that came before it. NetlinkError if refused."""
+        """Sends one message, waits for its acknowledgement; what came before it. NetlinkError if refused."""
         sequence = self.next_sequence()
         flags = message.flags | REQUEST | ACK
         self.raw.send(pack(Message(message.type, flags, message.payload), sequence))

@@ -1,20 +1,21 @@
 """What the node agent asks of the runtime, and what it gets back: plain values.
 
-Called by the node agent (which builds them from pods), by client.py and by the spawner (which carries them out).
-They are msgspec Structs because they travel as JSON between the two; use them as dataclasses.
+Called by the node agent (which builds them from pods), by client.py, and by the spawner and the containers it sets up. They
+travel as JSON between agent and spawner; the spawner is kept small, so these are dataclasses and not msgspec Structs.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
 
-import msgspec
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 # What Docker and containerd give a container that asks for nothing.
 DEFAULT_CAPABILITIES = (
-    "CHOWN DAC_OVERRIDE FSETID FOWNER MKNOD NET_RAW SETGID SETUID SETFCAP SETPCAP NET_BIND_SERVICE SYS_CHROOT KILL AUDIT_WRITE"
-).split()
-DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    *("AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "MKNOD"),
+    *("NET_BIND_SERVICE", "NET_RAW", "SETFCAP", "SETGID", "SETPCAP", "SETUID", "SYS_CHROOT"),
+)
 
 
 class RuntimeFailure(Exception):
@@ -22,36 +23,49 @@ class RuntimeFailure(Exception):
 
 
 class StartError(RuntimeFailure):
-    """A container (or an exec) did not come as far as running its command: no such command, no permission, no such
-    directory, a mount that failed. The text is worded as runc words it, e.g.
+    """A container (or an exec) did not come as far as running its command.
+
+    No such command, no permission, no such directory, a mount that failed. The text is worded as runc words it, e.g.
     `exec: "foo": executable file not found in $PATH`. A container that started and ended is an `Exit`, never this.
     """
 
 
-class HostImage(msgspec.Struct, frozen=True, tag_field="rootfs", tag="host"):
-    """This machine's own file system, read-only; /tmp, /var/tmp, /run and /dev/shm are private, homes and the data
-    directory hidden, nsswitch.conf says `hosts: files dns`."""
+@dataclass(frozen=True, slots=True)
+class HostImage:
+    """The machine's own file system, read-only, with a few private and hidden places.
+
+    /tmp, /var/tmp, /run and /dev/shm are private; homes and the data directory are hidden; nsswitch.conf says
+    `hosts: files dns`.
+    """
 
 
-class Overlay(msgspec.Struct, frozen=True, kw_only=True, tag_field="rootfs", tag="overlay"):
-    """An unpacked image. `lowerdirs`: absolute directories, the top layer first. `upper` and `work`: directories of
-    this container alone on one file system; made if missing, deleted by `remove_container`."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overlay:
+    """An unpacked image. `lowerdirs`: absolute directories, the top layer first.
+
+    `upper` and `work`: directories of this container alone, on one file system; made if missing, deleted by
+    `remove_container`.
+    """
 
     lowerdirs: list[str]
     upper: str
     work: str
 
 
-class Mount(msgspec.Struct, frozen=True, kw_only=True):
-    """The file or directory `source` of this machine shown at `target` (absolute, in the container), where a missing
-    target is made. Symbolic links in `target` are followed inside the container's root, never out of it."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mount:
+    """The file or directory `source` of this machine, shown at `target` (absolute, in the container).
+
+    A missing target is made. Symbolic links in `target` are followed inside the container's root, never out of it.
+    """
 
     source: str
     target: str
     read_only: bool = False
 
 
-class Tmpfs(msgspec.Struct, frozen=True, kw_only=True):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tmpfs:
     """An empty file system in memory at `target`. `size` in bytes; 0: the kernel's default (half of the memory)."""
 
     target: str
@@ -59,7 +73,8 @@ class Tmpfs(msgspec.Struct, frozen=True, kw_only=True):
     mode: int = 0o1777
 
 
-class PodSandboxSpec(msgspec.Struct, frozen=True, kw_only=True):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PodSandboxSpec:
     """The namespaces that a pod's containers share: network, UTS (host name) and IPC.
 
     `netns`: "private" gets an address out of the node's pod CIDR; "host" is the node's own network (hostNetwork), with
@@ -70,48 +85,51 @@ class PodSandboxSpec(msgspec.Struct, frozen=True, kw_only=True):
     uid: str
     hostname: str
     netns: Literal["private", "host"] = "private"
-    sysctls: dict[str, str] = {}
+    sysctls: dict[str, str] = field(default_factory=dict)
 
 
-class PodSandbox(msgspec.Struct, frozen=True):
-    """`ip`: the pod's address (for netns "host": the node's)."""
+@dataclass(frozen=True, slots=True)
+class PodSandbox:
+    """A pod's namespaces, made. `ip`: the pod's address (for netns "host": the node's)."""
 
     uid: str
     ip: str
 
 
-class ContainerSpec(msgspec.Struct, frozen=True, kw_only=True):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerSpec:
     """One container of a pod that `create_pod` made.
 
-    `id`: unique on the node, chosen by the caller (a restarted container is a new id). `argv`: at least one word; a
-    word without "/" is looked up inside the root in the PATH of `env` (or DEFAULT_PATH). `env` is everything the process gets
-    (nothing is inherited). `cwd` is made if missing where the root is an Overlay. `uid`, `gid`, `groups`: numbers
+    `id`: unique on the node, chosen by the caller (a restarted container is a new id). `argv`: at least one word; one
+    without "/" is looked up inside the root in the PATH of `env` (or DEFAULT_PATH). `env` is everything the process
+    gets (nothing is inherited). `cwd` is made if missing where the root is an Overlay. `uid`, `gid`, `groups`: numbers
     inside the image. `capabilities`: names without CAP_; the bounding set, and what a uid 0 process has.
-    `stdin`: whether there is one; else it reads /dev/null. `terminal` is not supported yet.
+    `stdin`: whether there is one; else it reads /dev/null.
     """
 
     id: str
     pod_uid: str
     rootfs: HostImage | Overlay
     argv: list[str]
-    env: dict[str, str] = {}
+    env: dict[str, str] = field(default_factory=dict)
     cwd: str = "/"
     uid: int = 0
     gid: int = 0
-    groups: list[int] = []
-    capabilities: list[str] = msgspec.field(default_factory=lambda: list(DEFAULT_CAPABILITIES))
+    groups: list[int] = field(default_factory=list)
+    capabilities: list[str] = field(default_factory=lambda: list(DEFAULT_CAPABILITIES))
     no_new_privileges: bool = False
     read_only_rootfs: bool = False
-    mounts: list[Mount] = []
-    tmpfs: list[Tmpfs] = []
+    mounts: list[Mount] = field(default_factory=list)
+    tmpfs: list[Tmpfs] = field(default_factory=list)
     stdin: bool = False
 
 
-class Started(msgspec.Struct, frozen=True, kw_only=True):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started:
     """A running container or exec. `pid` is in the node's PID namespace (the agent's own).
 
-    `stdin` (None unless asked for), `stdout`, `stderr` are non-blocking pipe ends that belong to the caller now: it reads
-    them to their end and closes them (`os.close`). `key` names the process to `wait` and `signal`.
+    `stdin` (None unless asked for), `stdout`, `stderr` are non-blocking pipe ends that belong to the caller now: it
+    reads them to their end and closes them (`os.close`). `key` names the process to `wait` and `signal`.
     """
 
     key: str
@@ -122,9 +140,12 @@ class Started(msgspec.Struct, frozen=True, kw_only=True):
     stderr: int
 
 
-class Exit(msgspec.Struct, frozen=True, kw_only=True):
-    """How a process ended. `code` is 128 + `signal` when a signal ended it (`signal` is 0 otherwise). Times are seconds
-    since 1970 of the runtime's clock."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exit:
+    """How a process ended. `code` is 128 + `signal` when a signal ended it (`signal` is 0 otherwise).
+
+    Times are seconds since 1970 of the runtime's clock.
+    """
 
     code: int
     signal: int
@@ -132,8 +153,27 @@ class Exit(msgspec.Struct, frozen=True, kw_only=True):
     finished_at: float
 
 
-class ExecResult(msgspec.Struct, frozen=True, kw_only=True):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecResult:
     """`output`: what the command wrote to stdout and stderr, in order, cut at the limit asked for."""
 
     code: int
     output: bytes
+
+
+def encode(spec: ContainerSpec) -> dict[str, Any]:
+    """A container as JSON-able values."""
+    return asdict(spec)
+
+
+def decode(data: dict[str, Any]) -> ContainerSpec:
+    """What `encode` made, as a container again."""
+    rootfs = data["rootfs"]
+    return ContainerSpec(
+        **{
+            **data,
+            "rootfs": Overlay(**rootfs) if rootfs else HostImage(),
+            "mounts": [Mount(**one) for one in data["mounts"]],
+            "tmpfs": [Tmpfs(**one) for one in data["tmpfs"]],
+        }
+    )
