@@ -1,0 +1,223 @@
+"""The verbs of the API for typed objects, over any transport. Called by everything that reads or writes objects."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+
+import msgspec
+
+from skerry.api import codec, resources, status
+from skerry.api.wire import Request, Response
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+T = TypeVar("T")
+
+_PATCHES = {
+    "merge": "application/merge-patch+json",
+    "strategic": "application/strategic-merge-patch+json",
+    "json": "application/json-patch+json",
+}
+
+
+class Transport(Protocol):
+    """Carries a request to an API server: in this process (apiserver.app) or over a socket (client.http)."""
+
+    async def __call__(self, request: Request) -> Response: ...
+
+
+@dataclass(slots=True)
+class ListResult(Generic[T]):
+    """A list and the revision at which it was true."""
+
+    items: list[T] = field(default_factory=list)
+    resource_version: str = ""
+
+
+@dataclass(slots=True, frozen=True)
+class WatchEvent(Generic[T]):
+    """`type` is ADDED, MODIFIED, DELETED or BOOKMARK (then only the object's resource_version means something)."""
+
+    type: str
+    object: T
+
+
+class _Line(msgspec.Struct):
+    type: str
+    object: msgspec.Raw
+
+
+class _ListMeta(msgspec.Struct):
+    resource_version: str = msgspec.field(default="", name="resourceVersion")
+
+
+class _List(msgspec.Struct):
+    metadata: _ListMeta
+    items: list[msgspec.Raw] | None = None
+
+
+_lines = msgspec.json.Decoder(_Line)
+_lists = msgspec.json.Decoder(_List)
+
+
+class Client:
+    """`agent` is the User-Agent. Every method raises status.ApiError when the server refuses."""
+
+    def __init__(self, transport: Transport, *, agent: str = "skerry") -> None:
+        self._transport = transport
+        self._headers = {"user-agent": agent, "accept": "application/json"}
+
+    async def get(self, kind: type[T], name: str, namespace: str = "") -> T:
+        return codec.decode(kind, await self._ask("GET", resources.of(kind).path(namespace, name)))
+
+    async def list(
+        self, kind: type[T], namespace: str = "", *, label_selector: str = "", field_selector: str = ""
+    ) -> ListResult[T]:
+        """All objects, of one namespace or of every one."""
+        query = _selectors(label_selector, field_selector)
+        body = await self._ask("GET", resources.of(kind).path(namespace), query)
+        found = _lists.decode(body)
+        return ListResult([codec.decode(kind, one) for one in found.items or ()], found.metadata.resource_version)
+
+    async def create(self, obj: T) -> T:
+        """Creates under metadata.name or generateName; the object as it was stored."""
+        row = resources.of(type(obj))
+        path = row.path(_namespace(obj))
+        return codec.decode(type(obj), await self._ask("POST", path, body=codec.encode(obj)))
+
+    async def update(self, obj: T, *, subresource: str = "") -> T:
+        """Replaces; refused with a conflict if metadata.resource_version is set and not the newest."""
+        path = resources.of(type(obj)).path(_namespace(obj), _name(obj), subresource)
+        return codec.decode(type(obj), await self._ask("PUT", path, body=codec.encode(obj)))
+
+    async def patch(
+        self,
+        kind: type[T],
+        name: str,
+        patch: Any,
+        namespace: str = "",
+        *,
+        type: str = "merge",
+        subresource: str = "",
+    ) -> T:
+        """`patch` is plain values; `type` is merge, strategic or json."""
+        path = resources.of(kind).path(namespace, name, subresource)
+        return codec.decode(kind, await self._ask("PATCH", path, body=codec.encode(patch), content=_PATCHES[type]))
+
+    async def delete(
+        self,
+        kind: type[T],
+        name: str,
+        namespace: str = "",
+        *,
+        grace_period_seconds: int | None = None,
+        propagation_policy: str = "",
+        uid: str = "",
+        resource_version: str = "",
+    ) -> None:
+        """Asks for the deletion; with uid or resource_version only if the object still has it."""
+        options: dict[str, Any] = {"kind": "DeleteOptions", "apiVersion": "v1"}
+        if grace_period_seconds is not None:
+            options["gracePeriodSeconds"] = grace_period_seconds
+        if propagation_policy:
+            options["propagationPolicy"] = propagation_policy
+        conditions = {"uid": uid, "resourceVersion": resource_version}
+        if any(conditions.values()):
+            options["preconditions"] = {key: value for key, value in conditions.items() if value}
+        await self._ask("DELETE", resources.of(kind).path(namespace, name), body=codec.encode(options))
+
+    async def post(self, kind: type[Any], name: str, subresource: str, body: Any, namespace: str = "") -> bytes:
+        """Creates at a subresource (a pod's binding, say); the answer's JSON."""
+        path = resources.of(kind).path(namespace, name, subresource)
+        return await self._ask("POST", path, body=codec.encode(body))
+
+    async def watch(
+        self,
+        kind: type[T],
+        namespace: str = "",
+        *,
+        resource_version: str = "",
+        label_selector: str = "",
+        field_selector: str = "",
+    ) -> AsyncIterator[WatchEvent[T]]:
+        """Changes after `resource_version` until the server ends the stream; ApiError 410 when that is too old."""
+        query = {
+            **_selectors(label_selector, field_selector),
+            "watch": "true",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": resource_version,
+        }
+        response = await self._send(Request("GET", resources.of(kind).path(namespace), query, self._headers))
+        async for line in lines(response):
+            event = _lines.decode(line)
+            if event.type == "ERROR":
+                body = codec.parse(bytes(event.object))
+                raise status.from_status(int(body.get("code", 500)), body)
+            yield WatchEvent(event.type, codec.decode(kind, event.object))
+
+    async def raw(self, method: str, path: str, query: dict[str, str] | None = None, body: bytes = b"") -> bytes:
+        """Any path of the server; the answer's bytes."""
+        return await self._ask(method, path, query, body=body)
+
+    async def _ask(
+        self,
+        method: str,
+        path: str,
+        query: dict[str, str] | None = None,
+        *,
+        body: bytes = b"",
+        content: str = "application/json",
+    ) -> bytes:
+        headers = {**self._headers, "content-type": content} if body else self._headers
+        response = await self._send(Request(method, path, query or {}, headers, body))
+        return await whole(response)
+
+    async def _send(self, request: Request) -> Response:
+        response = await self._transport(request)
+        if response.status >= 400:
+            body = await whole(response)
+            try:
+                content = codec.parse(body)
+            except msgspec.DecodeError:
+                content = body.decode(errors="replace")
+            raise status.from_status(response.status, content)
+        return response
+
+
+def _selectors(label_selector: str, field_selector: str) -> dict[str, str]:
+    query = {"labelSelector": label_selector, "fieldSelector": field_selector}
+    return {key: value for key, value in query.items() if value}
+
+
+def _namespace(obj: Any) -> str:
+    namespace: str = obj.metadata.namespace
+    return namespace
+
+
+def _name(obj: Any) -> str:
+    name: str = obj.metadata.name
+    return name
+
+
+async def whole(response: Response) -> bytes:
+    """The body, all pieces of it."""
+    if isinstance(response.body, bytes):
+        return response.body
+    return b"".join([piece async for piece in response.body])
+
+
+async def lines(response: Response) -> AsyncIterator[bytes]:
+    """The lines of a streamed body."""
+    if isinstance(response.body, bytes):
+        for line in response.body.splitlines():
+            yield line
+        return
+    rest = b""
+    async for piece in response.body:
+        data = rest + piece if rest else piece
+        *found, rest = data.split(b"\n")
+        for line in found:
+            if line:
+                yield line

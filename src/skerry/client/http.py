@@ -1,0 +1,154 @@
+"""The client's sockets: HTTP/1.1 over TCP, TLS or a unix socket, by h11. Called by whoever lives outside the server.
+
+h11 rather than a whole HTTP library because every node process loads this: it imports in milliseconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import quote, urlencode
+
+import h11
+
+from skerry.api.status import ApiError
+from skerry.api.wire import Request, Response
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import AsyncIterator
+
+_READ = 1 << 16
+_IDLE = 16
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where the server is: a unix socket's path, or host and port with a TLS context or None for plain HTTP."""
+
+    unix: str = ""
+    host: str = ""
+    port: int = 0
+    tls: ssl.SSLContext | None = None
+
+    @property
+    def text(self) -> str:
+        return self.unix or f"{self.host}:{self.port}"
+
+
+class _Connection:
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader, self.writer = reader, writer
+        self.protocol = h11.Connection(h11.CLIENT)
+        self.used = False
+
+    def close(self) -> None:
+        self.writer.close()
+
+    async def event(self) -> h11.Event | type[h11.PAUSED]:
+        while True:
+            event = self.protocol.next_event()
+            if event is not h11.NEED_DATA:
+                return event  # type: ignore[return-value]
+            self.protocol.receive_data(await self.reader.read(_READ))
+
+
+class HttpTransport:
+    """A client.Transport. Connections are kept and used again; `token` goes with every request."""
+
+    def __init__(self, address: Address, *, token: str = "") -> None:
+        self._address, self._token = address, token
+        self._idle: list[_Connection] = []
+
+    async def close(self) -> None:
+        """Closes the connections that are not in use."""
+        idle, self._idle = self._idle, []
+        for one in idle:
+            one.close()
+            with contextlib.suppress(OSError):
+                await one.writer.wait_closed()
+
+    async def __call__(self, request: Request) -> Response:
+        """ApiError 503 if the server cannot be reached."""
+        target = quote(request.path, safe="/:@!$&'()*+,;=~%")
+        if request.query:
+            target += "?" + urlencode(request.query)
+        headers = [("host", self._address.host or "localhost"), *request.headers.items()]
+        if self._token:
+            headers.append(("authorization", f"Bearer {self._token}"))
+        headers.append(("content-length", str(len(request.body))))
+        head = h11.Request(method=request.method, target=target, headers=headers)
+        while True:
+            connection = await self._connection()
+            again = connection.used
+            try:
+                response = await self._exchange(connection, head, request.body)
+            except (OSError, h11.RemoteProtocolError, EOFError) as error:
+                connection.close()
+                # A kept connection may have been closed by the server meanwhile: nothing was answered, ask again.
+                if again:
+                    continue
+                raise ApiError(
+                    503, f"the API server at {self._address.text} does not answer: {error}", reason="ServiceUnavailable"
+                ) from error
+            except BaseException:
+                connection.close()
+                raise
+            return response
+
+    async def _connection(self) -> _Connection:
+        if self._idle:
+            return self._idle.pop()
+        address = self._address
+        try:
+            if address.unix:
+                streams = await asyncio.open_unix_connection(address.unix, limit=1 << 20)
+            else:
+                streams = await asyncio.open_connection(address.host, address.port, ssl=address.tls, limit=1 << 20)
+        except OSError as error:
+            raise ApiError(
+                503, f"the API server at {address.text} cannot be reached: {error}", reason="ServiceUnavailable"
+            ) from error
+        return _Connection(*streams)
+
+    async def _exchange(self, connection: _Connection, head: h11.Request, body: bytes) -> Response:
+        connection.used = True
+        protocol = connection.protocol
+        data = protocol.send(head) or b""
+        if body:
+            data += protocol.send(h11.Data(data=body)) or b""
+        data += protocol.send(h11.EndOfMessage()) or b""
+        connection.writer.write(data)
+        await connection.writer.drain()
+        event = await connection.event()
+        while isinstance(event, h11.InformationalResponse):
+            event = await connection.event()
+        if not isinstance(event, h11.Response):
+            raise EOFError("the connection was closed before the answer came")
+        headers = {name.decode(): value.decode("latin-1") for name, value in event.headers}
+        pieces = self._pieces(connection)
+        if "content-length" in headers:
+            return Response(event.status_code, b"".join([piece async for piece in pieces]), headers)
+        return Response(event.status_code, pieces, headers)
+
+    async def _pieces(self, connection: _Connection) -> AsyncIterator[bytes]:
+        try:
+            while True:
+                event = await connection.event()
+                if isinstance(event, h11.Data):
+                    yield bytes(event.data)
+                elif isinstance(event, h11.EndOfMessage):
+                    break
+                else:
+                    raise EOFError("the connection was closed in the middle of an answer")
+        except BaseException:
+            connection.close()
+            raise
+        if connection.protocol.our_state is h11.DONE and connection.protocol.their_state is h11.DONE:
+            connection.protocol.start_next_cycle()
+            if len(self._idle) < _IDLE:
+                self._idle.append(connection)
+                return
+        connection.close()

@@ -1,0 +1,120 @@
+"""What a store promises, whatever lies under it. Called by apiserver/; implemented by embedded.py.
+
+One revision counter for all keys. A write names the revision that it expects and fails when another came first. A
+value is the JSON of an object without its resourceVersion; what comes out carries the revision of its last write there,
+so that a list or a watch can send the bytes as they are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+
+class StoreError(Exception):
+    """Something the store cannot do."""
+
+
+class Exists(StoreError):
+    """The key to be created is there already."""
+
+
+class Conflict(StoreError):
+    """The key has another revision than the writer expected, or is gone."""
+
+
+class Compacted(StoreError):
+    """The revision asked for is older than what is remembered; `oldest` is the first that would do."""
+
+    def __init__(self, asked: int, oldest: int) -> None:
+        super().__init__(f"revision {asked} is older than {oldest}, the oldest that is remembered")
+        self.asked, self.oldest = asked, oldest
+
+
+class Unwritable(StoreError):
+    """The write did not reach the disk and did not happen; the message says why (no space, I/O error)."""
+
+
+@dataclass(slots=True)
+class Record:
+    """One key as it was written. `memo` is room for what a reader worked out from the value, kept with it."""
+
+    key: str
+    value: bytes
+    created: int
+    revision: int
+    memo: Any = field(default=None, compare=False)
+
+
+@dataclass(slots=True, frozen=True)
+class Event:
+    """A key changed. `record` is the new state; of a deletion, the last one stamped with the deletion's revision."""
+
+    record: Record
+    previous: Record | None
+    deleted: bool = False
+
+    @property
+    def revision(self) -> int:
+        return self.record.revision
+
+
+class Watcher(Protocol):
+    """A place in the stream of events below a prefix."""
+
+    async def next(self) -> list[Event]:
+        """The events since the last call, waiting for the first. Compacted when the reader fell too far behind."""
+        ...
+
+    @property
+    def revision(self) -> int:
+        """Everything up to this revision has been given out."""
+        ...
+
+
+class Store(Protocol):
+    """The four verbs of etcd: range, txn (as create, update, delete), watch, compact (by itself)."""
+
+    @property
+    def revision(self) -> int:
+        """The newest committed revision."""
+        ...
+
+    async def get(self, key: str) -> Record | None: ...
+
+    async def range(
+        self, prefix: str, *, after: str = "", limit: int = 0, revision: int = 0
+    ) -> tuple[list[Record], int]:
+        """Records below `prefix` with keys above `after`, in order, and the revision at which this was so.
+
+        `limit` 0 means all. With `revision` the state as it was then; Compacted if that is forgotten.
+        """
+        ...
+
+    async def create(self, key: str, value: bytes) -> Record:
+        """Exists, Unwritable."""
+        ...
+
+    async def update(self, key: str, value: bytes, expected: int, *, durable: bool = True) -> Record:
+        """Conflict, Unwritable. With durable=False the write may be forgotten by a crash (leases, heartbeats)."""
+        ...
+
+    async def delete(self, key: str, expected: int) -> Record:
+        """The last state, stamped with the revision of the deletion. Conflict, Unwritable."""
+        ...
+
+    def watch(self, prefix: str, revision: int) -> Watcher:
+        """Events with revisions above `revision`. Compacted if some of them are forgotten."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+_META = b'"metadata":{'
+
+
+def stamp(value: bytes, revision: int) -> bytes:
+    """The value with its resourceVersion put in as the first field of its metadata."""
+    at = value.index(_META) + len(_META)
+    comma = b"" if value[at : at + 1] == b"}" else b","
+    return b'%b"resourceVersion":"%d"%b%b' % (value[:at], revision, comma, value[at:])

@@ -1,0 +1,283 @@
+"""The store of one machine: everything in memory, a bounded window of events, and a log on disk under it.
+
+Called by cluster/ (which opens it) and apiserver/. All methods run on the event loop's thread; a worker thread writes
+batches: while one is being written the next collects, and a caller hears back when its batch is on disk.
+Readers see only what is on disk. A write is checked against the newest state including what is still on its way, so
+that two writers of one key never both win.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import bisect
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from skerry.store.base import Compacted, Conflict, Event, Exists, Record, Unwritable, stamp
+from skerry.store.log import Log, LogError, Row
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+WINDOW = 4096
+_UNKNOWN = 10_000
+
+
+@dataclass(slots=True)
+class _Kind:
+    """All records of one kind (the keys' first two parts) and its newest events."""
+
+    records: dict[str, Record] = field(default_factory=dict)
+    order: list[str] = field(default_factory=list)
+    events: deque[Event] = field(default_factory=deque)
+    dropped: int = 0
+    floor: int = 0
+    waiters: set[asyncio.Future[None]] = field(default_factory=set)
+
+
+@dataclass(slots=True)
+class _Write:
+    key: str
+    value: bytes | None
+    record: Record
+    previous: Record | None
+    durable: bool
+    done: asyncio.Future[Record]
+
+
+class EmbeddedStore:
+    """See base.Store. `path` None keeps nothing on disk."""
+
+    def __init__(self, path: str | None, *, window: int = WINDOW) -> None:
+        """Reads the file. log.LogError if it cannot be used."""
+        self._window = window
+        self._log = Log(path) if path else None
+        self._kinds: dict[str, _Kind] = {}
+        self._revision = self._next = 0
+        self._staged: dict[str, Record | None] = {}
+        self._collecting: list[_Write] = []
+        self._writing: asyncio.Future[None] | None = None
+        self._worker = ThreadPoolExecutor(1, "store") if self._log else None
+        if self._log:
+            self._revision, rows = self._log.load()
+            # What was written without durability had revisions too: step over them, so that none is given out twice.
+            self._revision += _UNKNOWN if self._revision else 0
+            self._next = self._revision
+            for row in rows:
+                assert row.value is not None
+                kind = self._kind(row.key)
+                kind.records[row.key] = Record(row.key, stamp(row.value, row.revision), row.created, row.revision)
+                kind.order.append(row.key)
+
+    @property
+    def revision(self) -> int:
+        return self._revision
+
+    def _kind(self, key: str) -> _Kind:
+        name = key[: key.index("/", key.index("/", 1) + 1) + 1]
+        found = self._kinds.get(name)
+        if found is None:
+            found = self._kinds[name] = _Kind(floor=self._revision)
+        return found
+
+    async def get(self, key: str) -> Record | None:
+        return self._kind(key).records.get(key)
+
+    async def range(
+        self, prefix: str, *, after: str = "", limit: int = 0, revision: int = 0
+    ) -> tuple[list[Record], int]:
+        kind = self._kind(prefix)
+        records, order = kind.records, kind.order
+        if revision and revision < self._revision:
+            records, order = self._at(kind, revision)
+        start = bisect.bisect_right(order, after) if after else bisect.bisect_left(order, prefix)
+        whole = prefix.count("/") == 3
+        end = len(order) if whole else bisect.bisect_left(order, prefix[:-1] + "0", start)
+        if limit:
+            end = min(end, start + limit)
+        return [records[key] for key in order[start:end]], revision or self._revision
+
+    def _at(self, kind: _Kind, revision: int) -> tuple[dict[str, Record], list[str]]:
+        """The state of a kind at an earlier revision: the newest, with the events since then taken back."""
+        if revision < kind.floor:
+            raise Compacted(revision, kind.floor)
+        records = dict(kind.records)
+        for event in reversed(kind.events):
+            if event.revision <= revision:
+                break
+            if event.previous is None:
+                records.pop(event.record.key, None)
+            else:
+                records[event.record.key] = event.previous
+        return records, sorted(records)
+
+    async def create(self, key: str, value: bytes) -> Record:
+        if self._newest(key) is not None:
+            await self._settled(key)
+            raise Exists(key)
+        return await self._write(key, value, None, durable=True)
+
+    async def update(self, key: str, value: bytes, expected: int, *, durable: bool = True) -> Record:
+        return await self._write(key, value, await self._expect(key, expected), durable=durable)
+
+    async def delete(self, key: str, expected: int) -> Record:
+        return await self._write(key, None, await self._expect(key, expected), durable=True)
+
+    def _newest(self, key: str) -> Record | None:
+        if key in self._staged:
+            return self._staged[key]
+        return self._kind(key).records.get(key)
+
+    async def _expect(self, key: str, expected: int) -> Record:
+        found = self._newest(key)
+        if found is None or found.revision != expected:
+            await self._settled(key)
+            raise Conflict(key)
+        return found
+
+    async def _settled(self, key: str) -> None:
+        """Waits until no write of this key is on its way, so that the loser of a race then reads the winner's."""
+        while key in self._staged and self._writing is not None:
+            await asyncio.shield(self._writing)
+
+    async def _write(self, key: str, value: bytes | None, previous: Record | None, *, durable: bool) -> Record:
+        self._next += 1
+        revision = self._next
+        if value is None:
+            assert previous is not None
+            body = stamp(_unstamped(previous), revision)
+        else:
+            body = stamp(value, revision)
+        record = Record(key, body, previous.created if previous else revision, revision)
+        write = _Write(key, value, record, previous, durable, asyncio.get_running_loop().create_future())
+        self._staged[key] = None if value is None else record
+        self._collecting.append(write)
+        self._start()
+        return await write.done
+
+    def _start(self) -> None:
+        if self._writing is not None or not self._collecting:
+            return
+        batch, self._collecting = self._collecting, []
+        if self._log is None or self._worker is None or not any(one.durable for one in batch):
+            self._commit(batch)
+            return
+        loop = asyncio.get_running_loop()
+        self._writing = loop.create_future()
+        rows = [
+            Row(one.key, one.value, one.record.created, one.record.revision) for one in batch if one.durable
+        ]
+        job = loop.run_in_executor(self._worker, self._log.write, rows, batch[-1].record.revision)
+        job.add_done_callback(lambda done: self._written(batch, done))
+
+    def _written(self, batch: list[_Write], done: asyncio.Future[None]) -> None:
+        writing, self._writing = self._writing, None
+        error = done.exception()
+        if error is None:
+            self._commit(batch)
+        else:
+            self._refuse(batch, error)
+        self._start()
+        if writing is not None:
+            writing.set_result(None)
+
+    def _commit(self, batch: list[_Write]) -> None:
+        touched: set[int] = set()
+        for one in batch:
+            kind = self._kind(one.key)
+            if one.value is None:
+                kind.records.pop(one.key, None)
+                del kind.order[bisect.bisect_left(kind.order, one.key)]
+            else:
+                if one.key not in kind.records:
+                    bisect.insort(kind.order, one.key)
+                kind.records[one.key] = one.record
+            if self._staged.get(one.key, one.record) is (None if one.value is None else one.record):
+                self._staged.pop(one.key, None)
+            kind.events.append(Event(one.record, one.previous, one.value is None))
+            while len(kind.events) > self._window:
+                kind.floor = kind.events.popleft().revision
+                kind.dropped += 1
+            self._revision = one.record.revision
+            if id(kind) not in touched:
+                touched.add(id(kind))
+                waiters, kind.waiters = kind.waiters, set()
+                for waiter in waiters:
+                    if not waiter.done():
+                        waiter.set_result(None)
+            if not one.done.done():
+                one.done.set_result(one.record)
+
+    def _refuse(self, batch: list[_Write], error: BaseException) -> None:
+        """Nothing of the batch is on disk. What collected meanwhile was checked against it, so it goes too."""
+        text = str(error) if isinstance(error, LogError) else repr(error)
+        for one in batch + self._collecting:
+            if not one.done.done():
+                one.done.set_exception(Unwritable(text))
+        self._collecting = []
+        self._staged.clear()
+
+    def watch(self, prefix: str, revision: int) -> _Watcher:
+        kind = self._kind(prefix)
+        if revision < kind.floor:
+            raise Compacted(revision, kind.floor)
+        return _Watcher(self, kind, prefix, revision)
+
+    async def close(self) -> None:
+        while self._writing is not None:
+            await asyncio.shield(self._writing)
+        if self._worker is not None and self._log is not None:
+            self._worker.shutdown()
+            self._log.close()
+
+
+def _unstamped(record: Record) -> bytes:
+    mark = b'"resourceVersion":"%d"' % record.revision
+    at = record.value.index(mark)
+    rest = record.value[at + len(mark) :]
+    return record.value[:at] + (rest[1:] if rest[:1] == b"," else rest)
+
+
+class _Watcher:
+    """A cursor into a kind's window: all watchers share the events, so a slow one costs nothing but its place."""
+
+    def __init__(self, store: EmbeddedStore, kind: _Kind, prefix: str, revision: int) -> None:
+        self._store, self._kind, self._prefix = store, kind, prefix
+        self._revision = revision
+        self._whole = prefix.count("/") == 3
+        skip = 0
+        for event in reversed(kind.events):
+            if event.revision <= revision:
+                break
+            skip += 1
+        self._at = kind.dropped + len(kind.events) - skip
+
+    @property
+    def revision(self) -> int:
+        return self._revision
+
+    async def next(self) -> list[Event]:
+        while True:
+            found = list(self._take())
+            if found:
+                return found
+            waiter = asyncio.get_running_loop().create_future()
+            self._kind.waiters.add(waiter)
+            try:
+                await waiter
+            finally:
+                self._kind.waiters.discard(waiter)
+
+    def _take(self) -> Iterator[Event]:
+        kind = self._kind
+        if self._at < kind.dropped:
+            raise Compacted(self._revision, kind.floor)
+        new = kind.dropped + len(kind.events) - self._at
+        self._at += new
+        self._revision = self._store.revision
+        for index in range(len(kind.events) - new, len(kind.events)):
+            event = kind.events[index]
+            if self._whole or event.record.key.startswith(self._prefix):
+                yield event

@@ -1,0 +1,93 @@
+"""The embedded store's disk: one SQLite file that holds the current state. Called by embedded.py.
+
+A batch of writes is one transaction in WAL mode with synchronous=FULL, so that what was acknowledged survives a crash,
+and a crash in the middle leaves the state before the batch. Only the newest value of a key is kept: the file does not
+grow with time.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+FORMAT = 1
+
+
+class LogError(Exception):
+    """The file cannot be used, or a batch cannot be written; the message is for a person."""
+
+
+class Row(NamedTuple):
+    """A key's newest state; value None means that the key is gone."""
+
+    key: str
+    value: bytes | None
+    created: int
+    revision: int
+
+
+class Log:
+    """The file. All calls but `open` come from one worker thread."""
+
+    def __init__(self, path: str) -> None:
+        """Opens or makes the file. LogError if it is corrupt or newer than this program."""
+        new = not os.path.exists(path)
+        try:
+            self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=0)
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=FULL")
+            self._db.execute("PRAGMA locking_mode=EXCLUSIVE")
+            self._db.execute("PRAGMA wal_autocheckpoint=1000")
+            self._db.execute("PRAGMA journal_size_limit=4194304")
+            version = self._db.execute("PRAGMA user_version").fetchone()[0]
+            if version > FORMAT:
+                raise LogError(
+                    f"{path} was written by a newer Skerry (format {version}; this one knows {FORMAT}): upgrade Skerry"
+                )
+            self._db.execute("BEGIN IMMEDIATE")
+            self._db.execute(
+                "CREATE TABLE IF NOT EXISTS kv (key TEXT PRIMARY KEY, value BLOB NOT NULL, created INTEGER NOT NULL,"
+                " revision INTEGER NOT NULL) WITHOUT ROWID"
+            )
+            self._db.execute("CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value INTEGER) WITHOUT ROWID")
+            self._db.execute(f"PRAGMA user_version={FORMAT}")
+            self._db.execute("COMMIT")
+        except sqlite3.DatabaseError as error:
+            if "locked" in str(error):
+                raise LogError(f"{path} is in use by another process") from error
+            damaged = "restore it from a copy, or remove the cluster with 'skerry delete'"
+            hint = "it could not be made" if new else damaged
+            raise LogError(f"{path} cannot be read ({error}): {hint}") from error
+
+    def load(self) -> tuple[int, Iterator[Row]]:
+        """The newest revision and all rows in order of their keys. LogError if the file is damaged."""
+        try:
+            found = self._db.execute("SELECT value FROM meta WHERE name='revision'").fetchone()
+            rows = self._db.execute("SELECT key, value, created, revision FROM kv ORDER BY key").fetchall()
+        except sqlite3.DatabaseError as error:
+            raise LogError(f"the cluster's data cannot be read ({error}): restore it from a copy") from error
+        return (found[0] if found else 0), (Row(*row) for row in rows)
+
+    def write(self, rows: Iterable[Row], revision: int) -> None:
+        """One transaction. LogError, and nothing is written, if the disk refuses."""
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                for row in rows:
+                    if row.value is None:
+                        self._db.execute("DELETE FROM kv WHERE key=?", (row.key,))
+                    else:
+                        self._db.execute("INSERT OR REPLACE INTO kv VALUES (?,?,?,?)", row)
+                self._db.execute("INSERT OR REPLACE INTO meta VALUES ('revision',?)", (revision,))
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+        except sqlite3.Error as error:
+            raise LogError(str(error)) from error
+
+    def close(self) -> None:
+        self._db.close()
