@@ -176,7 +176,7 @@ _INT32 = _integer(32)
 
 def _quantity(value: Any, _at: str, _unknown: list[str]) -> Any:
     if type(value) not in (str, int, float):
-        raise _Wrong("", "", quantity.FORMAT_WRONG)
+        raise _Wrong("", "", quantity.SAYS)
     try:
         return quantity.canonical(value if type(value) is str else _number_text(value))
     except ValueError as error:
