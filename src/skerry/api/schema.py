@@ -37,7 +37,7 @@ class TypeMismatch(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """A body's value, clean, and the paths of fields that no type knows (`unknown field "spec.replicaz"`)."""
+    """A body's value, clean, and the paths of fields that no type knows (`spec.containers[0].imagee`)."""
 
     value: dict[str, Any]
     unknown: list[str]
@@ -366,7 +366,7 @@ def _struct(module: str, name: str) -> Run:
             for key, one in value.items():
                 row = rows.get(key)
                 if row is None:
-                    unknown.append(f'unknown field "{prefix}{key}"')
+                    unknown.append(prefix + key)
                 elif type(one) is row[0]:
                     out[key] = one
                 elif one is not None:

@@ -119,9 +119,9 @@ def test_unknown_fields_are_listed_with_their_place_and_left_out() -> None:
     body["spec"]["replicaz"] = None
     found = schema.check("apps", "Deployment", body)
     assert found.unknown == [
-        'unknown field "spec.template.spec.containers[0].imagee"',
-        'unknown field "spec.replicaz"',
-        'unknown field "foo"',
+        "spec.template.spec.containers[0].imagee",
+        "spec.replicaz",
+        "foo",
     ]
     assert found.value == DEPLOYMENT
 
