@@ -1,0 +1,405 @@
+"""A pod's life on its node as a state machine: told what happened, it says what to do next. Pure; time is handed in.
+
+Called by node/agent/worker.py, one machine a pod (a uid). Inputs are the `on_` methods; `advance` gives the actions
+that are now due, each once. status.py renders the same state for the API. Rules R12, R14-R18.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from skerry.clock import parse_rfc3339
+from skerry.node.pods.recall import recall
+from skerry.node.pods.state import (
+    AbortLaunch,
+    Action,
+    Container,
+    CreateSandbox,
+    Ended,
+    Event,
+    Finish,
+    Kill,
+    Launch,
+    Plan,
+    Problem,
+    RemoveSandbox,
+    Role,
+    RunHook,
+    Sandbox,
+    Stage,
+    Stop,
+    Terminate,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from skerry.api.types import core
+
+SETTLE = 1.0
+"""Seconds for which a failure is shown before the pause that follows it (ErrImagePull, then ImagePullBackOff)."""
+
+RETRY = 10.0
+"""Seconds between tries that have no growing pause of their own."""
+
+VANISHED_GRACE = 1.0
+"""Seconds that containers get to end when their pod's object is gone already."""
+
+AFTER_HOOK = 2.0
+"""Seconds that are left for the stop signal however long preStop took (R14)."""
+
+START_ERROR_CODE = 128
+
+
+class PodMachine:
+    """`pod` is its newest object. `leave_at`: when patience with a deleted pod ends, None while it is wanted."""
+
+    def __init__(self, pod: core.Pod, now: float) -> None:
+        self.pod = pod
+        self.uid: str = pod.metadata.uid
+        self.sandbox = Sandbox.NONE
+        self.ip = ""
+        self.initialized = not pod.spec.init_containers
+        self.over = False
+        self.verdict: Problem | None = None
+        self.vanished = False
+        self.leave_at: float | None = None
+        self.start_time = parse_rfc3339(pod.status.start_time) if pod.status.start_time else now
+        self.containers: dict[str, Container] = {}
+        for one in pod.spec.init_containers:
+            role = Role.SIDECAR if one.restart_policy == "Always" else Role.INIT
+            self.containers[one.name] = Container(one, role)
+        for one in pod.spec.containers:
+            self.containers[one.name] = Container(one, Role.APP)
+        self._sandbox_after = 0.0
+        self._sandbox_pause = 0.5
+        self._finished = False
+        self._now = now
+        self._events: list[Event] = []
+        self._actions: list[Action] = []
+        self._wake: float | None = None
+        recall(self, now)
+        self.on_pod(pod, now)
+
+    # Inputs.
+
+    def on_pod(self, pod: core.Pod, now: float) -> None:
+        """The object changed. Its containers cannot, but it may be deleted now, or sooner than before (R14)."""
+        self.pod = pod
+        if pod.metadata.deletion_timestamp:
+            grace = pod.metadata.deletion_grace_period_seconds
+            self._hurry(now + (30 if grace is None else grace))
+
+    def on_vanished(self, now: float) -> None:
+        """The object is gone (a forced deletion): what runs must go, and nobody need be told."""
+        self.vanished = True
+        self._hurry(now + VANISHED_GRACE)
+
+    def _hurry(self, at: float) -> None:
+        self.leave_at = at if self.leave_at is None else min(self.leave_at, at)
+        for one in self.containers.values():
+            if one.stop is not None:
+                one.stop.kill_at = min(one.stop.kill_at, at)
+
+    def on_sandbox(self, ip: str) -> None:
+        self.sandbox, self.ip = Sandbox.READY, ip
+
+    def on_sandbox_failed(self, reason: str, message: str, now: float) -> None:
+        """`reason` is the event's: FailedCreatePodSandBox or FailedMount."""
+        self.sandbox = Sandbox.NONE
+        self._sandbox_after = now + self._sandbox_pause
+        self._sandbox_pause = min(2 * self._sandbox_pause, 60.0)
+        self._events.append(Event("Warning", reason, message))
+
+    def on_sandbox_removed(self) -> None:
+        self.sandbox = Sandbox.GONE
+
+    def on_image_failed(self, name: str, reason: str, message: str, now: float) -> None:
+        """`reason`: ErrImagePull, InvalidImageName, ErrImageNeverPull, ImageInspectError."""
+        one = self.containers[name]
+        one.stage = Stage.IDLE
+        one.problem, one.later = Problem(reason, message), None
+        if reason == "ErrImagePull":
+            image = one.spec.image
+            one.not_before = now + one.pull.lengthen(now, now)
+            self._say(name, f'Failed to pull image "{image}": {message}')
+            self._say(name, "Error: ErrImagePull")
+            text = f'Back-off pulling image "{image}"'
+            events = (
+                Event("Normal", "BackOff", text, name),
+                Event("Warning", "Failed", "Error: ImagePullBackOff", name),
+            )
+            one.later = (now + SETTLE, Problem("ImagePullBackOff", f"{text}: ErrImagePull: {message}"), events)
+            return
+        one.not_before = now + RETRY
+        said = {"ErrImageNeverPull": "ErrImageNeverPull", "InvalidImageName": "InspectFailed"}.get(reason, "Failed")
+        self._say(name, message, said)
+        self._say(name, f"Error: {reason}")
+
+    def on_started(self, name: str, instance: str, started_at: float, image: str = "", image_id: str = "") -> None:
+        """The container's command runs."""
+        one = self.containers[name]
+        one.stage = Stage.RUNNING
+        one.attempts += 1
+        one.id, one.started_at = instance, started_at
+        one.image, one.image_id = image or one.spec.image, image_id
+        one.last, one.ended = one.ended or one.last, None
+        one.problem = one.later = None
+        one.pull.reset()
+        one.started, one.ready = one.spec.startup_probe is None, one.spec.readiness_probe is None
+        one.unhealthy, one.stop, one.aborted = "", None, False
+        self._events.append(Event("Normal", "Created", f"Created container: {name}", name))
+        self._events.append(Event("Normal", "Started", f"Started container {name}", name))
+
+    def on_start_failed(self, name: str, reason: str, message: str, now: float, instance: str = "") -> None:
+        """`reason`: RunContainerError counts as an instance that ended at once.
+
+        CreateContainerConfigError and CreateContainerError count as none at all.
+        """
+        one = self.containers[name]
+        one.stage = Stage.IDLE
+        one.problem, one.later = Problem(reason, message), None
+        self._say(name, f"Error: {message}")
+        if reason != "RunContainerError":
+            one.not_before = now + RETRY / 5
+            return
+        one.attempts += 1
+        one.id = instance
+        one.last = one.ended or one.last
+        one.ended = Ended(START_ERROR_CODE, "StartError", now, 0.0, message, instance)
+        if self.restarts(one, START_ERROR_CODE):
+            if not one.crash.seconds:
+                one.crash.lengthen(now, now)
+            self._pause(one, now)
+        else:
+            one.problem = None
+
+    def on_aborted(self, name: str) -> None:
+        """A launch was given up before there was a process."""
+        self.containers[name].stage = Stage.IDLE
+
+    def on_exited(self, name: str, instance: str, code: int, finished_at: float, now: float, message: str = "") -> None:
+        """The container's first process ended and its output is read."""
+        one = self.containers[name]
+        if one.id != instance or one.stage is not Stage.RUNNING:
+            return
+        one.stage, one.stop = Stage.IDLE, None
+        one.started = one.ready = False
+        one.ended = Ended(code, "Error" if code else "Completed", finished_at, one.started_at, message, instance)
+        if self.leave_at is None and not self.verdict and self.restarts(one, code):
+            self._pause(one, now)
+
+    def on_ready(self, name: str, instance: str, ready: bool) -> None:
+        """The readiness probe's word on an instance."""
+        one = self.containers[name]
+        if one.id == instance and one.stage is Stage.RUNNING:
+            one.ready = ready
+
+    def on_startup_passed(self, name: str, instance: str) -> None:
+        one = self.containers[name]
+        if one.id == instance and one.stage is Stage.RUNNING:
+            one.started = True
+
+    def on_unhealthy(self, name: str, instance: str, probe: str, grace: float | None = None) -> None:
+        """The liveness or startup probe (`probe`) has failed for good (R6); `grace` is the probe's own (R17)."""
+        one = self.containers[name]
+        if one.id == instance and one.stage is Stage.RUNNING and self.leave_at is None:
+            one.unhealthy, one.grace = probe, grace
+
+    def on_hook_done(self, name: str, instance: str, now: float) -> None:
+        """The preStop hook is over, well or not (R15)."""
+        one = self.containers[name]
+        if one.id == instance and one.stop is not None:
+            one.stop.hook = True
+            one.stop.kill_at = max(one.stop.kill_at, now + AFTER_HOOK)
+
+    # Decisions.
+
+    def advance(self, now: float) -> Plan:
+        """What is to be done at `now`. Every action is handed out once; the caller answers with an input."""
+        self._now, self._actions, self._wake = now, [], None
+        for one in self.containers.values():
+            if one.later is not None:
+                if now >= one.later[0]:
+                    _, one.problem, events = one.later
+                    self._events += events
+                    one.later = None
+                else:
+                    self._wake_at(one.later[0])
+        if self.leave_at is not None:
+            self._leave()
+        elif self.over or self._done():
+            self._wind_down(now)
+        else:
+            self._work(now)
+        self._drive_stops(now)
+        actions = (*self._events, *self._actions)
+        self._events = []
+        return Plan(actions, self._wake)
+
+    def of(self, *roles: Role) -> Iterable[Container]:
+        return (one for one in self.containers.values() if one.role in roles)
+
+    @property
+    def quiet(self) -> bool:
+        """Whether no container has a process or may get one."""
+        return not any(one.active for one in self.containers.values())
+
+    def failed_init(self) -> bool:
+        """Whether an init container failed that is not tried again."""
+        return self.pod.spec.restart_policy == "Never" and any(
+            one.ended is not None and one.ended.code != 0 for one in self.of(Role.INIT)
+        )
+
+    def restarts(self, one: Container, code: int) -> bool:
+        """R18, for one that ended with `code`."""
+        policy = self.pod.spec.restart_policy or "Always"
+        if one.role is Role.SIDECAR:
+            return True
+        if one.role is Role.INIT:
+            return code != 0 and policy != "Never"
+        return policy == "Always" or (policy == "OnFailure" and code != 0)
+
+    def _done(self) -> bool:
+        """Whether all that the pod is for has come to an end."""
+        limit = self.pod.spec.active_deadline_seconds
+        if self.verdict is None and limit is not None and self._now >= self.start_time + limit:
+            text = "Pod was active on the node longer than the specified deadline"
+            self.verdict = Problem("DeadlineExceeded", text)
+            self._events.append(Event("Normal", "DeadlineExceeded", text))
+        if self.verdict is not None or self.failed_init():
+            return True
+        return self.initialized and all(
+            one.ended is not None and not one.active and not self.restarts(one, one.ended.code)
+            for one in self.of(Role.APP)
+        )
+
+    def _work(self, now: float) -> None:
+        limit = self.pod.spec.active_deadline_seconds
+        if limit is not None:
+            self._wake_at(self.start_time + limit)
+        if self.sandbox is Sandbox.NONE:
+            if now >= self._sandbox_after:
+                self.sandbox = Sandbox.MAKING
+                self._actions.append(CreateSandbox())
+            else:
+                self._wake_at(self._sandbox_after)
+        if self.sandbox is not Sandbox.READY:
+            return
+        for one in self.of(Role.INIT, Role.SIDECAR):
+            if one.role is Role.SIDECAR:
+                self._keep(one, now)
+                if self.initialized or one.started:
+                    continue
+                return
+            if self.initialized or (one.ended is not None and one.ended.code == 0):
+                continue
+            self._keep(one, now)
+            return
+        self.initialized = True
+        for one in self.of(Role.APP):
+            self._keep(one, now)
+
+    def _keep(self, one: Container, now: float) -> None:
+        """Sees to it that a container runs, if it should."""
+        if one.unhealthy and one.stop is None and one.stage is Stage.RUNNING:
+            grace = self._grace() if one.grace is None else one.grace
+            text = f"Container {one.name} failed {one.unhealthy.lower()} probe, will be restarted"
+            one.stop = Stop(now + grace)
+            self._events.append(Event("Normal", "Killing", text, one.name))
+        if one.active or (one.ended is not None and not self.restarts(one, one.ended.code)):
+            return
+        if now < one.not_before:
+            self._wake_at(one.not_before)
+            return
+        if one.ended is not None and (one.problem is None or one.problem.reason == "CrashLoopBackOff"):
+            one.crash.lengthen(one.ended.finished_at, now)
+        one.stage, one.aborted, one.later = Stage.LAUNCHING, False, None
+        self._actions.append(Launch(one.name, one.attempts))
+
+    def _pause(self, one: Container, now: float) -> None:
+        """Holds the next instance back, and says so a moment later."""
+        assert one.ended is not None
+        one.not_before = one.crash.due(one.ended.finished_at)
+        if one.not_before <= now:
+            return
+        meta = self.pod.metadata
+        name = f"{meta.name}_{meta.namespace}({meta.uid})"
+        text = f"back-off {go_duration(one.crash.seconds)} restarting failed container={one.name} pod={name}"
+        said = f"Back-off restarting failed container {one.name} in pod {name}"
+        event = Event("Warning", "BackOff", said, one.name)
+        one.later = (now + SETTLE, Problem("CrashLoopBackOff", text), (event,))
+
+    def _grace(self) -> float:
+        grace = self.pod.spec.termination_grace_period_seconds
+        return 30.0 if grace is None else float(grace)
+
+    def _leave(self) -> None:
+        assert self.leave_at is not None
+        if not self._stop_all(self.leave_at):
+            return
+        if self.sandbox is Sandbox.READY:
+            self.sandbox = Sandbox.REMOVING
+            self._actions.append(RemoveSandbox())
+        elif self.sandbox in (Sandbox.NONE, Sandbox.GONE) and not self._finished:
+            self._finished = True
+            self._actions.append(Finish())
+
+    def _wind_down(self, now: float) -> None:
+        if not self.over and self._stop_all(now + self._grace()):
+            self.over = True
+        if self.over and self.sandbox is Sandbox.READY:
+            self.sandbox = Sandbox.REMOVING
+            self._actions.append(RemoveSandbox())
+
+    def _stop_all(self, kill_at: float) -> bool:
+        """Sees all containers out, sidecars last and in reverse order (R14). True when none is left."""
+        for one in self.of(Role.INIT, Role.APP):
+            self._let_go(one, kill_at)
+        if not any(one.active for one in self.of(Role.INIT, Role.APP)):
+            for one in reversed(list(self.of(Role.SIDECAR))):
+                if one.active:
+                    self._let_go(one, kill_at)
+                    break
+        return self.quiet
+
+    def _let_go(self, one: Container, kill_at: float) -> None:
+        one.later = None
+        if one.stage is Stage.LAUNCHING and not one.aborted:
+            one.aborted = True
+            self._actions.append(AbortLaunch(one.name))
+        elif one.stage is Stage.RUNNING and one.stop is None:
+            one.stop = Stop(kill_at)
+            self._events.append(Event("Normal", "Killing", f"Stopping container {one.name}", one.name))
+
+    def _drive_stops(self, now: float) -> None:
+        for one in self.containers.values():
+            stop = one.stop
+            if stop is None or one.stage is not Stage.RUNNING or stop.killed:
+                continue
+            left = stop.kill_at - now
+            if left <= 0:
+                stop.killed = True
+                self._actions.append(Kill(one.name, one.id))
+                continue
+            self._wake_at(stop.kill_at)
+            if stop.hook is None:
+                lifecycle = one.spec.lifecycle
+                stop.hook = lifecycle is None or lifecycle.pre_stop is None
+                if not stop.hook:
+                    self._actions.append(RunHook(one.name, one.id, left))
+            if stop.hook and not stop.signalled:
+                stop.signalled = True
+                self._actions.append(Terminate(one.name, one.id))
+
+    def _wake_at(self, at: float) -> None:
+        self._wake = at if self._wake is None else min(self._wake, at)
+
+    def _say(self, name: str, message: str, reason: str = "Failed") -> None:
+        self._events.append(Event("Warning", reason, message, name))
+
+
+def go_duration(seconds: float) -> str:
+    """Whole seconds as Go prints a duration: `40s`, `2m40s`, `5m0s`."""
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes}m{rest}s" if minutes else f"{rest}s"
