@@ -11,7 +11,7 @@ from skerry.api import codec, resources, status
 from skerry.api.wire import Request, Response
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator
 
 T = TypeVar("T")
 
@@ -141,7 +141,7 @@ class Client:
         resource_version: str = "",
         label_selector: str = "",
         field_selector: str = "",
-    ) -> AsyncIterator[WatchEvent[T]]:
+    ) -> AsyncGenerator[WatchEvent[T], None]:
         """Changes after `resource_version` until the server ends the stream; ApiError 410 when that is too old."""
         query = {
             **_selectors(label_selector, field_selector),

@@ -132,7 +132,7 @@ class Informer(Generic[T]):
                 label_selector=self._labels,
                 field_selector=self._fields,
             )
-        ) as events:  # type: ignore[type-var]
+        ) as events:
             async for event in events:
                 item = cast("Any", event.object)
                 if event.type != "BOOKMARK":

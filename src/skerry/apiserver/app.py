@@ -1,0 +1,194 @@
+"""The API server behind its seam: a Request in, a Response out. Called by edge.py and by in-process clients.
+
+Every request is authenticated, routed, answered; what goes wrong becomes a Status.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Protocol
+
+from skerry.api import codec, status
+from skerry.api.wire import Request, Response
+from skerry.apiserver import deletion, discovery, reading, routes, strategies, subresources, verbs, watching
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+    from typing import Any
+
+    from skerry.api.wire import User
+    from skerry.apiserver.routes import Target
+    from skerry.apiserver.verbs import Server
+
+_log = logging.getLogger(__name__)
+_OPEN = {"/healthz", "/livez", "/readyz", "/version"}
+_AGGREGATED = "as=APIGroupDiscoveryList"
+_METHODS = {
+    "GET": ("get", "list"),
+    "POST": ("", "create"),
+    "PUT": ("update", ""),
+    "PATCH": ("patch", ""),
+    "DELETE": ("delete", "deletecollection"),
+}
+
+
+class NodeStreams(Protocol):
+    """The way to a node agent's own little server, for logs and the like."""
+
+    async def __call__(self, node: str, request: Request) -> Response: ...
+
+
+class App:
+    """`authenticate` maps a bearer token to its user; `nodes` reaches node agents."""
+
+    def __init__(
+        self, server: Server, authenticate: Callable[[str], User | None], nodes: NodeStreams | None = None
+    ) -> None:
+        self.server = server
+        self._authenticate, self._nodes = authenticate, nodes
+        self.ready = False
+
+    async def __call__(self, request: Request) -> Response:
+        try:
+            response = await self._answer(request)
+        except status.ApiError as error:
+            response = Response(error.code, codec.encode(error.status()))
+        except Exception as error:  # noqa: BLE001 - whatever it is, the client gets a Status
+            _log.exception("%s %s", request.method, request.path)
+            response = Response(
+                500, codec.encode(status.ApiError(500, f"Internal error occurred: {error!r}").status())
+            )
+        response.headers.setdefault("content-type", "application/json")
+        return response
+
+    async def _answer(self, request: Request) -> Response:
+        if request.path in _OPEN:
+            return self._health(request.path)
+        if request.user is None:
+            scheme, _, token = request.headers.get("authorization", "").partition(" ")
+            request.user = self._authenticate(token.strip()) if scheme.lower() == "bearer" else None
+            if request.user is None:
+                raise status.ApiError(401, "Unauthorized")
+        target = routes.parse(request.path)
+        if target is None:
+            return self._other(request)
+        return await self._verb(target, request)
+
+    def _health(self, path: str) -> Response:
+        if path == "/version":
+            return Response(200, discovery.version())
+        code = 200 if self.ready or path != "/readyz" else 503
+        return Response(code, b"ok" if code == 200 else b"not ready", {"content-type": "text/plain; charset=utf-8"})
+
+    def _other(self, request: Request) -> Response:
+        """Discovery and OpenAPI; ApiError 404 for anything else."""
+        path = request.path.rstrip("/")
+        parts = path.split("/")[1:]
+        body: bytes | None = None
+        kind = "application/json"
+        if path in ("/api", "/apis") and _AGGREGATED in request.headers.get("accept", ""):
+            body = discovery.aggregated(path == "/api")
+            kind = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+        elif path == "/api":
+            body = discovery.core_versions()
+        elif path == "/apis":
+            body = discovery.group_list()
+        elif parts[:1] == ["apis"] and len(parts) == 2:
+            body = discovery.group(parts[1])
+        elif parts[:1] == ["api"] and len(parts) == 2:
+            body = discovery.resource_list("", parts[1])
+        elif parts[:1] == ["apis"] and len(parts) == 3:
+            body = discovery.resource_list(parts[1], parts[2])
+        elif parts[:1] == ["openapi"]:
+            body = _openapi(parts[1:])
+        if body is None:
+            raise status.ApiError(404, "the server could not find the requested resource")
+        if request.method not in ("GET", "HEAD"):
+            raise status.ApiError(405, "the server does not allow this method on the requested resource")
+        return Response(200, body, {"content-type": kind})
+
+    async def _verb(self, target: Target, request: Request) -> Response:
+        method = "GET" if request.method == "HEAD" else request.method
+        response = await self._dispatch(target, method, request)
+        response.warnings = (*strategies.of(target.resource).standing_warnings(), *response.warnings)
+        return response
+
+    async def _dispatch(self, target: Target, method: str, request: Request) -> Response:
+        server, row = self.server, target.resource
+        if target.subresource not in ("", "status", "finalize"):
+            return await self._part(target, method, request)
+        verb = _METHODS.get(method, ("", ""))[0 if target.name else 1]
+        if request.query.get("watch") in ("true", "1") and method == "GET":
+            verb = "watch"
+        if not verb or (verb not in row.verbs) or (target.subresource and verb not in ("get", "update", "patch")):
+            raise status.ApiError(405, "the server does not allow this method on the requested resource")
+        match verb:
+            case "get":
+                return await reading.get(server.store, server.clock, target, request)
+            case "list":
+                return await reading.list_(server.store, server.clock, target, request)
+            case "watch":
+                return await watching.watch(server.store, server.clock, target, request)
+            case "create":
+                if row.namespaced and not target.namespace:
+                    raise status.ApiError(405, "the server does not allow this method on the requested resource")
+                return await verbs.create(server, target, request)
+            case "update":
+                return await verbs.update(server, target, request)
+            case "patch":
+                return await verbs.patch_(server, target, request)
+            case "delete":
+                return await deletion.delete(server, target, request)
+        return await deletion.delete_collection(server, target, request)
+
+    async def _part(self, target: Target, method: str, request: Request) -> Response:
+        match target.subresource, method:
+            case "scale", _:
+                return await subresources.scale(self.server, target, request)
+            case "binding", "POST":
+                return await subresources.bind(self.server, target, request)
+            case "eviction", "POST":
+                return await subresources.evict(self.server, target, request)
+            case "log", "GET":
+                return await self._log(target, request)
+        raise status.ApiError(405, f"{target.resource.plural}/{target.subresource} is not served here yet")
+
+    async def _log(self, target: Target, request: Request) -> Response:
+        pod = verbs.load(target.resource, await reading.find(self.server.store, target))
+        names = [one.name for one in (*pod.spec.init_containers, *pod.spec.containers)]
+        container = request.query.get("container", "")
+        if not container and len(pod.spec.containers) > 1:
+            raise status.bad_request(
+                f"a container name must be specified for pod {target.name}, choose one of: [{' '.join(names)}]"
+            )
+        container = container or pod.spec.containers[0].name
+        if container not in names:
+            raise status.bad_request(f"container {container} is not valid for pod {target.name}")
+        if not pod.spec.node_name or self._nodes is None:
+            raise status.bad_request(f"pod {target.name} does not have a host assigned")
+        path = f"/containerLogs/{target.namespace}/{target.name}/{container}"
+        return await self._nodes(pod.spec.node_name, Request("GET", path, request.query))
+
+
+def in_process(app: App, user: User) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+    """A client.Transport into the server of this process, as `user`."""
+
+    async def send(request: Request) -> Response:
+        request.user = user
+        return await app(request)
+
+    return send
+
+
+def _openapi(parts: list[str]) -> bytes | None:
+    from skerry.api import openapi, resources  # built when first asked for
+
+    if parts == ["v2"]:
+        return openapi.v2()
+    if parts == ["v3"]:
+        return openapi.v3_index(resources.RESOURCES)
+    if parts[:2] == ["v3", "api"] and len(parts) == 3:
+        return openapi.v3_group("", parts[2])
+    if parts[:2] == ["v3", "apis"] and len(parts) == 4:
+        return openapi.v3_group(parts[2], parts[3])
+    return None

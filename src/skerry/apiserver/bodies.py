@@ -1,0 +1,123 @@
+"""Request bodies: JSON, YAML or protobuf to a typed object, with upstream's field validation. Called by verbs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+
+from skerry.api import codec, schema, status
+
+if TYPE_CHECKING:
+    from skerry.api.resources import Resource
+    from skerry.api.wire import Request
+
+_JSON, _YAML, _PROTOBUF = "application/json", "application/yaml", "application/vnd.kubernetes.protobuf"
+
+
+class Body(NamedTuple):
+    """A typed object and the warnings that reading it gave."""
+
+    object: Any
+    warnings: tuple[str, ...]
+
+
+def content_type(request: Request) -> str:
+    """The media type without parameters; JSON if none is given."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower() or _JSON
+
+
+def read(request: Request) -> tuple[str, str, Any, list[str]]:
+    """apiVersion, kind, plain value and the duplicate keys of a body. ApiError 400 or 415."""
+    kind = content_type(request)
+    if kind == _PROTOBUF:
+        from skerry.api import protobuf  # only some clients speak it
+
+        try:
+            version, named, value = protobuf.decode(request.body)
+        except ValueError as error:
+            raise status.bad_request(f"the body cannot be decoded as protobuf: {error}") from None
+        return version, named, value, []
+    duplicates: list[str] = []
+    if kind in (_JSON, "text/json"):
+        value = json_of(request.body)
+        if request.query.get("fieldValidation", "Warn") != "Ignore":
+            duplicates = schema.duplicates(request.body)
+    elif kind in (_YAML, "application/x-yaml", "text/yaml"):
+        from skerry.api import yaml
+
+        try:
+            value = yaml.load(request.body)
+        except ValueError as error:
+            raise status.bad_request(f"error converting YAML to JSON: {error}") from None
+    else:
+        raise status.ApiError(
+            415,
+            "the body of the request was in an unknown format - accepted media types include: "
+            f"{_JSON}, {_YAML}, {_PROTOBUF}",
+        )
+    if not isinstance(value, dict):
+        raise status.bad_request("the body of the request is not an object")
+    return str(value.get("apiVersion") or ""), str(value.get("kind") or ""), value, duplicates
+
+
+def json_of(data: bytes) -> Any:
+    """JSON as plain values. ApiError 400 if it is none."""
+    try:
+        return codec.parse(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise status.bad_request(f"the body cannot be decoded as JSON: {error}") from None
+
+
+def typed(module: str, name: str, value: Any, request: Request, duplicates: list[str]) -> Body:
+    """The object that a plain value says, unknown and duplicate fields refused, told or ignored as the client asked."""
+    try:
+        checked = schema.check(module, name, value)
+    except schema.TypeMismatch as error:
+        raise _unfit(name, value, error) from None
+    strangers = duplicates + [f'unknown field "{path}"' for path in checked.unknown]
+    mode = request.query.get("fieldValidation") or "Warn"
+    if strangers and mode == "Strict":
+        raise status.bad_request(f"strict decoding error: {', '.join(strangers)}")
+    if mode not in ("Strict", "Warn", "Ignore"):
+        error = status.field_not_supported("fieldValidation", mode, ["Ignore", "Strict", "Warn"])
+        raise status.invalid("meta.k8s.io", "PatchOptions", "", [error])
+    return Body(convert(module, name, checked.value), tuple(strangers) if mode == "Warn" else ())
+
+
+def convert(module: str, name: str, value: Any) -> Any:
+    """A checked plain value as a Struct."""
+    from skerry.api.types._build import build
+
+    try:
+        return codec.convert(build(module, name), value)
+    except msgspec.ValidationError as error:
+        raise _unfit(name, value, error) from None
+
+
+def _unfit(name: str, value: Any, error: Exception) -> status.ApiError:
+    return status.bad_request(f"{name} in version {_version(value)} cannot be handled as a {name}: {error}")
+
+
+def _version(value: Any) -> str:
+    version = value.get("apiVersion") if isinstance(value, dict) else ""
+    return f'"{str(version or "").rpartition("/")[2]}"'
+
+
+def object_of(request: Request, resource: Resource) -> Body:
+    """The object of the resource's kind in the body; ApiError 400 if it is another."""
+    version, kind, value, duplicates = read(request)
+    if kind != resource.kind or version != resource.api_version:
+        if not kind and not version and value:
+            value = {**value, "kind": resource.kind, "apiVersion": resource.api_version}
+        elif version != resource.api_version and version:
+            raise status.bad_request(
+                f"the API version in the data ({version}) does not match the expected API version "
+                f"({resource.api_version})"
+            )
+        else:
+            raise status.bad_request(
+                f"{kind or 'the data'} in version {_version(value)} cannot be handled as a {resource.kind}"
+            )
+    value["kind"], value["apiVersion"] = resource.kind, resource.api_version
+    return typed(resource.module, resource.kind, value, request, duplicates)

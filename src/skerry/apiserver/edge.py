@@ -1,0 +1,106 @@
+"""The sockets: aiohttp in, Request out, Response in, bytes out. Called by cluster/; no other file knows of aiohttp."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+from multidict import CIMultiDict
+
+from skerry.api import codec, status
+from skerry.api.wire import Request, Response
+
+if TYPE_CHECKING:
+    import socket
+    import ssl
+    from collections.abc import AsyncIterator
+
+    from skerry.apiserver.app import App
+
+LIMIT = 3 * 1024 * 1024
+_log = logging.getLogger(__name__)
+
+
+class Edge:
+    """Serves an App on sockets that somebody else bound."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+        self._server = web.Server(self._handle, access_log=None)
+        self._runner = web.ServerRunner(self._server, access_log=None)
+        self._ready = False
+
+    async def listen(self, listener: socket.socket, tls: ssl.SSLContext | None) -> None:
+        """Answers on a bound socket; a backlog of 1024."""
+        if not self._ready:
+            await self._runner.setup()
+            self._ready = True
+        listener.setblocking(False)
+        await web.SockSite(self._runner, listener, ssl_context=tls, backlog=1024).start()
+
+    async def close(self) -> None:
+        """Stops listening and ends what streams."""
+        if self._ready:
+            await self._runner.shutdown()
+            await asyncio.wait_for(self._runner.cleanup(), 5)
+
+    async def _handle(self, http: web.BaseRequest) -> web.StreamResponse:
+        try:
+            body = await _body(http)
+        except status.ApiError as error:
+            return web.Response(status=error.code, body=codec.encode(error.status()), content_type="application/json")
+        request = Request(
+            http.method,
+            http.path,
+            dict(http.query),
+            {name.lower(): value for name, value in http.headers.items()},
+            body,
+        )
+        response = await self._app(request)
+        headers = [(name, value) for name, value in response.headers.items()]
+        for text in response.warnings:
+            quoted = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ")
+            headers.append(("Warning", f'299 - "{quoted}"'))
+        if isinstance(response.body, bytes):
+            return _whole(response, headers)
+        return await _stream(http, response, response.body, headers)
+
+
+def _whole(response: Response, headers: list[tuple[str, str]]) -> web.Response:
+    body = response.body if isinstance(response.body, bytes) else b""
+    return web.Response(status=response.status, body=body, headers=CIMultiDict(headers))
+
+
+async def _body(http: web.BaseRequest) -> bytes:
+    if not http.body_exists:
+        return b""
+    pieces: list[bytes] = []
+    size = 0
+    async for piece in http.content.iter_any():
+        size += len(piece)
+        if size > LIMIT:
+            raise status.ApiError(413, f"Request entity too large: limit is {LIMIT}")
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+async def _stream(
+    http: web.BaseRequest, response: Response, body: AsyncIterator[bytes], headers: list[tuple[str, str]]
+) -> web.StreamResponse:
+    stream = web.StreamResponse(status=response.status, headers=CIMultiDict(headers))
+    stream.enable_chunked_encoding()
+    await stream.prepare(http)
+    try:
+        async for piece in body:
+            if piece:
+                await stream.write(piece)
+        await stream.write_eof()
+    except (ConnectionError, asyncio.CancelledError):
+        _log.debug("%s %s: the client went away", http.method, http.path)
+    finally:
+        with contextlib.suppress(Exception):
+            await body.aclose()  # type: ignore[attr-defined]
+    return stream

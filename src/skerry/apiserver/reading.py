@@ -1,0 +1,137 @@
+"""get and list: stored bytes, sent as they are. Called by app.py."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from skerry.api import codec, status
+from skerry.api.wire import Response
+from skerry.apiserver import representation
+from skerry.apiserver.representation import Form
+from skerry.apiserver.selection import Selection
+from skerry.store.base import Compacted
+
+if TYPE_CHECKING:
+    from skerry.api.wire import Request
+    from skerry.apiserver.routes import Target
+    from skerry.clock import Clock
+    from skerry.store.base import Record, Store
+
+_PAGE = 500
+
+
+class _Continue(msgspec.Struct):
+    revision: int
+    after: str
+
+
+async def find(store: Store, target: Target) -> Record:
+    """The record of an object. ApiError 404."""
+    row = target.resource
+    record = await store.get(row.key(target.namespace, target.name))
+    if record is None:
+        raise status.not_found(row.group, row.plural, target.name)
+    return record
+
+
+async def get(store: Store, clock: Clock, target: Target, request: Request) -> Response:
+    record = await find(store, target)
+    form = representation.wanted(request.headers.get("accept", ""))
+    include = request.query.get("includeObject", "")
+    return Response(200, representation.one(form, target.resource, record, clock.now(), include))
+
+
+async def list_(store: Store, clock: Clock, target: Target, request: Request) -> Response:
+    """A list in the wanted form; with `limit`, a page and the token for the next one."""
+    row = target.resource
+    selection = Selection(row, request.query)
+    records, revision, token, remaining = await select(store, target, selection, request.query)
+    extra = f',"continue":"{token}"' if token else ""
+    if remaining and selection.everything:
+        extra += f',"remainingItemCount":{remaining}'
+    form = representation.wanted(request.headers.get("accept", ""))
+    if form is Form.TABLE:
+        include = request.query.get("includeObject", "")
+        return Response(200, representation.table(row, records, clock.now(), include, revision, extra))
+    if form is Form.METADATA:
+        head = b'{"kind":"PartialObjectMetadataList","apiVersion":"meta.k8s.io/v1","metadata":'
+        values = [representation.partial(one.value) for one in records]
+    else:
+        head = b'{"kind":"%bList","apiVersion":"%b","metadata":' % (row.kind.encode(), row.api_version.encode())
+        values = [one.value for one in records]
+    meta = f'{{"resourceVersion":"{revision}"{extra}}},"items":['.encode()
+    return Response(200, b"".join((head, meta, b",".join(values), b"]}")))
+
+
+async def select(
+    store: Store, target: Target, selection: Selection, query: dict[str, str]
+) -> tuple[list[Record], int, str, int]:
+    """The records that a list wants, the revision, the continue token and how many objects remain behind it."""
+    row = target.resource
+    prefix = row.key(target.namespace, "") if target.namespace else row.prefix
+    limit = _number(query, "limit")
+    token = query.get("continue", "")
+    after, revision = "", _exact(store, query)
+    if token:
+        place = _decode(token)
+        after, revision = prefix + place.after, place.revision
+    name = selection.name()
+    if name and target.namespace and not token:
+        record = await store.get(row.key(target.namespace, name))
+        return ([record] if record and selection.matches(record) else []), store.revision, "", 0
+    try:
+        records, seen = await store.range(prefix, after=after, revision=revision)
+    except Compacted as error:
+        raise status.gone(
+            "The provided continue parameter is too old to display a consistent list result. You can start a new "
+            "list without the continue parameter."
+            if token
+            else f"The resourceVersion for the provided list is too old: {error.asked} ({error.oldest})"
+        ) from None
+    found: list[Record] = []
+    for index, record in enumerate(records):
+        if not selection.matches(record):
+            continue
+        if limit and len(found) == limit:
+            place = _Continue(seen, found[-1].key[len(prefix) :])
+            return found, seen, base64.urlsafe_b64encode(codec.encode(place)).decode(), len(records) - index
+        found.append(record)
+    return found, seen, "", 0
+
+
+def _exact(store: Store, query: dict[str, str]) -> int:
+    """The revision at which a list must be exact, or 0."""
+    version, match = query.get("resourceVersion", ""), query.get("resourceVersionMatch", "")
+    if match and not version:
+        raise status.ApiError(
+            422, "resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided"
+        )
+    asked = revision_of(version)
+    if asked > store.revision:
+        raise status.ApiError(504, f"Too large resource version: {asked}, current: {store.revision}")
+    return asked if match == "Exact" else 0
+
+
+def revision_of(text: str) -> int:
+    """A resourceVersion as a number. ApiError 400 if it is none."""
+    if text and not text.isdigit():
+        raise status.bad_request(f'Invalid value: "{text}": strconv.ParseUint: parsing "{text}": invalid syntax')
+    return int(text or 0)
+
+
+def _number(query: dict[str, str], name: str) -> int:
+    text = query.get(name, "")
+    if text and not text.isdigit():
+        raise status.bad_request(f'strconv.ParseInt: parsing "{text}": invalid syntax')
+    return int(text or 0)
+
+
+def _decode(token: str) -> _Continue:
+    try:
+        return codec.decode(_Continue, base64.urlsafe_b64decode(token))
+    except (msgspec.MsgspecError, binascii.Error, ValueError) as error:
+        raise status.bad_request(f"continue key is not valid: {error}") from None

@@ -1,0 +1,51 @@
+"""Which resource a URL means. Called by app.py; pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from skerry.api import resources
+
+if TYPE_CHECKING:
+    from skerry.api.resources import Resource
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A collection (no name), an object, or a part of one; `rest` is what follows the subresource."""
+
+    resource: Resource
+    namespace: str = ""
+    name: str = ""
+    subresource: str = ""
+    rest: str = ""
+
+
+def parse(path: str) -> Target | None:
+    """The target of a path below /api or /apis; None if nothing is served there."""
+    parts = [part for part in path.split("/") if part]
+    if parts[:1] == ["api"] and len(parts) >= 3:
+        group, version, parts = "", parts[1], parts[2:]
+    elif parts[:1] == ["apis"] and len(parts) >= 4:
+        group, version, parts = parts[1], parts[2], parts[3:]
+    else:
+        return None
+    namespace = ""
+    if parts[0] == "namespaces" and len(parts) >= 3 and not _of_namespace(group, version, parts[2]):
+        namespace, parts = parts[1], parts[2:]
+    resource = resources.by_path(group, version, parts[0])
+    if resource is None or (namespace and not resource.namespaced):
+        return None
+    name, subresource = (parts[1:3] + ["", ""])[:2]
+    if resource.namespaced and name and not namespace:
+        return None
+    if subresource and subresource not in resource.subresources:
+        return None
+    return Target(resource, namespace, name, subresource, "/".join(parts[3:]))
+
+
+def _of_namespace(group: str, version: str, part: str) -> bool:
+    """Whether /namespaces/NAME/part is a part of the Namespace itself."""
+    row = resources.by_path(group, version, "namespaces")
+    return row is not None and part in row.subresources

@@ -1,0 +1,127 @@
+"""Parts of objects that have verbs of their own: scale, binding, eviction. Called by app.py.
+
+status and finalize go the ordinary way of verbs.update and verbs.patch_: the kind's strategy knows what counts.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from skerry.api import codec, labels, status
+from skerry.api.types import autoscaling, core, meta
+from skerry.api.wire import Response
+from skerry.apiserver import bodies, deletion, verbs
+from skerry.apiserver.reading import find
+from skerry.clock import rfc3339
+
+if TYPE_CHECKING:
+    from skerry.api.wire import Request
+    from skerry.apiserver.routes import Target
+    from skerry.apiserver.verbs import Server
+
+
+def _done() -> Response:
+    value = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
+    return Response(201, codec.encode(value))
+
+
+def scale_of(obj: Any) -> autoscaling.Scale:
+    """The Scale of a Deployment or ReplicaSet."""
+    return autoscaling.Scale(
+        metadata=meta.ObjectMeta(
+            name=obj.metadata.name,
+            namespace=obj.metadata.namespace,
+            uid=obj.metadata.uid,
+            resource_version=obj.metadata.resource_version,
+            creation_timestamp=obj.metadata.creation_timestamp,
+        ),
+        spec=autoscaling.ScaleSpec(replicas=obj.spec.replicas or 0),
+        status=autoscaling.ScaleStatus(
+            replicas=obj.status.replicas, selector=labels.text(labels.from_selector(obj.spec.selector))
+        ),
+    )
+
+
+async def scale(server: Server, target: Target, request: Request) -> Response:
+    """get, update and patch of a workload's scale."""
+    if request.method == "GET":
+        return Response(200, codec.encode(scale_of(verbs.load(target.resource, await find(server.store, target)))))
+    warnings: tuple[str, ...] = ()
+    if request.method == "PUT":
+        version, kind, value, duplicates = bodies.read(request)
+        if kind != "Scale":
+            raise status.bad_request(f"{kind or 'the data'} in version \"{version}\" cannot be handled as a Scale")
+        body = bodies.typed("autoscaling", "Scale", value, request, duplicates)
+        wanted, warnings = body.object, body.warnings
+
+        def decide(found: autoscaling.Scale) -> autoscaling.Scale:
+            asked: autoscaling.Scale = wanted or found
+            return asked
+
+    elif request.method == "PATCH":
+        form = verbs.PATCHES.get(bodies.content_type(request), "merge")
+        document = bodies.json_of(request.body)
+
+        def decide(found: autoscaling.Scale) -> autoscaling.Scale:
+            after = verbs.patched("autoscaling", "Scale", codec.plain(found), form, document)
+            asked: autoscaling.Scale = bodies.typed("autoscaling", "Scale", after, request, []).object
+            return asked
+
+    else:
+        raise status.ApiError(405, "the server does not allow this method on the requested resource")
+
+    def make(obj: Any) -> Any:
+        found = scale_of(obj)
+        asked = decide(found)
+        if asked.spec.replicas < 0:
+            path, detail = "spec.replicas", "must be greater than or equal to 0"
+            error = status.field_invalid(path, asked.spec.replicas, detail)
+            raise status.invalid("autoscaling", "Scale", target.name, [error])
+        obj.spec.replicas = asked.spec.replicas
+        obj.metadata.resource_version = asked.metadata.resource_version if request.method == "PUT" else ""
+        return obj
+
+    record, _ = await verbs.change(server, target, make, dry=verbs.dry(request), as_subresource="")
+    return Response(200, codec.encode(scale_of(verbs.load(target.resource, record))), warnings=warnings)
+
+
+async def bind(server: Server, target: Target, request: Request) -> Response:
+    """Gives a pod its node. ApiError 409 if it has one or is being deleted."""
+    _, kind, value, _ = bodies.read(request)
+    if kind != "Binding":
+        raise status.bad_request(f"{kind or 'the data'} cannot be handled as a Binding")
+    binding: core.Binding = bodies.convert("core", "Binding", value)
+    node = binding.target.name
+    if not node:
+        errors = [status.field_required("target.name")]
+        raise status.invalid("", "Binding", target.name, errors)
+
+    def make(pod: core.Pod) -> core.Pod:
+        if pod.metadata.deletion_timestamp:
+            why = f"pod {target.name} is being deleted, cannot be assigned to a host"
+            raise status.conflict("", "pods/binding", target.name, why)
+        if pod.spec.node_name:
+            raise status.conflict(
+                "", "pods/binding", target.name, f'pod {target.name} is already assigned to node "{pod.spec.node_name}"'
+            )
+        pod.spec.node_name = node
+        pod.metadata.annotations.update(binding.metadata.annotations)
+        scheduled = core.PodCondition(
+            type="PodScheduled", status="True", last_transition_time=rfc3339(server.clock.now())
+        )
+        pod.status.conditions = [one for one in pod.status.conditions if one.type != "PodScheduled"] + [scheduled]
+        pod.metadata.resource_version = ""
+        return pod
+
+    await verbs.change(server, target, make, dry=verbs.dry(request), as_subresource="binding")
+    return _done()
+
+
+async def evict(server: Server, target: Target, request: Request) -> Response:
+    """Deletes a pod on behalf of `kubectl drain`."""
+    _, kind, value, _ = bodies.read(request)
+    if kind != "Eviction":
+        raise status.bad_request(f"{kind or 'the data'} cannot be handled as an Eviction")
+    eviction = bodies.convert("policy", "Eviction", value)
+    await deletion.remove(server, target, eviction.delete_options or meta.DeleteOptions(), dry=verbs.dry(request))
+    return _done()

@@ -1,0 +1,299 @@
+"""create, update and patch: the way every object takes into the store. Called by app.py and by deletion.py.
+
+    body -> typed object -> defaults -> the kind's strategy -> validation -> store
+
+A write that leaves the object as it is writes nothing. A patch, and an update without a resourceVersion, is tried again
+when another write came between.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from skerry.api import codec, defaults, patch, status, validation
+from skerry.api.wire import Response
+from skerry.apiserver import bodies, metadata, representation, strategies
+from skerry.apiserver.reading import find
+from skerry.store.base import Conflict, Exists, Record, Unwritable, stamp, unstamp
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from skerry.api.resources import Resource
+    from skerry.api.wire import Request
+    from skerry.apiserver.routes import Target
+    from skerry.clock import Clock
+    from skerry.store.base import Store
+
+_ATTEMPTS = 20
+_NAMES = 8
+PATCHES = {
+    "application/json-patch+json": "json",
+    "application/merge-patch+json": "merge",
+    "application/strategic-merge-patch+json": "strategic",
+}
+_VOLATILE = frozenset({"leases"})
+
+
+@dataclass
+class Server:
+    """What the verbs work on. `deleted` is told of every object that left the store."""
+
+    store: Store
+    clock: Clock
+    context: strategies.Context = field(default_factory=strategies.Context)
+    deleted: Callable[[Resource, Any], None] = lambda _row, _obj: None
+
+    def begin(self) -> tuple[strategies.Context, strategies.Transaction]:
+        """What the strategies' hooks of one call are given, and what is committed or rolled back after them."""
+        self.context.now = self.clock.now()
+        return self.context, self.context.begin()
+
+
+def answer(server: Server, target: Target, request: Request, record: Record, code: int, *warnings: str) -> Response:
+    """The object in the form that the client wants."""
+    form = representation.wanted(request.headers.get("accept", ""))
+    include = request.query.get("includeObject", "")
+    body = representation.one(form, target.resource, record, server.clock.now(), include)
+    return Response(code, body, warnings=warnings)
+
+
+def load(resource: Resource, record: Record) -> Any:
+    """The typed object of a record."""
+    return codec.decode(resource.type, record.value)
+
+
+def dry(request: Request) -> bool:
+    """Whether nothing may be stored. ApiError 422 for a value that means nothing."""
+    said = request.query.get("dryRun", "")
+    if said not in ("", "All"):
+        error = status.field_not_supported("dryRun", [said], ["All"])
+        raise status.invalid("meta.k8s.io", "CreateOptions", "", [error])
+    return said == "All"
+
+
+async def create(server: Server, target: Target, request: Request) -> Response:
+    body = bodies.object_of(request, target.resource)
+    record, warnings = await insert(server, target, body.object, dry=dry(request))
+    return answer(server, target, request, record, 201, *body.warnings, *warnings)
+
+
+async def insert(server: Server, target: Target, obj: Any, *, dry: bool = False) -> tuple[Record, list[str]]:
+    """Stores a new object; the record and the strategy's warnings."""
+    row, strategy = target.resource, strategies.of(target.resource)
+    metadata.begin(obj, row, target.namespace, server.clock.now())
+    found = obj.metadata
+    if row.namespaced:
+        await _namespace_open(server, target, found.name)
+    defaults.apply(obj)
+    attempts = _NAMES if found.generate_name and found.name.startswith(found.generate_name) else 1
+    for attempt in range(attempts):
+        context, transaction = server.begin()
+        try:
+            strategy.prepare_create(obj, context)
+            strategy.canonicalize(obj)
+            _refuse(row, found.name, validation.create(obj))
+            warnings = strategy.warnings(obj, None)
+            key, value = row.key(target.namespace, found.name), codec.encode(obj)
+            if not dry:
+                record = await stored(server.store.create(key, value))
+            elif await server.store.get(key) is None:
+                record = Record(key, value, 0, 0)
+            else:
+                raise Exists(key)
+        except Exists:
+            transaction.rollback()
+            if attempt < attempts - 1:
+                found.name = metadata.generated(found.generate_name)
+                continue
+            raise status.already_exists(row.group, row.plural, found.name) from None
+        except BaseException:
+            transaction.rollback()
+            raise
+        if dry:
+            transaction.rollback()
+        transaction.commit()
+        return record, warnings
+    raise AssertionError
+
+
+def _refuse(row: Resource, name: str, errors: list[status.FieldError]) -> None:
+    if errors:
+        raise status.invalid(row.group, row.kind, name, errors)
+
+
+async def stored(writing: Any) -> Record:
+    try:
+        record: Record = await writing
+    except Unwritable as error:
+        raise status.ApiError(
+            507, f"the object was not stored: {error}: free some space on the disk of the cluster's data"
+        ) from None
+    return record
+
+
+async def _namespace_open(server: Server, target: Target, name: str) -> None:
+    """ApiError 404 if the namespace is not there, 403 if it is being deleted."""
+    from skerry.api import resources
+    from skerry.api.types import core
+
+    row = resources.of(core.Namespace)
+    record = await server.store.get(row.key("", target.namespace))
+    if record is None:
+        raise status.not_found("", "namespaces", target.namespace)
+    if b'"deletionTimestamp"' in record.value and load(row, record).metadata.deletion_timestamp:
+        why = f"unable to create new content in namespace {target.namespace} because it is being terminated"
+        cause = {
+            "reason": "NamespaceTerminating",
+            "message": f"namespace {target.namespace} is being terminated",
+            "field": "metadata.namespace",
+        }
+        raise status.forbidden(target.resource.group, target.resource.plural, name, why, [cause])
+
+
+async def update(server: Server, target: Target, request: Request) -> Response:
+    row = target.resource
+    body = bodies.object_of(request, row)
+    obj = body.object
+    metadata.place(obj.metadata, row, target.namespace)
+    if obj.metadata.name != target.name:
+        raise status.bad_request(
+            f"the name of the object ({obj.metadata.name}) does not match the name on the URL ({target.name})"
+        )
+    if (
+        row.create_on_update
+        and not target.subresource
+        and await server.store.get(row.key(target.namespace, target.name)) is None
+        and not obj.metadata.uid
+    ):
+        obj.metadata.resource_version = ""
+        record, warnings = await insert(server, target, obj, dry=dry(request))
+        return answer(server, target, request, record, 201, *body.warnings, *warnings)
+    value = codec.encode(obj)
+    record, warnings = await change(
+        server, target, lambda _: codec.decode(row.type, value), dry=dry(request), unconditional=True
+    )
+    return answer(server, target, request, record, 200, *body.warnings, *warnings)
+
+
+async def patch_(server: Server, target: Target, request: Request) -> Response:
+    row = target.resource
+    kind = PATCHES.get(bodies.content_type(request))
+    if kind is None:
+        raise status.ApiError(
+            415,
+            "the body of the request was in an unknown format - accepted media types include: " + ", ".join(PATCHES),
+        )
+    document = bodies.json_of(request.body)
+    told: list[str] = []
+
+    def apply(old: Any) -> Any:
+        before = codec.plain(old)
+        after = patched(row.module, row.kind, before, kind, document)
+        after["kind"], after["apiVersion"] = row.kind, row.api_version
+        made = bodies.typed(row.module, row.kind, after, request, [])
+        told[:] = made.warnings
+        return made.object
+
+    record, warnings = await change(server, target, apply, dry=dry(request), unconditional=False)
+    return answer(server, target, request, record, 200, *told, *warnings)
+
+
+def patched(module: str, name: str, before: Any, kind: str, document: Any) -> Any:
+    """A plain value with a patch applied. ApiError 400 or 422 if it cannot be."""
+    try:
+        if kind == "json":
+            after = patch.json_patch(before, document)
+        elif not isinstance(document, dict):
+            raise status.bad_request("the patch is not an object")
+        elif kind == "merge":
+            after = patch.merge(before, document)
+        else:
+            after = patch.strategic(module, name, before, document)
+    except patch.PatchError as error:
+        raise status.ApiError(422, str(error)) from None
+    if not isinstance(after, dict):
+        raise status.ApiError(422, "the patch leaves no object")
+    return after
+
+
+async def change(
+    server: Server,
+    target: Target,
+    make: Callable[[Any], Any],
+    *,
+    dry: bool = False,
+    unconditional: bool = False,
+    as_subresource: str | None = None,
+) -> tuple[Record, list[str]]:
+    """Read, make, check, write; again if another write came between and the client did not name a revision.
+
+    `as_subresource` is what the strategy is told where that is not the URL's.
+    """
+    part = target.subresource if as_subresource is None else as_subresource
+    row, strategy = target.resource, strategies.of(target.resource)
+    for _ in range(_ATTEMPTS):
+        current = await find(server.store, target)
+        old = load(row, current)
+        new = make(load(row, current))
+        named = new.metadata.resource_version
+        if named and named != old.metadata.resource_version:
+            raise status.conflict(row.group, row.plural, target.name)
+        if unconditional and new.metadata.uid:
+            metadata.check_preconditions(old, row, new.metadata.uid, "")
+        if new.metadata.name != old.metadata.name or new.metadata.namespace != old.metadata.namespace:
+            raise status.bad_request("the name of the object and its namespace cannot be changed")
+        metadata.carry(new, old)
+        defaults.apply(new)
+        new.metadata.resource_version = ""
+        context, transaction = server.begin()
+        try:
+            strategy.prepare_update(new, old, part, context)
+            strategy.canonicalize(new)
+            if row.generation and part != "status" and strategy.changes_generation(new, old):
+                new.metadata.generation = old.metadata.generation + 1
+            _refuse(row, target.name, validation.update(new, old, part))
+            warnings = strategy.warnings(new, old)
+            value = codec.encode(new)
+            if dry:
+                record = Record(current.key, stamp(value, current.revision), current.created, current.revision)
+            elif value == unstamp(current):
+                record = current
+            elif finished(new):
+                record = await gone(server, row, new, current)
+            else:
+                durable = row.plural not in _VOLATILE
+                record = await stored(server.store.update(current.key, value, current.revision, durable=durable))
+        except Conflict:
+            transaction.rollback()
+            if named and unconditional:
+                raise status.conflict(row.group, row.plural, target.name) from None
+            continue
+        except BaseException:
+            transaction.rollback()
+            raise
+        if dry:
+            transaction.rollback()
+        transaction.commit()
+        return record, warnings
+    raise status.conflict(row.group, row.plural, target.name)
+
+
+async def gone(server: Server, row: Resource, obj: Any, current: Record) -> Record:
+    """Takes an object out of the store and gives back what it held. store.base.Conflict if it has changed."""
+    record = await stored(server.store.delete(current.key, current.revision))
+    context, transaction = server.begin()
+    strategies.of(row).after_delete(obj, context)
+    transaction.commit()
+    server.deleted(row, obj)
+    return record
+
+
+def finished(obj: Any) -> bool:
+    """Whether nothing holds back the deletion of an object any more."""
+    found = obj.metadata
+    if not found.deletion_timestamp or found.finalizers or found.deletion_grace_period_seconds:
+        return False
+    return not (obj.kind == "Namespace" and obj.spec.finalizers)
+

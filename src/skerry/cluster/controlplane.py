@@ -1,0 +1,264 @@
+"""The control-plane process: API server, store and controllers in the host's namespaces, and the nodes it starts.
+
+Called by the daemon that `skerry up` forks. The nodes' namespaces are made first, before there is a thread or an event
+loop here, and while they come up the heavy imports of the API server are done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import logging
+import os
+import signal
+import socket
+from typing import TYPE_CHECKING
+
+from skerry.api.wire import User
+from skerry.cluster import tokens
+from skerry.cluster.errors import ClusterError
+from skerry.cluster.plan import NodePlan, Plan
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Coroutine
+    from typing import Any
+
+    from skerry.apiserver.app import App, NodeStreams
+    from skerry.apiserver.edge import Edge
+    from skerry.client.client import Client
+    from skerry.cluster.config import ClusterConfig, Progress
+    from skerry.cluster.namespaces import Handle
+    from skerry.store.embedded import EmbeddedStore
+
+SERVICE_CIDR = "10.96.0.0/12"
+KUBERNETES_IP = "10.96.0.1"
+DNS_IP = "10.96.0.10"
+API_ADDRESS, API_PORT = "10.243.0.1", 6443
+"""Where the API server answers inside the cluster: what `default/kubernetes` points to."""
+_READY = 30.0
+_log = logging.getLogger(__name__)
+
+
+def run(config: ClusterConfig, progress: Progress) -> None:
+    """Runs the cluster until SIGTERM or SIGINT. ClusterError if it cannot start."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    nodes = tuple(NodePlan.of(index) for index in range(1, config.nodes + 1))
+    handle = _namespaces(config, nodes) if nodes else None
+    asyncio.run(_ControlPlane(config, progress, nodes, handle).run())
+
+
+def _namespaces(config: ClusterConfig, nodes: tuple[NodePlan, ...]) -> Handle:
+    from skerry.cluster import namespaces, nodeprocess
+    from skerry.cluster.obstacles import NamespaceError
+
+    plan = Plan(
+        name=config.name,
+        data_dir=str(config.paths.root),
+        nodes=nodes,
+        node_main=lambda context: nodeprocess.main(context, config),
+        allow_single_uid=True,
+    )
+    try:
+        return namespaces.start(plan)
+    except NamespaceError as error:
+        raise ClusterError(str(error)) from error
+
+
+class _ControlPlane:
+    def __init__(
+        self, config: ClusterConfig, progress: Progress, nodes: tuple[NodePlan, ...], handle: Handle | None
+    ) -> None:
+        self._config, self._progress, self._nodes, self._handle = config, progress, nodes, handle
+        self._ended = asyncio.Event()
+        self._failure = ""
+
+    async def run(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._ended.set)
+        async with contextlib.AsyncExitStack() as stack:
+            if self._handle is not None:
+                stack.callback(self._handle.stop)
+                loop.add_reader(self._handle, self._nodes_died)
+            await self._start(stack)
+            gc.freeze()
+            self._progress.ready()
+            await self._ended.wait()
+        if self._failure:
+            raise ClusterError(self._failure)
+
+    def _nodes_died(self) -> None:
+        assert self._handle is not None
+        asyncio.get_running_loop().remove_reader(self._handle)
+        if not self._ended.is_set():
+            self._failure = "The nodes' processes ended: see the nodes' logs beside this one."
+            self._ended.set()
+
+    async def _start(self, stack: contextlib.AsyncExitStack) -> None:
+        from skerry.apiserver import bootstrap
+        from skerry.apiserver.edge import Edge
+        from skerry.clock import SystemClock
+
+        config, progress = self._config, self._progress
+        store = _open_store(config)
+        stack.push_async_callback(store.close)
+        await asyncio.to_thread(config.wait_for_certificates)
+        app = await _app(config, store)
+        client = _admin(app)
+        await bootstrap.namespaces(client)
+        await bootstrap.forget_nodes(client, SystemClock())
+        keeper = bootstrap.Kubernetes(client, KUBERNETES_IP, [API_ADDRESS], API_PORT)
+        await keeper.ensure()
+        if self._nodes:
+            await bootstrap.dns(client, cluster_ip=DNS_IP, node_ips=[node.node_ip for node in self._nodes])
+        edge = Edge(app)
+        stack.push_async_callback(edge.close)
+        await self._listen(edge, stack)
+        app.ready = True
+        progress.step("API server")
+        self._background(stack, keeper.keep(SystemClock()))
+        await self._controllers(client, stack)
+        progress.step("controllers")
+        if self._handle is not None:
+            await self._wait_for_nodes(client)
+
+    async def _listen(self, edge: Edge, stack: contextlib.AsyncExitStack) -> None:
+        config = self._config
+        tls = _tls(config)
+        if config.api_listener >= 0:
+            listener = socket.socket(fileno=config.api_listener)
+        else:
+            listener = socket.create_server(("127.0.0.1", config.api_port))
+        await edge.listen(listener, tls)
+        path = str(config.paths.api_socket)
+        _unlink(path)
+        local = socket.socket(socket.AF_UNIX)
+        local.bind(path)
+        os.chmod(path, 0o600)
+        local.listen(128)
+        stack.callback(_unlink, path)
+        await edge.listen(local, None)
+        if self._handle is not None:
+            from skerry.cluster import sockets
+
+            await edge.listen(self._handle.api, tls)
+            for node in self._handle.nodes.values():
+                self._background(stack, sockets.serve(node.broker))
+
+    async def _controllers(self, client: Client, stack: contextlib.AsyncExitStack) -> None:
+        from skerry.client.informer import Informers
+        from skerry.clock import SystemClock
+        from skerry.controllers import manager
+
+        clock = SystemClock()
+        informers = Informers(client, clock)
+        stack.push_async_callback(informers.stop)
+        running = await manager.run(client, clock, informers)
+        stack.push_async_callback(running.stop)
+
+    async def _wait_for_nodes(self, client: Client) -> None:
+        from skerry.api.types import core
+
+        waiting = {node.name for node in self._nodes}
+        found = await client.list(core.Node)
+        events = client.watch(core.Node, resource_version=found.resource_version)
+
+        def ready(node: core.Node) -> bool:
+            return any(one.type == "Ready" and one.status == "True" for one in node.status.conditions)
+
+        def seen(node: core.Node) -> None:
+            if node.metadata.name in waiting and ready(node):
+                waiting.discard(node.metadata.name)
+                self._progress.step(node.metadata.name)
+
+        for node in found.items:
+            seen(node)
+        ended = asyncio.create_task(self._ended.wait())
+        try:
+            while waiting:
+                step = asyncio.ensure_future(anext(events))
+                done, _ = await asyncio.wait({step, ended}, timeout=_READY, return_when=asyncio.FIRST_COMPLETED)
+                if ended in done or not done:
+                    step.cancel()
+                    if self._failure or not done:
+                        names = ", ".join(sorted(waiting))
+                        raise ClusterError(self._failure or f"{names} did not become ready within {_READY:.0f} s.")
+                    return
+                event = step.result()
+                if event.type != "BOOKMARK":
+                    seen(event.object)
+        finally:
+            ended.cancel()
+            await events.aclose()
+
+    @staticmethod
+    def _background(stack: contextlib.AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+
+        async def end() -> None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+        stack.push_async_callback(end)
+
+
+
+def _unlink(path: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+
+
+def _open_store(config: ClusterConfig) -> EmbeddedStore:
+    from skerry.store.embedded import EmbeddedStore
+    from skerry.store.log import LogError
+
+    try:
+        return EmbeddedStore(None if config.ephemeral else str(config.paths.store))
+    except LogError as error:
+        raise ClusterError(f"{error}.") from error
+
+
+async def _app(config: ClusterConfig, store: EmbeddedStore) -> App:
+    """The API server on this store, with the allocators filled from the Services that are there."""
+    from skerry.api import codec, resources
+    from skerry.api.types import core
+    from skerry.apiserver.app import App
+    from skerry.apiserver.strategies import Context, ServiceAllocator
+    from skerry.apiserver.verbs import Server
+    from skerry.clock import SystemClock
+
+    ranges = ServiceAllocator([SERVICE_CIDR])
+    records, _ = await store.range(resources.of(core.Service).prefix)
+    ranges.rebuild(codec.decode(core.Service, record.value) for record in records)
+    known = tokens.read(config.paths.tokens)
+    users = {token: User(user.name, user.groups) for token, user in known.items()}
+    server = Server(store, SystemClock(), Context(ranges))
+    return App(server, users.get, _node_streams(config))
+
+
+def _node_streams(config: ClusterConfig) -> NodeStreams:
+    from skerry.api.wire import Request, Response
+    from skerry.client.http import Address, HttpTransport
+
+    async def ask(node: str, request: Request) -> Response:
+        return await HttpTransport(Address(unix=str(config.paths.node_socket(node))))(request)
+
+    return ask
+
+
+def _admin(app: App) -> Client:
+    from skerry.apiserver.app import in_process
+    from skerry.client.client import Client
+
+    return Client(in_process(app, User("system:kube-controller-manager", ("system:masters",))), agent="skerry")
+
+
+def _tls(config: ClusterConfig) -> ssl.SSLContext:
+    import ssl
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(config.paths.server_certificate, config.paths.server_key)
+    return context
