@@ -25,7 +25,7 @@ import msgspec
 from skerry.api import quantity
 from skerry.api.types import _build
 
-MAX_DEPTH = 400  # levels of nesting; the deepest field of any kind has about 20
+MAX_DEPTH = 250  # levels of nesting; the deepest field of any kind has about 20
 _MAX_UNKNOWN = 100  # listed at most, as upstream
 
 Run = Callable[[Any, str, list[str]], Any]
