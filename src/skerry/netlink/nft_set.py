@@ -1,0 +1,164 @@
+"""nf_tables sets and maps: their definition, and their elements as bytes and back.
+
+Called by whoever keeps sets (proxy/nftables). Keys and data are bytes in the kernel's layout: every field of a
+concatenation padded to four bytes, addresses and ports big-endian, marks host-endian (any number of the host's byte
+order can be kept as a `mark`, which makes the nft program print it).
+"""
+
+from __future__ import annotations
+
+import errno
+import functools
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+
+from skerry.netlink import nft_expr
+from skerry.netlink.nft import DELETE_ELEMENT, GET_ELEMENT, NEW_ELEMENT, NEW_SET, Nft, Request, counter_of, udata
+from skerry.netlink.wire import CREATE, NetlinkError, attribute, attributes, be32, nested, string, table
+
+ELEMENTS_MAX = 60_000
+"""Bytes of one element list: its length has 16 bits."""
+
+
+class Type(IntEnum):
+    """Data types as the nft program numbers them; it keeps them with a set so that it can print the elements."""
+
+    IPV4 = 7
+    PROTOCOL = 12
+    SERVICE = 13
+    MARK = 19
+
+
+_LENGTH = {Type.IPV4: 4, Type.PROTOCOL: 1, Type.SERVICE: 2, Type.MARK: 4}
+_HOST, _BIG = 1, 2
+_MAP_FLAG = 0x8
+_VERDICT_TYPE = 0xFFFFFF00
+_LIST_NESTED = 0x8000
+
+
+@dataclass(frozen=True, slots=True)
+class Set:
+    """A set's definition. A map has `data` or `verdicts`; `counters` gives each element a counter of its own."""
+
+    name: str
+    key: tuple[Type, ...]
+    data: tuple[Type, ...] = ()
+    verdicts: bool = False
+    counters: bool = False
+    comment: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Element:
+    """An element as the kernel has it: `data` is empty for plain sets, `chain` is where a verdict goes."""
+
+    key: bytes
+    data: bytes
+    chain: str
+    packets: int
+
+
+def define(owner: str, one: Set, identity: int) -> Request:
+    """The message that makes a set in a table. `identity` is any number that is unique within the transaction."""
+    parts = [string(1, owner), string(2, one.name), be32(3, _MAP_FLAG if one.data or one.verdicts else 0)]
+    parts += [be32(4, _type_number(one.key)), be32(5, _length(one.key))]
+    notes = udata(0, struct.pack("=I", _byte_order(one.key)))
+    if one.verdicts:
+        parts += [be32(6, _VERDICT_TYPE), be32(7, 16)]
+        notes += udata(1, struct.pack("=I", 0))
+    elif one.data:
+        parts += [be32(6, _type_number(one.data)), be32(7, _length(one.data))]
+        notes += udata(1, struct.pack("=I", _byte_order(one.data)))
+    if one.comment:
+        notes += udata(7, one.comment.encode() + b"\0")
+    parts += [be32(10, identity), attribute(13, notes)]
+    if one.counters:
+        parts.append(nested(17, nft_expr.counter_of_set()))
+    return Request(NEW_SET, CREATE, b"".join(parts), f"set {one.name}")
+
+
+def _type_number(types: Sequence[Type]) -> int:
+    """Concatenated types, six bits each, the first one highest."""
+    return functools.reduce(lambda number, one: number << 6 | one, types, 0)
+
+
+def _length(types: Sequence[Type]) -> int:
+    return _LENGTH[types[0]] if len(types) == 1 else sum((_LENGTH[one] + 3) & ~3 for one in types)
+
+
+def _byte_order(types: Sequence[Type]) -> int:
+    """What the nft program notes: nothing for concatenations, whose fields have each their own."""
+    if len(types) != 1:
+        return 0
+    return _HOST if types[0] in (Type.MARK, Type.PROTOCOL) else _BIG
+
+
+@functools.cache
+def _layout(key: int, data: int) -> struct.Struct:
+    """One element with key and data of these lengths (multiples of four), as one struct: elements come by thousands."""
+    return struct.Struct(f"=HHHHHH{key}s" + (f"HHHH{data}s" if data else ""))
+
+
+def element(key: bytes, data: bytes = b"") -> bytes:
+    """An element of a set, or of a data map. Both are padded to four bytes by the caller."""
+    size, more = len(key), len(data)
+    if not data:
+        whole = 12 + size
+        return _layout(size, 0).pack(whole, 1 | _LIST_NESTED, 8 + size, 1 | _LIST_NESTED, 4 + size, 1, key)
+    left = (20 + size + more, 1 | _LIST_NESTED, 8 + size, 1 | _LIST_NESTED, 4 + size, 1, key)
+    return _layout(size, more).pack(*left, 8 + more, 2 | _LIST_NESTED, 4 + more, 1, data)
+
+
+def verdict_element(key: bytes, code: nft_expr.Code, chain: str = "") -> bytes:
+    """An element of a verdict map."""
+    return nested(1, nested(1, attribute(1, key)), nested(2, nft_expr.verdict_data(code, chain)))
+
+
+def add_elements(owner: str, name: str, elements: Sequence[bytes]) -> Iterator[Request]:
+    """Requests that add elements, as many as their size needs."""
+    return _elements(NEW_ELEMENT, CREATE, owner, name, elements, "add to")
+
+
+def delete_elements(owner: str, name: str, elements: Sequence[bytes]) -> Iterator[Request]:
+    """Requests that delete elements (their keys are enough); a missing one makes the transaction fail."""
+    return _elements(DELETE_ELEMENT, 0, owner, name, elements, "delete from")
+
+
+def _elements(kind: int, flags: int, owner: str, name: str, elements: Sequence[bytes], verb: str) -> Iterator[Request]:
+    head = string(1, owner) + string(2, name)
+    start, size = 0, 0
+    for at, one in enumerate(elements):
+        if size + len(one) > ELEMENTS_MAX:
+            yield Request(kind, flags, head + nested(3, *elements[start:at]), f"{verb} {name}")
+            start, size = at, 0
+        size += len(one)
+    if start < len(elements):
+        yield Request(kind, flags, head + nested(3, *elements[start:]), f"{verb} {name}")
+
+
+def dump_elements(nft: Nft, owner: str, name: str) -> list[Element]:
+    """All elements of a set. A missing table or set has none."""
+    try:
+        found = nft.dump(GET_ELEMENT, string(1, owner) + string(2, name))
+    except NetlinkError as error:
+        if error.errno == errno.ENOENT:
+            return []
+        raise
+    return [_parse(one) for part in found for _, one in attributes(table(part).get(3, memoryview(b"")))]
+
+
+def _parse(one: memoryview) -> Element:
+    parts = table(one)
+    key = bytes(table(parts[1])[1])
+    data, chain, packets = b"", "", 0
+    if 2 in parts:
+        value = table(parts[2])
+        data = bytes(value.get(1, b""))
+        if 2 in value:
+            target = table(value[2]).get(2)
+            chain = bytes(target).rstrip(b"\0").decode() if target is not None else ""
+    if 7 in parts:
+        packets = counter_of(parts[7])[1]
+    return Element(key, data, chain, packets)
