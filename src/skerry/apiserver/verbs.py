@@ -240,7 +240,7 @@ async def change(
         named = new.metadata.resource_version
         if named and named != old.metadata.resource_version:
             raise status.conflict(row.group, row.plural, target.name)
-        if unconditional and new.metadata.uid:
+        if new.metadata.uid:
             metadata.check_preconditions(old, row, new.metadata.uid, "")
         if new.metadata.name != old.metadata.name or new.metadata.namespace != old.metadata.namespace:
             raise status.bad_request("the name of the object and its namespace cannot be changed")
