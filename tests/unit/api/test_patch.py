@@ -273,8 +273,11 @@ PLAIN = st.recursive(
         st.lists(inner, max_size=3)
         | st.dictionaries(
             st.sampled_from(
-                "name spec containers metadata finalizers $patch $retainKeys $setElementOrder/containers "
-                "$setElementOrder/finalizers $deleteFromPrimitiveList/finalizers".split()
+                [
+                    *("name", "spec", "containers", "metadata", "finalizers", "$patch", "$retainKeys"),
+                    *("$setElementOrder/containers", "$setElementOrder/finalizers"),
+                    "$deleteFromPrimitiveList/finalizers",
+                ]
             ),
             inner,
             max_size=3,
