@@ -26,7 +26,7 @@ _NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 
 
 def validate_name(name: str) -> str:
-    """`name` if it can name a cluster (a DNS label of at most 50 bytes: it becomes `skerry-NAME`), else ClusterError."""
+    """`name` if it can name a cluster (a DNS label of at most 50 bytes, for `skerry-NAME`), else ClusterError."""
     if len(name) <= 50 and _NAME.fullmatch(name):
         return name
     raise ClusterError(
@@ -147,4 +147,4 @@ def _run_directory(root: Path) -> Path:
     runtime = os.environ.get("XDG_RUNTIME_DIR", "")
     if runtime.startswith("/") and len(os.fsencode(runtime)) < 60 and os.path.isdir(runtime):
         return Path(runtime) / short
-    return Path("/tmp") / f"{short}-{os.getuid()}"
+    return Path("/tmp") / f"{short}-{os.getuid()}"  # noqa: S108 - made by `state.prepare`, which checks its owner

@@ -55,19 +55,33 @@ def resolv_conf(pod: core.Pod, cluster_dns: Sequence[str], domain: str, host_con
     if policy == "None":
         config = _Config()
     elif policy == "ClusterFirst":
-        namespace = pod.metadata.namespace
-        own = [f"{namespace}.svc.{domain}", f"svc.{domain}", domain] if domain else []
-        config = _Config(list(cluster_dns), [*own, *host.searches], ["ndots:5"])
+        config = _cluster_first(pod.metadata.namespace, cluster_dns, domain, host)
     else:
         config = host
     _merge(config, pod.spec.dns_config)
     _limit(config, warnings)
+    return _text(config), warnings
+
+
+def of_namespace(namespace: str, cluster_dns: Sequence[str], domain: str, host_conf: str) -> str:
+    """The resolv.conf of a program that is no pod but is to find names as the pods of `namespace` do."""
+    config = _cluster_first(namespace, cluster_dns, domain, _parse(host_conf))
+    _limit(config, [])
+    return _text(config)
+
+
+def _cluster_first(namespace: str, cluster_dns: Sequence[str], domain: str, host: _Config) -> _Config:
+    own = [f"{namespace}.svc.{domain}", f"svc.{domain}", domain] if domain else []
+    return _Config(list(cluster_dns), [*own, *host.searches], ["ndots:5"])
+
+
+def _text(config: _Config) -> str:
     lines = [f"nameserver {server}" for server in config.nameservers]
     if config.searches:
         lines.append("search " + " ".join(config.searches))
     if config.options:
         lines.append("options " + " ".join(config.options))
-    return "".join(line + "\n" for line in lines), warnings
+    return "".join(line + "\n" for line in lines)
 
 
 def hostname(pod: core.Pod) -> str:

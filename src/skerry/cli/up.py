@@ -1,0 +1,103 @@
+"""Start a cluster, or open it again, and return when nodes and DNS are ready.
+
+The context skerry-N goes into --kubeconfig, else $KUBECONFIG, else ~/.kube/config, and becomes the current one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+from skerry.cli import common
+from skerry.cluster import lifecycle
+from skerry.cluster.errors import ClusterError
+from skerry.cluster.paths import DEFAULT_NAME
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `skerry up`."""
+    add = parser.add_argument
+    add("--name", type=common.name, default=DEFAULT_NAME, metavar="N", help="the cluster (default: %(default)s)")
+    add("--nodes", type=_nodes, metavar="K", help="how many nodes (default: 1; 0: the API and the controllers alone)")
+    add("--ephemeral", action="store_true", default=None, help="keep the objects in memory only")
+    add("--data-dir", metavar="D", help="where data and logs go (default: $XDG_DATA_HOME/skerry/N)")
+    add("--kubeconfig", metavar="F", help="the kubeconfig file that gets the context")
+    add("--store", metavar="URL", help="an outside store (default: an embedded one)")
+    add("--network", choices=["contained", "host"], help="contained (default): in namespaces of its own")
+    add(
+        "--registry-mirror",
+        type=_mirror,
+        action="append",
+        default=[],
+        metavar="HOST=URL",
+        help="pull images of registry HOST from URL instead",
+    )
+    add("--api-port", type=_port, metavar="P", help="the API's port on 127.0.0.1 (default: 6443 or a free one)")
+    add("--foreground", action="store_true", help="stay until the cluster ends; its log goes to this terminal")
+
+
+def run(parsed: argparse.Namespace) -> int:
+    """Start it; one line a step with its time."""
+    if parsed.store:
+        raise ClusterError("This version has the embedded store only: leave out --store.")
+    if parsed.network == "host":
+        raise ClusterError("This version has contained networks only: leave out --network host.")
+    options = lifecycle.Options(
+        name=parsed.name,
+        nodes=parsed.nodes,
+        ephemeral=parsed.ephemeral,
+        data_dir=parsed.data_dir,
+        kubeconfig=parsed.kubeconfig,
+        store=parsed.store,
+        network=parsed.network,
+        registry_mirrors=tuple(parsed.registry_mirror),
+        api_port=parsed.api_port,
+        foreground=parsed.foreground,
+    )
+    started = lifecycle.start(options, _report)
+    if started.already:
+        print(f'Cluster "{started.name}" is running already; the current kubectl context is {started.context}.')
+        return 0
+    print(
+        f'Cluster "{started.name}" is ready after {started.seconds:.2f} s: {started.server}, kubectl context '
+        f"{started.context} in {started.kubeconfig}.",
+        flush=True,
+    )
+    if started.daemon is not None and parsed.foreground:
+        return lifecycle.stay(started.daemon)
+    return 0
+
+
+def _report(message: dict[str, Any]) -> None:
+    if "step" in message:
+        print(f"  {message['step']:20} {message['seconds']:6.2f} s", flush=True)
+    elif "warning" in message:
+        print(f"skerry: {message['warning']}", file=sys.stderr, flush=True)
+
+
+def _nodes(text: str) -> int:
+    number = _whole(text)
+    if not 0 <= number <= 200:
+        raise argparse.ArgumentTypeError("a cluster has 0 to 200 nodes here")
+    return number
+
+
+def _port(text: str) -> int:
+    number = _whole(text)
+    if not 1 <= number <= 65535:
+        raise argparse.ArgumentTypeError("a port is a number from 1 to 65535")
+    return number
+
+
+def _whole(text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise argparse.ArgumentTypeError(f'"{text}" is not a whole number')
+    return int(text)
+
+
+def _mirror(text: str) -> tuple[str, str]:
+    host, _, url = text.partition("=")
+    if not host or "/" in host or not url.startswith(("http://", "https://")):
+        raise argparse.ArgumentTypeError(f'"{text}" is not HOST=URL, as in docker.io=http://127.0.0.1:5000')
+    return host, url.rstrip("/")

@@ -1,0 +1,225 @@
+"""What a cluster is (`cluster.json`) and whether it runs (`lock`): read and written by the command line's verbs.
+
+The lock is an flock that `skerry up` takes and the daemon and its children inherit, so it is free exactly when nothing
+of the cluster lives any more. The file's content says who: "PID START PHASE", START being the process's start time in
+the kernel's ticks, so that a process id that was given to somebody else is not mistaken for ours.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from skerry.cluster.certificates import Expiry
+from skerry.cluster.errors import ClusterError
+from skerry.cluster.files import make_private_directory, write_private
+from skerry.cluster.paths import ClusterPaths, data_home
+
+FORMAT = 1
+"""Of the data directory. A newer one is refused; an older one will be migrated when there is one."""
+
+STARTING, READY = "starting", "ready"
+
+
+class State(NamedTuple):
+    """The options a cluster was made with, which stay the same for its life, and what was decided for it."""
+
+    name: str
+    nodes: int = 1
+    ephemeral: bool = False
+    network: str = "contained"
+    store: str = ""
+    api_port: int = 0
+    """0 until the first start has chosen it."""
+    registry_mirrors: tuple[tuple[str, str], ...] = ()
+    kubeconfigs: tuple[str, ...] = ()
+    """Every file that our context was written into, so that `delete` can take it out again."""
+    certificates: Expiry | None = None
+    created: float = 0.0
+    """Unix seconds."""
+    version: str = ""
+    """Of the Skerry that last started it."""
+
+
+def load(paths: ClusterPaths) -> State | None:
+    """The cluster's state; None if there is no cluster there. ClusterError if it is newer than us, or damaged."""
+    try:
+        text = paths.state.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    try:
+        table = json.loads(text)
+        found = int(table["format"])
+        if found > FORMAT:
+            raise ClusterError(
+                f"{paths.root} was written by a newer Skerry ({table.get('version', '?')}, format {found}; this one "
+                f"reads {FORMAT}): use that one, or `skerry delete` and start anew."
+            )
+        return _from_json(table)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ClusterError(
+            f"{paths.state} is damaged ({type(error).__name__}: {error}): restore it, or `skerry delete` the cluster."
+        ) from None
+
+
+def save(paths: ClusterPaths, state: State) -> None:
+    """Write cluster.json atomically."""
+    table: dict[str, Any] = {
+        "format": FORMAT,
+        "version": state.version,
+        "name": state.name,
+        "nodes": state.nodes,
+        "ephemeral": state.ephemeral,
+        "network": state.network,
+        "store": state.store,
+        "apiPort": state.api_port,
+        "registryMirrors": dict(state.registry_mirrors),
+        "kubeconfigs": list(state.kubeconfigs),
+        "certificates": state.certificates._asdict() if state.certificates else None,
+        "created": state.created,
+    }
+    write_private(paths.state, json.dumps(table, indent=1).encode() + b"\n")
+
+
+def _from_json(table: dict[str, Any]) -> State:
+    ends = table["certificates"]
+    return State(
+        name=str(table["name"]),
+        nodes=int(table["nodes"]),
+        ephemeral=bool(table["ephemeral"]),
+        network=str(table["network"]),
+        store=str(table["store"]),
+        api_port=int(table["apiPort"]),
+        registry_mirrors=tuple((str(host), str(url)) for host, url in table["registryMirrors"].items()),
+        kubeconfigs=tuple(str(path) for path in table["kubeconfigs"]),
+        certificates=Expiry(float(ends["ca"]), float(ends["server"])) if ends else None,
+        created=float(table["created"]),
+        version=str(table["version"]),
+    )
+
+
+def prepare(paths: ClusterPaths) -> None:
+    """Make every directory of the layout, for us alone."""
+    for directory in (paths.root, paths.run, paths.logs, paths.nodes, paths.images, paths.pki):
+        make_private_directory(directory)
+
+
+def names() -> list[str]:
+    """The names of all clusters under the data home, sorted."""
+    home = data_home()
+    try:
+        return sorted(entry.name for entry in home.iterdir() if (entry / "cluster.json").exists())
+    except FileNotFoundError:
+        return []
+
+
+# --- who holds it ---------------------------------------------------------------------------------------------------
+
+
+class Holder(NamedTuple):
+    """The process that starts or is the cluster."""
+
+    pid: int
+    phase: str
+    """STARTING until API, nodes and DNS answer, then READY."""
+
+
+def holder(paths: ClusterPaths) -> Holder | None:
+    """Who runs the cluster now, or None. Takes no lock, so it disturbs nobody."""
+    try:
+        words = paths.lock.read_text().split()
+        pid, start, phase = int(words[0]), int(words[1]), words[2]
+    except (OSError, ValueError, IndexError):
+        return None
+    return Holder(pid, phase) if start_time(pid) == start else None
+
+
+class Lock:
+    """The cluster's lock, ours until `close` or until our last process that inherited it has gone."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+
+    def announce(self, phase: str, pid: int | None = None) -> None:
+        """Say in the file that process `pid` (by default this one) has the cluster, and how far it is."""
+        pid = os.getpid() if pid is None else pid
+        text = f"{pid} {start_time(pid)} {phase}\n".encode()
+        os.pwrite(self.fd, text.ljust(64), 0)
+
+    def clear(self) -> None:
+        """Nobody has it any more, whatever was written."""
+        os.ftruncate(self.fd, 0)
+
+    def close(self) -> None:
+        """Give it up here; processes that inherited it keep it."""
+        os.close(self.fd)
+
+
+def acquire(paths: ClusterPaths, wait: float = 0.0) -> Lock | None:
+    """Take the cluster's lock; None if somebody else has it and still has it after `wait` seconds."""
+    until = time.monotonic() + wait
+    while True:
+        fd = os.open(paths.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Whoever had it may have deleted the cluster, and with it the file that we have just locked.
+            if paths.lock.exists() and os.path.samestat(os.fstat(fd), paths.lock.stat()):
+                return Lock(fd)
+        except BlockingIOError:
+            if time.monotonic() >= until:
+                os.close(fd)
+                return None
+        os.close(fd)
+        time.sleep(0.005)  # flock has no time-out of its own
+
+
+def wait_until_gone(paths: ClusterPaths, seconds: float) -> bool:
+    """Wait until nothing holds the lock (True) or `seconds` have passed (False)."""
+    lock = acquire(paths, seconds)
+    if lock is None:
+        return False
+    lock.close()
+    return True
+
+
+def start_time(pid: int) -> int:
+    """The process's start in clock ticks since boot; -1 if there is no such process."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            text = file.read()
+    except OSError:
+        return -1
+    # The command name may hold spaces and brackets; fields are counted from the last bracket. A zombie does not count.
+    fields = text[text.rindex(b")") + 2 :].split()
+    return -1 if fields[0] in (b"Z", b"X") else int(fields[19])
+
+
+# --- where it is ----------------------------------------------------------------------------------------------------
+
+
+def link(name: str, root: Path) -> None:
+    """Make the cluster at `root` (its `--data-dir`) findable by its name. ClusterError if the name is another's."""
+    place = data_home() / name
+    if root == place or Path(os.path.realpath(place)) == root:
+        return
+    if place.is_symlink() and not (place / "cluster.json").exists():
+        place.unlink()  # what it pointed to is gone
+    make_private_directory(place.parent)
+    try:
+        place.symlink_to(root, target_is_directory=True)
+    except FileExistsError:
+        raise ClusterError(
+            f'Cluster "{name}" has its data in {os.path.realpath(place)} already: leave out --data-dir, '
+            "or choose another --name."
+        ) from None
+
+
+def unlink(name: str) -> None:
+    """Forget where `--data-dir` put cluster `name`."""
+    place = data_home() / name
+    if place.is_symlink():
+        place.unlink()

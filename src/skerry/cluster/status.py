@@ -1,0 +1,132 @@
+"""What `skerry status` and `skerry list` say, as plain values and as lines for people.
+
+The JSON is a contract: docs/reference/cli.md has its schema, and a test holds it to that.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+from typing import Any
+
+from skerry.cluster import lifecycle, probes, state, tokens
+from skerry.cluster.errors import ClusterError
+from skerry.cluster.kubeconfig import context_name
+from skerry.cluster.paths import ClusterPaths, cluster_paths
+
+API_SECONDS = 5.0
+
+
+def summaries() -> list[dict[str, Any]]:
+    """One object a cluster, sorted by name: name, state, nodes, api, context, dataDir."""
+    rows = []
+    for name in state.names():
+        paths = cluster_paths(name)
+        try:
+            found = state.load(paths)
+        except ClusterError:
+            rows.append(_summary(name, paths, None) | {"state": "damaged"})
+            continue
+        if found is not None:
+            rows.append(_summary(name, paths, found))
+    return rows
+
+
+def describe(name: str) -> dict[str, Any]:
+    """All about one cluster. ClusterError if there is none."""
+    paths, found = lifecycle.existing(name)
+    held = state.holder(paths)
+    limits = [finding._asdict() for finding in probes.findings()] if found.nodes else []
+    return _summary(name, paths, found) | {
+        "pid": held.pid if held else None,
+        "kubeconfigs": list(found.kubeconfigs),
+        "ephemeral": found.ephemeral,
+        "network": found.network,
+        "registryMirrors": dict(found.registry_mirrors),
+        "version": found.version,
+        "nodeStatus": _nodes(paths) if held and held.phase == state.READY else [],
+        "internet": "none" if found.network == "contained" else "host",
+        "limits": [{"name": one["name"], "fatal": one["fatal"], "message": one["sentence"]} for one in limits],
+    }
+
+
+def _summary(name: str, paths: ClusterPaths, found: state.State | None) -> dict[str, Any]:
+    held = state.holder(paths)
+    phase = "stopped" if held is None else "running" if held.phase == state.READY else "starting"
+    return {
+        "name": name,
+        "state": phase,
+        "nodes": found.nodes if found else 0,
+        "api": f"https://127.0.0.1:{found.api_port}" if found else "",
+        "context": context_name(name),
+        "dataDir": str(paths.root),
+    }
+
+
+def lines(found: dict[str, Any]) -> list[str]:
+    """`describe`'s answer for people."""
+    pid = f" (process {found['pid']})" if found["pid"] else ""
+    text = [
+        f"Cluster   {found['name']}: {found['state']}{pid}",
+        f"API       {found['api']}, kubectl context {found['context']}",
+        f"Data      {found['dataDir']}" + (" (objects in memory only)" if found["ephemeral"] else ""),
+    ]
+    if found["state"] == "running":
+        text += [f"Node      {node['name']}: {_readiness(node)}" for node in found["nodeStatus"]]
+        if found["nodes"] == 0:
+            text.append("Nodes     none: the API and the controllers run alone")
+    elif found["nodes"]:
+        text.append(f"Nodes     {found['nodes']}")
+    if found["nodes"] and found["internet"] == "none":
+        text.append("Internet  pods cannot reach it; images and DNS go through the control plane")
+    for host, url in found["registryMirrors"].items():
+        text.append(f"Mirror    {host} from {url}")
+    text += [f"Missing   {limit['message']}" for limit in found["limits"]]
+    return text
+
+
+def _readiness(node: dict[str, Any]) -> str:
+    return "ready" if node["ready"] else f"not ready: {node['message']}"
+
+
+def _nodes(paths: ClusterPaths) -> list[dict[str, Any]]:
+    """Name, readiness and the reason for it, as the API has them."""
+    token = tokens.token_of(tokens.read(paths.tokens), tokens.ADMIN)
+    connection = UnixConnection(str(paths.api_socket), API_SECONDS)
+    try:
+        connection.request("GET", "/api/v1/nodes", headers={"Authorization": f"Bearer {token}"})
+        answer = connection.getresponse()
+        body = answer.read()
+        if answer.status != 200:
+            raise ClusterError(f"The API server answered {answer.status} when asked for its nodes.")
+        items = json.loads(body)["items"]
+    except (OSError, http.client.HTTPException) as error:
+        raise ClusterError(f"The API server does not answer ({error}): see {paths.control_plane_log}.") from None
+    finally:
+        connection.close()
+    return [_node(item) for item in items]
+
+
+def _node(item: dict[str, Any]) -> dict[str, Any]:
+    conditions = item.get("status", {}).get("conditions", [])
+    ready = next((one for one in conditions if one["type"] == "Ready"), {"status": "Unknown"})
+    return {
+        "name": item["metadata"]["name"],
+        "ready": ready["status"] == "True",
+        "message": ready.get("message", "") or ready.get("reason", ""),
+    }
+
+
+class UnixConnection(http.client.HTTPConnection):
+    """HTTP over the API server's unix socket."""
+
+    def __init__(self, path: str, seconds: float) -> None:
+        super().__init__("localhost", timeout=seconds)
+        self._path = path
+        self._seconds = seconds
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self._seconds)
+        self.sock.connect(self._path)
