@@ -1,0 +1,1 @@
+"""Public test tools. What is in here needs no cluster to be imported."""
