@@ -6,7 +6,6 @@ window is told 410 and lists again.
 
 from __future__ import annotations
 
-import asyncio
 import random
 from typing import TYPE_CHECKING
 
@@ -75,19 +74,20 @@ class _Stream:
         yield b""
         end = self._clock.monotonic() + self._seconds
         while (left := end - self._clock.monotonic()) > 0:
+            timer = self._clock.call_later(min(left, _BOOKMARK), watcher.wake)
             try:
-                events = await asyncio.wait_for(watcher.next(), min(left, _BOOKMARK))
-            except TimeoutError:
-                if self._bookmarks:
-                    yield self._bookmark(watcher.revision)
-                continue
+                events = await watcher.next()
             except Compacted as error:
                 gone = status.gone(f"too old resource version: {error.asked} ({error.oldest})")
                 yield b'{"type":"ERROR","object":' + codec.encode(gone.status()) + b"}\n"
                 return
+            finally:
+                timer.cancel()
             piece = b"".join(self._lines(events))
             if piece:
                 yield piece
+            elif not events and self._bookmarks:
+                yield self._bookmark(watcher.revision)
 
     def _lines(self, events: list[Event]) -> list[bytes]:
         out: list[bytes] = []

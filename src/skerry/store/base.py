@@ -66,6 +66,10 @@ class Watcher(Protocol):
         """The events since the last call, waiting for the first. Compacted when the reader fell too far behind."""
         ...
 
+    def wake(self) -> None:
+        """Lets `next` return now, with nothing if nothing happened."""
+        ...
+
     @property
     def revision(self) -> int:
         """Everything up to this revision has been given out."""
@@ -118,3 +122,16 @@ def stamp(value: bytes, revision: int) -> bytes:
     at = value.index(_META) + len(_META)
     comma = b"" if value[at : at + 1] == b"}" else b","
     return b'%b"resourceVersion":"%d"%b%b' % (value[:at], revision, comma, value[at:])
+
+
+def unstamp(record: Record) -> bytes:
+    """The value as it was given to the store."""
+    mark = b'"resourceVersion":"%d"' % record.revision
+    at = record.value.index(mark)
+    rest = record.value[at + len(mark) :]
+    return record.value[:at] + (rest[1:] if rest[:1] == b"," else rest)
+
+
+def restamp(record: Record, revision: int) -> Record:
+    """The same state with another resourceVersion."""
+    return Record(record.key, stamp(unstamp(record), revision), record.created, revision)

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from skerry.store.base import Compacted, Conflict, Event, Exists, Record, Unwritable, stamp
+from skerry.store.base import Compacted, Conflict, Event, Exists, Record, Unwritable, stamp, unstamp
 from skerry.store.log import Log, LogError, Row
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ class EmbeddedStore:
         revision = self._next
         if value is None:
             assert previous is not None
-            body = stamp(_unstamped(previous), revision)
+            body = stamp(unstamp(previous), revision)
         else:
             body = stamp(value, revision)
         record = Record(key, body, previous.created if previous else revision, revision)
@@ -233,13 +233,6 @@ class EmbeddedStore:
             self._log.close()
 
 
-def _unstamped(record: Record) -> bytes:
-    mark = b'"resourceVersion":"%d"' % record.revision
-    at = record.value.index(mark)
-    rest = record.value[at + len(mark) :]
-    return record.value[:at] + (rest[1:] if rest[:1] == b"," else rest)
-
-
 class _Watcher:
     """A cursor into a kind's window: all watchers share the events, so a slow one costs nothing but its place."""
 
@@ -247,6 +240,8 @@ class _Watcher:
         self._store, self._kind, self._prefix = store, kind, prefix
         self._revision = revision
         self._whole = prefix.count("/") == 3
+        self._woken = False
+        self._waiter: asyncio.Future[None] | None = None
         skip = 0
         for event in reversed(kind.events):
             if event.revision <= revision:
@@ -261,14 +256,20 @@ class _Watcher:
     async def next(self) -> list[Event]:
         while True:
             found = list(self._take())
-            if found:
+            if found or self._woken:
+                self._woken = False
                 return found
-            waiter = asyncio.get_running_loop().create_future()
-            self._kind.waiters.add(waiter)
+            self._waiter = asyncio.get_running_loop().create_future()
+            self._kind.waiters.add(self._waiter)
             try:
-                await waiter
+                await self._waiter
             finally:
-                self._kind.waiters.discard(waiter)
+                self._kind.waiters.discard(self._waiter)
+
+    def wake(self) -> None:
+        self._woken = True
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
     def _take(self) -> Iterator[Event]:
         kind = self._kind
