@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import signal
 import struct
 
 CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC = 0x00020000, 0x04000000, 0x08000000
@@ -122,6 +123,46 @@ def set_name(name: str) -> None:
     """Names this process for ps and top (15 bytes)."""
     buffer = ctypes.create_string_buffer(name.encode()[:15])
     _check(_libc.prctl(PR_SET_NAME, buffer, 0, 0, 0))
+
+
+def sysctl(name: str, value: str) -> None:
+    """Sets a sysctl ("net.ipv4.ip_forward") of the namespaces in which this process is."""
+    path = "/proc/sys/" + (name if "/" in name else name.replace(".", "/"))
+    with open(path, "w") as file:
+        file.write(value)
+
+
+def reset_signals() -> None:
+    """Undoes what this process inherited: every signal unblocked and with its default action."""
+    signal.set_wakeup_fd(-1)
+    for number in signal.valid_signals():
+        if number not in (signal.SIGKILL, signal.SIGSTOP):
+            signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+
+
+def children_signal() -> int:
+    """A file descriptor that has one byte, the signal's number, for every SIGCHLD and SIGTERM from now on."""
+    reader, writer = os.pipe()
+    os.set_blocking(reader, False)
+    os.set_blocking(writer, False)
+    for number in (signal.SIGCHLD, signal.SIGTERM):
+        signal.signal(number, lambda *_: None)
+    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    return reader
+
+
+def reap() -> list[tuple[int, int]]:
+    """The children that have ended, as (pid, wait status)."""
+    found: list[tuple[int, int]] = []
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return found
+        if pid == 0:
+            return found
+        found.append((pid, status))
 
 
 def close_on_exec_from(fd: int) -> None:

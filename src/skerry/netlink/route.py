@@ -32,7 +32,7 @@ _RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_PREFSRC = 1, 4, 5, 7
 _NDA_DST, _NDA_LLADDR = 1, 2
 
 _UP = 1
-_TABLE_MAIN, _PROTOCOL_STATIC, _UNICAST, _ONLINK = 254, 4, 1, 4
+_TABLE_MAIN, _PROTOCOL_STATIC, _UNICAST, _UNREACHABLE, _ONLINK = 254, 4, 1, 7, 4
 _PERMANENT = 0x80
 _BUFFER = 1 << 16
 
@@ -221,6 +221,13 @@ class Routes:
         if source:
             parts.append(wire.attribute(_RTA_PREFSRC, _packed(source)[1]))
         self._socket.request(wire.Message(_NEWROUTE, wire.CREATE | wire.REPLACE, b"".join(parts)))
+
+    def add_unreachable(self, destination: str) -> None:
+        """Has packets to `destination` refused at once, wherever no longer prefix has a route."""
+        family, packed, length = _prefix(destination)
+        head = _ROUTE.pack(family, length, 0, 0, _TABLE_MAIN, _PROTOCOL_STATIC, UNIVERSE, _UNREACHABLE, 0)
+        message = wire.Message(_NEWROUTE, wire.CREATE | wire.REPLACE, head + wire.attribute(_RTA_DST, packed))
+        self._socket.request(message)
 
     def delete_route(self, destination: str) -> None:
         family, packed, length = _prefix(destination)

@@ -1,7 +1,7 @@
 """What the node agent asks of the runtime, and what it gets back: plain values.
 
-Called by the node agent (which builds them from pods), by client.py, and by the spawner and the containers it sets up. They
-travel as JSON between agent and spawner; the spawner is kept small, so these are dataclasses and not msgspec Structs.
+Called by the node agent (which builds them from pods), by client.py, and by the spawner and the containers it sets up.
+They travel as JSON between agent and spawner; that is kept small, so these are dataclasses and not msgspec Structs.
 """
 
 from __future__ import annotations

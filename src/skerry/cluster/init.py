@@ -1,0 +1,244 @@
+"""Inside the cluster: its first process, the network between its nodes, and the nodes' first processes.
+
+Called by namespaces.py in the process that it forked. It must start fast, so nothing heavy is imported; what goes wrong
+is told to the process outside as a step and an errno, of which obstacles.py makes a sentence.
+
+    I  cluster init: PID 1 of the cluster; fabric0 10.243.0.1/24; dies with the control plane, and everything with it
+    └─ N  one a node: PID 1 of the node, its spawner; eth0 10.243.0.(i+1)/24
+       ├─ A  the node agent (node_main)
+       └─ the containers, each PID 1 of a namespace of its own
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+import sys
+from typing import NoReturn
+
+from skerry import linux, packets
+from skerry.cluster.plan import FABRIC, NodeContext, NodePlan, Plan
+from skerry.netlink.route import Routes
+from skerry.node.runtime import spawner
+from skerry.node.runtime.rootfs import Settings
+
+_OWN = linux.CLONE_NEWNET | linux.CLONE_NEWNS | linux.CLONE_NEWUTS | linux.CLONE_NEWIPC
+
+
+class StepError(Exception):
+    """A step of the set-up that failed; `step` as obstacles.explain knows it."""
+
+    def __init__(self, step: str, error: OSError) -> None:
+        super().__init__(step)
+        self.report = {"step": step, "code": error.errno or 0, "detail": str(error)}
+
+
+class Step:
+    """`with Step("fabric"):` makes a StepError of an OSError."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, OSError):
+            raise StepError(self._name, error) from error
+
+
+def run(plan: Plan, control: socket.socket, brokers: list[socket.socket]) -> NoReturn:
+    """The life of I, already in all its namespaces. `brokers`: the agents' ends, one a node."""
+    try:
+        packets.send(control, {}, [_fabric(plan)])
+        nodes = _start_nodes(plan, control, brokers)
+        pidfds = [os.pidfd_open(pid) for pid in nodes]
+        packets.send(control, {}, pidfds)
+    except StepError as error:
+        packets.send(control, error.report)
+        os._exit(1)
+    for one in (*pidfds, *(broker.detach() for broker in brokers)):
+        os.close(one)
+    _supervise(control, nodes)
+
+
+def _fabric(plan: Plan) -> int:
+    """The mounts, the network between the nodes, and a socket that listens there for the API server."""
+    with Step("make the mounts private"):
+        linux.mount("", "/", flags=linux.MS_REC | linux.MS_PRIVATE)
+    with Step("proc"):
+        linux.mount("proc", "/proc", "proc", linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC)
+    with Step("set up the network between the nodes"):
+        linux.sethostname(plan.name)
+        _sysctls()
+        with Routes() as routes:
+            routes.set_link(routes.index("lo"), up=True)
+            fabric = routes.add_link("bridge", "fabric0")
+            routes.add_address(fabric, FABRIC)
+            for node in plan.nodes:
+                routes.add_route(node.pod_cidr, via=node.node_ip)
+    with Step(f"listen on {plan.api_address}:{plan.api_port}"):
+        api = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        api.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        api.bind((plan.api_address, plan.api_port))
+        api.listen(1024)
+    return api.detach()
+
+
+def _sysctls() -> None:
+    linux.sysctl("net.ipv4.ip_forward", "1")
+    for which in ("all", "default"):
+        # Some machines hand down strict reverse path filtering; a reply may come by another link here.
+        linux.sysctl(f"net.ipv4.conf.{which}.rp_filter", "0")
+    try:
+        linux.sysctl("net.ipv6.conf.default.disable_ipv6", "1")  # no router solicitations on every link
+        linux.sysctl("net.ipv4.ping_group_range", "0 2147483647")
+    except OSError:
+        pass  # no IPv6, or a map of one user: ping then needs CAP_NET_RAW
+
+
+def _start_nodes(plan: Plan, control: socket.socket, brokers: list[socket.socket]) -> list[int]:
+    """Starts every N at once and waits until all are up; their process ids."""
+    home = os.open("/proc/self/ns/pid", os.O_RDONLY)
+    pids: list[int] = []
+    reports: list[socket.socket] = []
+    for node, broker in zip(plan.nodes, brokers, strict=True):
+        mine, theirs = packets.pair()
+        with Step("make a PID namespace"):
+            linux.unshare(linux.CLONE_NEWPID)
+            pid = os.fork()
+            if pid == 0:
+                control.close()
+                for other in (*brokers, *reports, mine):
+                    if other is not broker:
+                        other.close()
+                os.close(home)
+                _node(plan, node, broker, theirs)
+            linux.setns(home, linux.CLONE_NEWPID)
+        theirs.close()
+        pids.append(pid)
+        reports.append(mine)
+    os.close(home)
+    for node, report in zip(plan.nodes, reports, strict=True):
+        received = packets.receive(report)
+        report.close()
+        if received is None:
+            raise StepError(f"start {node.name}", OSError(0, f"it ended at once: see {_log(plan, node)}"))
+        if received[0]:
+            raise StepError(received[0]["step"], OSError(received[0]["code"], received[0]["detail"]))
+    return pids
+
+
+def _log(plan: Plan, node: NodePlan) -> str:
+    return os.path.join(plan.data_dir, "logs", f"{node.name}.log")
+
+
+def _node(plan: Plan, node: NodePlan, broker: socket.socket, report: socket.socket) -> NoReturn:
+    """The life of N: sets up the node, forks A, and is its spawner."""
+    code = 1
+    try:
+        with Step(f"open {_log(plan, node)}"):
+            log = os.open(_log(plan, node), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+            os.dup2(log, 1)
+            os.dup2(log, 2)
+            os.close(log)
+        _node_namespaces(plan, node)
+        ours, agents = packets.pair()
+        agent = os.fork()
+        if agent == 0:
+            ours.close()
+            report.close()
+            _agent(NodeContext(node, plan, agents, broker))
+        agents.close()
+        broker.close()
+        packets.send(report, {})
+        report.close()
+        code = spawner.serve(ours, agent, _settings(plan))
+    except StepError as error:
+        packets.send(report, error.report)
+    except BaseException:  # noqa: BLE001  a process must not fall back into the code of its parent
+        complain()
+    finally:
+        os._exit(code)
+
+
+def _node_namespaces(plan: Plan, node: NodePlan) -> None:
+    with Step("set up a node's network"), Routes() as fabric:
+        linux.unshare(_OWN)
+        with Routes() as own, open("/proc/self/ns/net") as netns:
+            _sysctls()
+            fabric.add_veth(f"node{node.index}", "eth0", peer_netns=netns.fileno(), master=fabric.index("fabric0"))
+            own.set_link(own.index("lo"), up=True)
+            eth0 = own.index("eth0")
+            own.set_link(eth0, up=True)
+            own.add_address(eth0, f"{node.node_ip}/24")
+            own.add_route("default", via=FABRIC.partition("/")[0])
+            own.add_unreachable(node.pod_cidr)  # an address that no pod has
+            for other in plan.nodes:
+                if other is not node:
+                    own.add_route(other.pod_cidr, via=other.node_ip)
+    with Step("proc"):
+        linux.mount("proc", "/proc", "proc", linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC)
+    linux.sethostname(node.name)
+    linux.set_name(node.name)
+
+
+def _settings(plan: Plan) -> Settings:
+    run_dir = os.path.join(plan.data_dir, "run")
+    return Settings(
+        mountpoint=os.path.join(run_dir, "root"),
+        scratch=os.path.join(run_dir, "scratch"),
+        nsswitch=os.path.join(run_dir, "nsswitch.conf"),
+        hidden=(plan.data_dir, os.environ.get("HOME", ""), *plan.hidden),
+    )
+
+
+def _agent(context: NodeContext) -> NoReturn:
+    """The life of A."""
+    code = 1
+    try:
+        linux.set_name(f"{context.node.name} agent")
+        code = context.cluster.node_main(context) or 0
+    except SystemExit as error:
+        code = error.code if isinstance(error.code, int) else 1
+    except BaseException:  # noqa: BLE001  as in _node
+        complain()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def complain() -> None:
+    """The traceback of what should not have happened, in the log."""
+    import traceback  # not needed in a good life
+
+    traceback.print_exc()
+    sys.stderr.flush()
+
+
+def _supervise(control: socket.socket, nodes: list[int]) -> NoReturn:
+    """Reaps, asks the nodes to end when told to, and ends when they have or when the control plane is gone."""
+    events = linux.children_signal()
+    poll = select.poll()
+    poll.register(control, select.POLLIN)
+    poll.register(events, select.POLLIN)
+    left, stopping = set(nodes), False
+    while True:
+        for fd, _ in poll.poll():
+            if fd == events:
+                os.read(events, 512)
+            else:
+                if packets.receive(control) is None:
+                    os._exit(0)
+                stopping = True
+                for pid in left:
+                    os.kill(pid, signal.SIGTERM)
+        for pid, status in linux.reap():
+            if pid in left:
+                left.discard(pid)
+                print(f"node {nodes.index(pid) + 1} ended: {os.waitstatus_to_exitcode(status)}", flush=True)  # noqa: T201
+        if stopping and not left:
+            os._exit(0)

@@ -1,0 +1,63 @@
+"""What a contained cluster is to look like, and what each of its node agents gets: plain values.
+
+Made by the control plane's assembly, used by namespaces.py (outside), init.py (inside) and the node agent.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+FABRIC = "10.243.0.1/24"
+"""The address of the network that links the nodes, in the cluster init's network namespace."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodePlan:
+    """One node. `index` counts from 1."""
+
+    name: str
+    index: int
+    node_ip: str
+    """10.243.0.(index + 1)."""
+    pod_cidr: str
+    """10.244.index.0/24."""
+
+    @classmethod
+    def of(cls, index: int) -> NodePlan:
+        """The node with this index, with the names and numbers that all of Skerry uses."""
+        return cls(f"node-{index}", index, f"10.243.0.{index + 1}", f"10.244.{index}.0/24")
+
+
+class NodeContext(NamedTuple):
+    """What the node agent is called with, in a process of its own inside the node.
+
+    It is root of the cluster's user namespace, in the node's namespaces, with the machine's file system. It has one
+    thread and no event loop yet; its stdout and stderr are the node's log. SIGTERM asks it to end; when it ends,
+    however it does, the kernel ends the node with every container.
+    """
+
+    node: NodePlan
+    cluster: Plan
+    spawner: socket.socket
+    """For `skerry.node.runtime.client.Runtime`."""
+    broker: socket.socket
+    """For `skerry.cluster.sockets.Broker`."""
+
+
+class Plan(NamedTuple):
+    """One cluster. `data_dir` is absolute and belongs to this user; logs go to `<data_dir>/logs/`."""
+
+    name: str
+    data_dir: str
+    nodes: tuple[NodePlan, ...]
+    node_main: Callable[[NodeContext], int | None]
+    """Runs a node's agent; what it returns is its exit code."""
+    api_address: str = "10.243.0.1"
+    api_port: int = 6443
+    hidden: tuple[str, ...] = ()
+    """More of this machine's paths that `image: host` does not show (it never shows the data directory and homes)."""
+    allow_single_uid: bool = False
+    """Start with a map of this one user where newuidmap or ranges are missing, instead of raising NamespaceError."""

@@ -1,0 +1,99 @@
+"""The broker: sockets born in another network namespace, handed over by SCM_RIGHTS.
+
+Called by the control plane (`serve`, which gives out sockets of the host) and by the node agents (`Broker`, which ask
+for them: NodePorts on the host's loopback, ways out for image pulls and DNS forwarding). Nothing else in the tree
+knows where a socket was born.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import socket
+from typing import Literal
+
+from skerry.channel import Channel
+from skerry.packets import Message
+
+Kind = Literal["tcp", "udp"]
+Socket = socket.socket
+_BACKLOG = 1024
+
+
+class Broker:
+    """The asking end, inside a running event loop. `where` is "host": the network of the machine itself.
+
+    Every socket comes non-blocking. ConnectionError if the control plane has gone.
+    """
+
+    def __init__(self, sock: Socket) -> None:
+        self._channel = Channel(sock, _refuse)
+
+    async def listen(self, where: str, address: str, port: int, *, kind: Kind = "tcp") -> Socket:
+        """A socket bound to `address`:`port`, for "tcp" listening. OSError with the real errno, e.g. EADDRINUSE."""
+        return await self._ask({"listen": [address, port], "kind": kind, "where": where})
+
+    async def socket(self, where: str, family: int, kind: int) -> Socket:
+        """An unbound socket; `family` and `kind` as for `socket.socket`. OSError if it cannot be had."""
+        return await self._ask({"socket": [int(family), int(kind)], "where": where})
+
+    def close(self) -> None:
+        """Ends it."""
+        self._channel.close()
+
+    async def _ask(self, message: Message) -> Socket:
+        answer, fds = await self._channel.ask(message)
+        if "errno" in answer:
+            raise OSError(answer["errno"], os.strerror(answer["errno"]))
+        made = Socket(fileno=fds[0])
+        made.setblocking(False)
+        return made
+
+
+async def serve(sock: socket.socket, where: str = "host") -> None:
+    """Gives out sockets of this process's network namespace until the other end has gone."""
+    gone = asyncio.Event()
+
+    def receive(message: Message, fds: list[int]) -> None:
+        _refuse(message, fds)
+        try:
+            if message["where"] != where:
+                raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+            with _make(message) as made:
+                channel.answer(message, {}, [made.fileno()])
+        except OSError as error:
+            channel.answer(message, {"errno": error.errno or errno.EIO})
+
+    channel = Channel(sock, receive, gone.set)
+    try:
+        await gone.wait()
+    finally:
+        channel.close()
+
+
+def _make(message: Message) -> socket.socket:
+    if "socket" in message:
+        family, kind = message["socket"]
+        return socket.socket(family, kind)
+    address, port = message["listen"]
+    stream = message["kind"] == "tcp"
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    made = socket.socket(family, socket.SOCK_STREAM if stream else socket.SOCK_DGRAM)
+    try:
+        if stream:
+            # Only against connections in TIME_WAIT; a port that somebody listens on is still refused.
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.bind((address, port))
+        if stream:
+            made.listen(_BACKLOG)
+    except BaseException:
+        made.close()
+        raise
+    return made
+
+
+def _refuse(_: Message, fds: list[int]) -> None:
+    """No message of this protocol brings file descriptors."""
+    for fd in fds:
+        os.close(fd)

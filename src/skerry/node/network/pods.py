@@ -1,0 +1,82 @@
+"""The link between a pod and its node.
+
+Called by the runtime's client, in the agent, which is root of the cluster's user namespace and lives in the node's
+network. Pods are routed, not bridged, so that every packet of a pod passes the node's connection tracking:
+
+    pod:   eth0 10.244.1.5/32, default via 169.254.1.1 (which nobody has: a fixed neighbour leads to the node's end)
+    node:  veth1a2b3c4d, route 10.244.1.5/32 and a fixed neighbour for it
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import os
+from collections.abc import Callable
+from typing import TypeVar
+
+from skerry import linux
+from skerry.netlink.route import Routes
+
+GATEWAY = "169.254.1.1"
+NODE_MAC = "ee:ee:ee:ee:ee:ee"
+
+_T = TypeVar("_T")
+
+
+def link_name(uid: str) -> str:
+    """The node's end of a pod's link: veth and eight hexadecimal digits."""
+    return "veth" + hashlib.sha256(uid.encode()).hexdigest()[:8]
+
+
+def pod_mac(ip: str) -> str:
+    """The pod's end's MAC: a local prefix and the pod's address, so that neither side needs to ask."""
+    return (b"\x0a\x58" + ipaddress.IPv4Address(ip).packed).hex(":")
+
+
+def inside(netns: int, work: Callable[[], _T]) -> _T:
+    """Does `work` in the network namespace of an open file. Nothing else of this thread runs meanwhile."""
+    home = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+    try:
+        linux.setns(netns, linux.CLONE_NEWNET)
+        try:
+            return work()
+        finally:
+            linux.setns(home, linux.CLONE_NEWNET)
+    finally:
+        os.close(home)
+
+
+class PodNetwork:
+    """The node's ends of all pods' links."""
+
+    def __init__(self) -> None:
+        self._routes = Routes()
+
+    def connect(self, uid: str, ip: str, netns: int) -> None:
+        """Links a pod's network namespace, in which only lo is, to the node. OSError; then nothing is left."""
+        name, mac = link_name(uid), pod_mac(ip)
+        try:
+            link = self._routes.add_veth(name, "eth0", mac=NODE_MAC, peer_mac=mac, peer_netns=netns)
+            inside(netns, lambda: _pod_side(ip))
+            self._routes.add_route(ip, link=link)
+            self._routes.add_neighbour(link, ip, mac)
+        except OSError:
+            self._routes.delete_link(name)
+            raise
+
+    def disconnect(self, uid: str) -> None:
+        """Takes a pod's link away, and with it its route and neighbour. Of an unknown pod: nothing."""
+        self._routes.delete_link(link_name(uid))
+
+    def close(self) -> None:
+        self._routes.close()
+
+
+def _pod_side(ip: str) -> None:
+    with Routes() as routes:
+        eth0 = routes.index("eth0")
+        routes.set_link(eth0, up=True)
+        routes.add_address(eth0, ip)
+        routes.add_neighbour(eth0, GATEWAY, NODE_MAC)
+        routes.add_route("default", via=GATEWAY, link=eth0, onlink=True)

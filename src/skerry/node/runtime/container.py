@@ -1,0 +1,155 @@
+"""The process that becomes a container (or an exec in one): from the fork to the execve.
+
+Called by spawner.py in the forked child. What fails before the command could run is written to a pipe, worded as runc
+words it; what fails in execve itself is the container's own failure: a line on its stderr and exit code 255.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import NamedTuple, NoReturn
+
+from skerry import linux
+from skerry.node.runtime import rootfs
+from skerry.node.runtime.spec import DEFAULT_PATH, ContainerSpec
+
+
+class Spaces(NamedTuple):
+    """Open namespace files to enter; -1: stay in the node's."""
+
+    net: int = -1
+    uts: int = -1
+    ipc: int = -1
+    mnt: int = -1
+    """Only for an exec: the container's mount namespace."""
+
+
+def become(
+    spec: ContainerSpec, spaces: Spaces, stdio: list[int], errors: int, settings: rootfs.Settings | None
+) -> NoReturn:
+    """Sets this process up and executes the command.
+
+    `stdio`: stdin, stdout, stderr. `errors`: a pipe that closes by itself at the execve. `settings`: None for an exec.
+    """
+    try:
+        linux.reset_signals()
+        os.setsid()
+        os.umask(0o022)
+        for target, fd in enumerate(stdio):
+            if spec.uid:
+                os.fchown(fd, spec.uid, spec.gid)  # or it could not open /dev/stdout
+            os.dup2(fd, target)
+        for fd in spaces:
+            if fd >= 0:
+                linux.setns(fd)
+        if settings is not None:
+            linux.unshare(linux.CLONE_NEWNS)
+            rootfs.enter(spec, settings)
+        env = _environment(spec)
+        _change_directory(spec.cwd)
+        _become_user(spec)
+        program = _find(spec.argv[0], env["PATH"])
+        linux.close_on_exec_from(3)
+    except Exception as error:  # noqa: BLE001  whatever it is, the agent is to hear of it
+        os.write(errors, _sentence(error).encode())
+        os._exit(1)
+    try:
+        os.execve(program, spec.argv, env)
+    except OSError as error:
+        os.write(2, f"exec {program}: {os.strerror(error.errno or 0).lower()}\n".encode())
+    finally:
+        os._exit(255)
+
+
+class _Refusal(Exception):
+    """Something that is said in full."""
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {(error.strerror or '').lower()}"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error) or type(error).__name__
+
+
+def _environment(spec: ContainerSpec) -> dict[str, str]:
+    """What every container engine adds if the image did not say: PATH, HOSTNAME and, from /etc/passwd, HOME."""
+    env = {"PATH": DEFAULT_PATH, "HOSTNAME": os.uname().nodename, **spec.env}
+    if "HOME" not in env:
+        env["HOME"] = _home(spec.uid)
+    return env
+
+
+def _home(uid: int) -> str:
+    try:
+        with open("/etc/passwd", encoding="utf-8", errors="replace") as file:
+            for line in file:
+                fields = line.rstrip("\n").split(":")
+                if len(fields) >= 6 and fields[2] == str(uid):
+                    return fields[5] or "/"
+    except OSError:
+        pass
+    return "/"
+
+
+def _change_directory(cwd: str) -> None:
+    try:
+        os.makedirs(cwd, exist_ok=True)
+        os.chdir(cwd)
+    except OSError as error:
+        reason = "no such file or directory" if not os.path.lexists(cwd) else os.strerror(error.errno or 0).lower()
+        raise _Refusal(f'chdir to cwd ("{cwd}") set in config.json failed: {reason}') from error
+
+
+def _become_user(spec: ContainerSpec) -> None:
+    linux.bound_capabilities(spec.capabilities)
+    try:
+        os.setgroups(spec.groups)
+    except PermissionError:
+        if spec.groups and _has_many_users():
+            raise
+        # A map of one user: the kernel refuses setgroups there for good.
+    try:
+        os.setresgid(spec.gid, spec.gid, spec.gid)
+        os.setresuid(spec.uid, spec.uid, spec.uid)
+    except OSError as error:
+        raise _Refusal(
+            f"user {spec.uid}:{spec.gid} does not exist in this cluster: it was started by a user without newuidmap "
+            "or with too small a range in /etc/subuid and /etc/subgid"
+        ) from error
+    linux.set_capabilities(spec.capabilities if spec.uid == 0 else [])
+    if spec.no_new_privileges:
+        linux.prctl(linux.PR_SET_NO_NEW_PRIVS, 1)
+
+
+def _has_many_users() -> bool:
+    with open("/proc/self/setgroups") as file:
+        return file.read().strip() != "deny"
+
+
+def _find(name: str, path: str) -> str:
+    """The program to execute, looked for as a user of the container."""
+    if "/" in name:
+        try:
+            mode = os.stat(name).st_mode
+        except OSError as error:
+            raise _Refusal(f'exec: "{name}": stat {name}: {os.strerror(error.errno or 0).lower()}') from error
+        if stat.S_ISDIR(mode):
+            raise _Refusal(f'exec: "{name}": is a directory')
+        if not os.access(name, os.X_OK, effective_ids=True):
+            raise _Refusal(f'exec: "{name}": permission denied')
+        return name
+    refused = False
+    for directory in path.split(":"):
+        candidate = os.path.join(directory or ".", name)
+        try:
+            mode = os.stat(candidate).st_mode
+        except OSError:
+            continue
+        if stat.S_ISREG(mode):
+            if os.access(candidate, os.X_OK, effective_ids=True):
+                return candidate
+            refused = True
+    raise _Refusal(f'exec: "{name}": ' + ("permission denied" if refused else "executable file not found in $PATH"))

@@ -1,0 +1,233 @@
+"""The node's first process: forks containers for the node agent, tells it how they end, and reaps.
+
+Called by cluster/init.py. It is PID 1 of the node's PID namespace, has one thread and few imports, so that a fork is
+cheap; the agent, with its event loop and its memory, asks over a socketpair (client.py has the other end):
+
+    {"ask", "pod": uid, "hostname", "private", "sysctls"} -> {} + [network namespace]      {"unpod": uid}
+    {"ask", "start": key, "spec"} + [stdin, stdout, stderr] -> {"pid"} or {"error"}
+    {"ask", "exec": key, "in": key of a container, "spec"} + [stdin, stdout, stderr] -> the same
+    {"signal": number, "key", "group"}                         and unasked: {"ended": key, "status": wait status}
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import select
+import signal
+import socket
+from dataclasses import dataclass
+from typing import Any
+
+from skerry import linux, packets
+from skerry.netlink.route import Routes
+from skerry.node.runtime import container, spec
+from skerry.node.runtime.container import Spaces
+from skerry.node.runtime.rootfs import Settings
+
+_POD = {"net": linux.CLONE_NEWNET, "uts": linux.CLONE_NEWUTS, "ipc": linux.CLONE_NEWIPC}
+
+
+def serve(agent_socket: socket.socket, agent: int, settings: Settings) -> int:
+    """Works until the agent (its process id) has ended; its exit code. SIGTERM is passed on to it."""
+    return _Spawner(agent_socket, agent, settings).run()
+
+
+@dataclass(slots=True)
+class _Process:
+    """A container or an exec. While `errors` is open (not -1) it has not executed its command."""
+
+    key: str
+    pid: int
+    question: int
+    errors: int
+
+
+class _Spawner:
+    def __init__(self, agent_socket: socket.socket, agent: int, settings: Settings) -> None:
+        self._socket = agent_socket
+        self._agent = agent
+        self._settings = settings
+        self._pods: dict[str, Spaces] = {}
+        self._by_pid: dict[int, _Process] = {}
+        self._by_key: dict[str, _Process] = {}
+        self._starting: dict[int, _Process] = {}
+        self._home = {name: os.open(f"/proc/self/ns/{name}", os.O_RDONLY) for name in (*_POD, "pid")}
+        self._poll = select.poll()
+
+    def run(self) -> int:
+        events = linux.children_signal()
+        self._poll.register(self._socket, select.POLLIN)
+        self._poll.register(events, select.POLLIN)
+        gc.freeze()  # the children's memory stays shared with ours
+        while True:
+            for fd, _ in self._poll.poll():
+                if fd == events:
+                    if signal.SIGTERM in os.read(events, 512):
+                        os.kill(self._agent, signal.SIGTERM)
+                    code = self._reap()
+                    if code is not None:
+                        return code
+                elif fd in self._starting:
+                    self._started(self._starting[fd])
+                else:
+                    self._receive()
+
+    def _reap(self) -> int | None:
+        """Tells of what has ended; the exit code if that was the agent."""
+        for pid, status in linux.reap():
+            if pid == self._agent:
+                code = os.waitstatus_to_exitcode(status)
+                return code if code >= 0 else 128 - code
+            process = self._by_pid.pop(pid, None)
+            if process is None:
+                continue
+            del self._by_key[process.key]
+            if process.errors < 0 or self._started(process):
+                self._tell({"ended": process.key, "status": status})
+        return None
+
+    def _receive(self) -> None:
+        received = packets.receive(self._socket)
+        if received is None:
+            self._poll.unregister(self._socket)  # the agent is ending; SIGCHLD will tell
+            return
+        message, fds = received
+        try:
+            self._do(message, fds)
+        except OSError as error:
+            if "ask" in message:
+                self._tell({"answer": message["ask"], "error": str(error)})
+        finally:
+            for fd in fds:
+                os.close(fd)
+
+    def _do(self, message: dict[str, Any], fds: list[int]) -> None:
+        if "pod" in message:
+            spaces = self._make_pod(message)
+            self._pods[message["pod"]] = spaces
+            self._tell({"answer": message["ask"]}, [spaces.net] if spaces.net >= 0 else [])
+        elif "unpod" in message:
+            for fd in self._pods.pop(message["unpod"], ()):
+                if fd >= 0:
+                    os.close(fd)
+        elif "signal" in message:
+            process = self._by_key.get(message["key"])
+            if process is not None:
+                _kill(process.pid, message["signal"], message["group"])
+        elif "start" in message:
+            self._start(message, fds)
+        elif "exec" in message:
+            self._exec(message, fds)
+
+    def _make_pod(self, message: dict[str, Any]) -> Spaces:
+        """New namespaces, held open by file descriptors alone."""
+        names = list(_POD) if message["private"] else ["ipc"]
+        made: dict[str, int] = {}
+        try:
+            for name in names:
+                linux.unshare(_POD[name])
+            if message["private"]:
+                linux.sethostname(message["hostname"])
+                with Routes() as routes:
+                    routes.set_link(routes.index("lo"), up=True)
+                _quietly("net.ipv4.ip_unprivileged_port_start", "0")
+                _quietly("net.ipv4.ping_group_range", "0 2147483647")
+                _quietly("net.ipv6.conf.default.disable_ipv6", "1")
+            for name, value in message["sysctls"].items():
+                linux.sysctl(name, value)
+            for name in names:
+                made[name] = os.open(f"/proc/self/ns/{name}", os.O_RDONLY)
+        except OSError:
+            for fd in made.values():
+                os.close(fd)
+            raise
+        finally:
+            for name in names:
+                linux.setns(self._home[name], _POD[name])
+        return Spaces(**made)
+
+    def _start(self, message: dict[str, Any], fds: list[int]) -> None:
+        wanted = spec.decode(message["spec"])
+        linux.unshare(linux.CLONE_NEWPID)
+        self._fork(message["start"], message["ask"], wanted, self._pods[wanted.pod_uid], fds, self._settings)
+
+    def _exec(self, message: dict[str, Any], fds: list[int]) -> None:
+        inside = self._by_key.get(message["in"])
+        if inside is None or inside.errors >= 0:
+            raise ProcessLookupError(0, "the container is not running")
+        wanted = spec.decode(message["spec"])
+        pid_namespace = mnt = -1
+        try:
+            pid_namespace = os.open(f"/proc/{inside.pid}/ns/pid", os.O_RDONLY)
+            mnt = os.open(f"/proc/{inside.pid}/ns/mnt", os.O_RDONLY)
+            linux.setns(pid_namespace, linux.CLONE_NEWPID)
+            spaces = self._pods[wanted.pod_uid]._replace(mnt=mnt)
+            self._fork(message["exec"], message["ask"], wanted, spaces, fds, None)
+        finally:
+            for fd in (pid_namespace, mnt):
+                if fd >= 0:
+                    os.close(fd)
+
+    def _fork(
+        self,
+        key: str,
+        question: int,
+        wanted: spec.ContainerSpec,
+        spaces: Spaces,
+        stdio: list[int],
+        settings: Settings | None,
+    ) -> None:
+        """Forks into the PID namespace that is set for children, and goes back to our own."""
+        reader, writer = os.pipe()
+        try:
+            pid = os.fork()
+            if pid == 0:
+                container.become(wanted, spaces, stdio, writer, settings)
+        except OSError:
+            os.close(reader)
+            raise
+        finally:
+            os.close(writer)
+            linux.setns(self._home["pid"], linux.CLONE_NEWPID)
+        os.set_blocking(reader, False)
+        process = _Process(key, pid, question, reader)
+        self._by_pid[pid] = self._by_key[key] = self._starting[reader] = process
+        self._poll.register(reader, select.POLLIN)
+
+    def _started(self, process: _Process) -> bool:
+        """Answers the agent once a new process has executed its command, or has said why it cannot."""
+        error = os.read(process.errors, 4096).decode(errors="replace")
+        self._poll.unregister(process.errors)
+        del self._starting[process.errors]
+        os.close(process.errors)
+        process.errors = -1
+        if error:
+            self._by_pid.pop(process.pid, None)
+            self._by_key.pop(process.key, None)
+            self._tell({"answer": process.question, "error": error})
+        else:
+            self._tell({"answer": process.question, "pid": process.pid})
+        return not error
+
+    def _tell(self, message: packets.Message, fds: list[int] | None = None) -> None:
+        try:
+            packets.send(self._socket, message, fds or [])
+        except OSError:
+            pass  # the agent is ending
+
+
+def _kill(pid: int, number: int, group: bool) -> None:
+    if group:
+        try:
+            return os.killpg(pid, number)
+        except ProcessLookupError:
+            pass  # so new that it has no session of its own yet
+    return os.kill(pid, number)
+
+
+def _quietly(name: str, value: str) -> None:
+    try:
+        linux.sysctl(name, value)
+    except OSError:
+        pass  # not there in every kernel, or not for a map of one user; nothing depends on it
