@@ -1,0 +1,67 @@
+"""What makes an object invalid, and what the server says of it. Called by the API server before it stores anything.
+
+`create` and `update` take typed objects with their defaults applied and return FieldErrors, none if all is well.
+One file a subject; names.py and meta.py are what all of them stand on.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+from skerry.api import resources
+from skerry.api.status import FieldError
+from skerry.api.validation import meta, names
+
+_NAMES: dict[str, names.Check] = {
+    "Namespace": names.dns1123_label,
+    "Service": names.dns1035_label,
+    "Event": names.path_segment,
+}
+
+_SUBJECTS = {
+    "Service": "service",
+    "Endpoints": "endpoints",
+    "EndpointSlice": "endpoints",
+    "Pod": "pod",
+    "Deployment": "workloads",
+    "ReplicaSet": "workloads",
+    "ConfigMap": "config",
+    "Secret": "config",
+    "ServiceAccount": "config",
+    "Namespace": "cluster",
+    "Node": "cluster",
+    "Lease": "cluster",
+    "Event": "cluster",
+    "Ingress": "ingress",
+    "IngressClass": "ingress",
+}
+
+
+@functools.cache
+def _function(kind: str, verb: str) -> Callable[..., list[FieldError]] | None:
+    subject = _SUBJECTS.get(kind)
+    if subject is None:
+        return None
+    module = importlib.import_module(f"skerry.api.validation.{subject}")
+    found: Callable[..., list[FieldError]] | None = getattr(module, f"{verb}_{kind.lower()}", None)
+    return found
+
+
+def create(obj: Any) -> list[FieldError]:
+    """What is wrong with a new object, its name already generated."""
+    resource = resources.of(type(obj))
+    name = _NAMES.get(resource.kind, names.dns1123_subdomain)
+    out = meta.create(obj.metadata, resource.namespaced, name)
+    own = _function(resource.kind, "create")
+    return out + own(obj) if own is not None else out
+
+
+def update(new: Any, old: Any, subresource: str = "") -> list[FieldError]:
+    """What is wrong with changing `old` into `new`. `subresource` is "" or "status": the latter checks status only."""
+    out = meta.update(new.metadata, old.metadata)
+    kind = type(new).__name__
+    own = _function(kind, "status" if subresource == "status" else "update")
+    return out + own(new, old) if own is not None else out

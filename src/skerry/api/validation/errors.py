@@ -1,0 +1,50 @@
+"""Small helpers for writing checks: complaints to FieldErrors, sets of allowed values, unchanged fields."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable
+from typing import Any
+
+from skerry.api import codec
+from skerry.api.status import FieldError, field_invalid, field_not_supported, field_required
+from skerry.api.validation.names import Check
+
+IMMUTABLE = "field is immutable"
+NEGATIVE = "must be greater than or equal to 0"
+
+
+def invalids(path: str, value: Any, complaints: Iterable[str]) -> list[FieldError]:
+    """One FieldValueInvalid a complaint."""
+    return [field_invalid(path, value, one) for one in complaints]
+
+
+def checked(path: str, value: str, check: Check) -> list[FieldError]:
+    """What `check` says of a value."""
+    return invalids(path, value, check(value))
+
+
+def required(path: str, value: str, check: Check, detail: str = "") -> list[FieldError]:
+    """Required if empty, else what `check` says of it."""
+    return checked(path, value, check) if value else [field_required(path, detail)]
+
+
+def one_of(path: str, value: str, allowed: Collection[str]) -> list[FieldError]:
+    """Not supported unless among `allowed`."""
+    return [] if value in allowed else [field_not_supported(path, value, allowed)]
+
+
+def not_negative(path: str, value: int | None) -> list[FieldError]:
+    """At least zero, if set."""
+    return [field_invalid(path, value, NEGATIVE)] if value is not None and value < 0 else []
+
+
+def unchanged(path: str, new: Any, old: Any) -> list[FieldError]:
+    """Immutable unless equal."""
+    return [] if new == old else [field_invalid(path, shown(new), IMMUTABLE)]
+
+
+def shown(value: Any) -> Any:
+    """A value as an error shows it: a Struct or a map as JSON would have it, maps in the order of their keys."""
+    plain = codec.plain(value)
+    return json.loads(json.dumps(plain, sort_keys=True)) if isinstance(plain, dict | list) else plain

@@ -1,0 +1,90 @@
+"""IP addresses and CIDRs in fields that have always taken more spellings than they should (S17, V5).
+
+`10.0.0.010` and `::ffff:10.0.0.1` are still accepted here; `canonical` tells what they mean.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+
+from skerry.api.status import FieldError, field_invalid
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+_IP_SAYS = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
+_CIDR_SAYS = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"
+
+
+def parse(text: str) -> Address | None:
+    """The address that `text` means, leading zeros being no octal; None if it is none. Zones are not addresses."""
+    if "%" in text or not text.isascii():
+        return None
+    try:
+        if ":" not in text:
+            return ipaddress.IPv4Address(".".join(str(int(one)) for one in text.split(".") if _octet(one)))
+        found = ipaddress.IPv6Address(text)
+    except ValueError:
+        return None
+    return found.ipv4_mapped or found
+
+
+def _octet(text: str) -> bool:
+    if not text.isdigit():
+        raise ValueError(text)
+    return True
+
+
+def canonical(text: str) -> str | None:
+    """The one right spelling of an address, or None if it is none."""
+    found = parse(text)
+    return None if found is None else str(found)
+
+
+def family(text: str) -> str:
+    """`IPv4`, `IPv6`, or empty if `text` is no address."""
+    found = parse(text)
+    return "" if found is None else f"IPv{found.version}"
+
+
+def address(path: str, text: str) -> list[FieldError]:
+    """An address in any accepted spelling."""
+    return [] if parse(text) is not None else [field_invalid(path, text, _IP_SAYS)]
+
+
+def cidr(path: str, text: str) -> list[FieldError]:
+    """A network in any accepted spelling."""
+    ip, slash, bits = text.partition("/")
+    found = parse(ip)
+    if not slash or found is None or not bits.isdigit() or int(bits) > (128 if ":" in ip else 32):
+        return [field_invalid(path, text, _CIDR_SAYS)]
+    return []
+
+
+def not_special(path: str, text: str) -> list[FieldError]:
+    """V5: no address that can never be a service's or an endpoint's. Empty for what is no address at all."""
+    found = parse(text)
+    if found is None:
+        return []
+    out: list[FieldError] = []
+    if found.is_unspecified:
+        out.append(field_invalid(path, text, f"may not be unspecified ({text})"))
+    if found.is_loopback:
+        out.append(field_invalid(path, text, "may not be in the loopback range (127.0.0.0/8, ::1/128)"))
+    if found.is_link_local:
+        out.append(field_invalid(path, text, "may not be in the link-local range (169.254.0.0/16, fe80::/10)"))
+    if _link_local_multicast(found):
+        why = "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)"
+        out.append(field_invalid(path, text, why))
+    return out
+
+
+def _link_local_multicast(found: Address) -> bool:
+    packed = found.packed
+    if found.version == 4:
+        return packed[:3] == b"\xe0\x00\x00"
+    return packed[0] == 0xFF and packed[1] & 0x0F == 0x02
+
+
+def endpoint(path: str, text: str) -> list[FieldError]:
+    """An address and not a special one."""
+    return address(path, text) or not_special(path, text)

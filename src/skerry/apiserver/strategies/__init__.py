@@ -1,0 +1,37 @@
+"""Per-kind behaviour of the API server, without I/O: `of(resource)` gives a kind's hooks (see base.Strategy).
+
+Called by the server's verbs and by whatever selects by fields.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+
+from skerry.api.resources import Resource
+from skerry.apiserver.strategies.allocator import ServiceAllocator
+from skerry.apiserver.strategies.base import Context, Strategy, Transaction
+
+__all__ = ["Context", "ServiceAllocator", "Strategy", "Transaction", "of"]
+
+_OWN = {
+    "Service": ("service", "ServiceStrategy"),
+    "Pod": ("pod", "PodStrategy"),
+    "Endpoints": ("endpoints", "EndpointsStrategy"),
+    "EndpointSlice": ("endpoints", "EndpointSliceStrategy"),
+    "Namespace": ("cluster", "NamespaceStrategy"),
+    "Node": ("cluster", "NodeStrategy"),
+    "Event": ("cluster", "EventStrategy"),
+    "Secret": ("cluster", "SecretStrategy"),
+    "Deployment": ("workloads", "DeploymentStrategy"),
+    "ReplicaSet": ("workloads", "ReplicaSetStrategy"),
+    "Ingress": ("cluster", "IngressStrategy"),
+}
+
+
+@functools.cache
+def of(resource: Resource) -> Strategy:
+    """The hooks of a kind."""
+    module, name = _OWN.get(resource.kind, ("base", "Strategy"))
+    made: type[Strategy] = getattr(importlib.import_module(f"skerry.apiserver.strategies.{module}"), name)
+    return made(resource)

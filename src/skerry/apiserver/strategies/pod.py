@@ -1,0 +1,62 @@
+"""Pod: begins Pending with its QoS class, and takes its grace period to go (R14)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from skerry.api import codec
+from skerry.api.defaults.pod import admit
+from skerry.api.qos import qos_class
+from skerry.apiserver.strategies.base import Context, Strategy
+
+
+class PodStrategy(Strategy):
+    """See the module."""
+
+    def prepare_create(self, obj: Any, ctx: Context) -> None:
+        super().prepare_create(obj, ctx)
+        admit(obj)
+        obj.status.phase = "Pending"
+        obj.status.qos_class = _qos(obj)
+        for condition in obj.spec.scheduling_gates[:1]:
+            _gated(obj, condition.name)
+
+    def prepare_update(self, new: Any, old: Any, subresource: str, ctx: Context) -> None:
+        if subresource == "binding":
+            return  # the server itself writes the node and the PodScheduled condition together
+        super().prepare_update(new, old, "status" if subresource == "status" else "", ctx)
+        if subresource == "status":
+            new.status.qos_class = new.status.qos_class or old.status.qos_class
+        elif subresource in ("ephemeralcontainers", "resize"):
+            new.metadata.labels, new.metadata.annotations = old.metadata.labels, old.metadata.annotations
+
+    def default_delete_grace(self, obj: Any) -> int:
+        """R14: the spec's grace period; a pod on no node, or one that has ended, goes at once."""
+        if not obj.spec.node_name or obj.status.phase in ("Succeeded", "Failed"):
+            return 0
+        seconds = obj.spec.termination_grace_period_seconds
+        return 30 if seconds is None else max(1, seconds) if seconds < 0 else seconds
+
+    def field(self, obj: Any, path: str) -> str:
+        if path == "status.podIP":
+            return str(obj.status.pod_i_ps[0].ip if obj.status.pod_i_ps else obj.status.pod_ip)
+        return super().field(obj, path)
+
+
+def _qos(obj: Any) -> str:
+    try:
+        return qos_class(obj.spec)
+    except ValueError:
+        return "BestEffort"  # the checks that follow refuse the object
+
+
+def _gated(obj: Any, _name: str) -> None:
+    from skerry.api.types import core
+
+    condition = core.PodCondition(
+        type="PodScheduled",
+        status="False",
+        reason="SchedulingGated",
+        message="Scheduling is blocked due to non-empty scheduling gates",
+    )
+    obj.status.conditions = [codec.copy(condition)]

@@ -1,0 +1,26 @@
+"""Deployment and ReplicaSet."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from skerry.apiserver.strategies.base import Context, Strategy
+
+
+class _WorkloadStrategy(Strategy):
+    """Templates carry no creation time of their own."""
+
+    def prepare_create(self, obj: Any, ctx: Context) -> None:
+        super().prepare_create(obj, ctx)
+        obj.spec.template.metadata.creation_timestamp = None
+
+
+class DeploymentStrategy(_WorkloadStrategy):
+    """A change of annotations is a new generation too: they are copied to the ReplicaSets."""
+
+    def changes_generation(self, new: Any, old: Any) -> bool:
+        return super().changes_generation(new, old) or new.metadata.annotations != old.metadata.annotations
+
+
+class ReplicaSetStrategy(_WorkloadStrategy):
+    """As its kind's fields say."""
