@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from skerry.apiserver.app import App
 
 LIMIT = 3 * 1024 * 1024
+_PATIENCE = 0.1
+"""Seconds that requests in flight get when the server closes; watches never end by themselves."""
 _log = logging.getLogger(__name__)
 
 
@@ -30,7 +32,7 @@ class Edge:
     def __init__(self, app: App) -> None:
         self._app = app
         self._server = web.Server(self._handle, access_log=None)
-        self._runner = web.ServerRunner(self._server, access_log=None)
+        self._runner = web.ServerRunner(self._server, access_log=None, shutdown_timeout=_PATIENCE)
         self._ready = False
 
     async def listen(self, listener: socket.socket, tls: ssl.SSLContext | None) -> None:
@@ -44,8 +46,7 @@ class Edge:
     async def close(self) -> None:
         """Stops listening and ends what streams."""
         if self._ready:
-            await self._runner.shutdown()
-            await asyncio.wait_for(self._runner.cleanup(), 5)
+            await self._runner.cleanup()
 
     async def _handle(self, http: web.BaseRequest) -> web.StreamResponse:
         try:

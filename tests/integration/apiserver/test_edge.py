@@ -1,0 +1,146 @@
+"""The HTTP edge over real sockets, asked by our own client: plain on a unix socket, TLS on loopback."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import ssl
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from skerry.api import status
+from skerry.api.types import core, meta
+from skerry.api.wire import Request
+from skerry.apiserver.edge import LIMIT, Edge
+from skerry.client.client import Client, whole
+from skerry.client.http import Address, HttpTransport
+from skerry.client.informer import Informers
+from skerry.cluster import certificates
+from skerry.cluster.paths import ClusterPaths
+from tests.helpers import server as helper
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+
+class Served:
+    """A server on a unix socket."""
+
+    def __init__(self, path: str, edge: Edge, api: helper.ApiServer) -> None:
+        self.path, self.edge, self.api = path, edge, api
+
+    def transport(self, token: str = "secret") -> HttpTransport:
+        return HttpTransport(Address(unix=self.path), token=token)
+
+    async def restart(self) -> None:
+        """Ends every connection and listens again."""
+        await self.edge.close()
+        self.edge = Edge(self.api.app)
+        await self.edge.listen(_unix(self.path), None)
+
+
+def _unix(path: str) -> socket.socket:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+    made = socket.socket(socket.AF_UNIX)
+    made.bind(path)
+    return made
+
+
+@pytest.fixture
+async def served(tmp_path: Path) -> AsyncIterator[Served]:
+    api = await helper.start()
+    edge = Edge(api.app)
+    path = str(tmp_path / "api.sock")
+    await edge.listen(_unix(path), None)
+    made = Served(path, edge, api)
+    yield made
+    await made.edge.close()
+    await api.store.close()
+
+
+def config(name: str, size: int = 0) -> core.ConfigMap:
+    data = {"k": "x" * size} if size else {}
+    return core.ConfigMap(metadata=meta.ObjectMeta(name=name, namespace="default"), data=data)
+
+
+async def test_verbs_over_a_socket(served: Served) -> None:
+    transport = served.transport()
+    client = Client(transport)
+    made = await client.create(config("a", 1000))
+    assert await client.get(core.ConfigMap, "a", "default") == made
+    with pytest.raises(status.ApiError, match="already exists"):
+        await client.create(config("a"))
+    await client.delete(core.ConfigMap, "a", "default")
+    assert (await client.list(core.ConfigMap, "default")).items == []
+    await transport.close()
+
+
+async def test_without_a_token_it_is_401(served: Served) -> None:
+    transport = served.transport(token="")
+    with pytest.raises(status.ApiError) as caught:
+        await Client(transport).list(core.Pod)
+    assert caught.value.code == 401
+    await transport.close()
+
+
+async def test_too_large_a_body_is_413(served: Served) -> None:
+    transport = served.transport()
+    with pytest.raises(status.ApiError) as caught:
+        await Client(transport).create(config("a", LIMIT + 1))
+    assert caught.value.code == 413
+    await transport.close()
+
+
+async def test_warnings_are_headers(served: Served) -> None:
+    transport = served.transport()
+    response = await transport(Request("GET", "/api/v1/namespaces/default/endpoints"))
+    await whole(response)
+    assert response.headers["warning"].startswith('299 - "v1 Endpoints is deprecated')  # E53
+    await transport.close()
+
+
+async def test_an_informer_survives_a_restart_of_the_server(served: Served) -> None:
+    transport = served.transport()
+    informers = Informers(Client(transport))
+    maps = informers.of(core.ConfigMap)
+    seen = asyncio.Event()
+    maps.subscribe(lambda _, new: seen.set() if new and new.metadata.name == "b" else None)
+    await informers.start()
+    await informers.synced()
+    await served.restart()
+    await served.api.client.create(config("b"))
+    await asyncio.wait_for(seen.wait(), 10)
+    await informers.stop()
+    await transport.close()
+
+
+async def test_many_at_once(served: Served) -> None:
+    transport = served.transport()
+    client = Client(transport)
+    await asyncio.gather(*(client.create(config(f"c{n}")) for n in range(100)))
+    assert len((await client.list(core.ConfigMap, "default")).items) == 100
+    await transport.close()
+
+
+async def test_tls_with_the_clusters_own_authority(served: Served, tmp_path: Path) -> None:
+    paths = ClusterPaths(tmp_path, tmp_path / "run")
+    paths.pki.mkdir()
+    certificates.ensure(paths, "test", None, time.time())
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(paths.server_certificate, paths.server_key)
+    listener = socket.create_server(("127.0.0.1", 0))
+    port = listener.getsockname()[1]
+    await served.edge.listen(listener, context)
+    trusting = ssl.create_default_context(cafile=str(paths.ca_certificate))
+    transport = HttpTransport(Address(host="127.0.0.1", port=port, tls=trusting), token="secret")
+    assert (await Client(transport).get(core.Namespace, "default")).metadata.name == "default"
+    await transport.close()
+    strange = HttpTransport(Address(host="127.0.0.1", port=port, tls=ssl.create_default_context()), token="secret")
+    with pytest.raises(status.ApiError, match="cannot be reached"):
+        await Client(strange).get(core.Namespace, "default")
