@@ -1,0 +1,242 @@
+"""The brain: Services and EndpointSlices in, the service table out, at a cost of what changed. Pure.
+
+Called by server.py with every change of an object; the back end gets the table and what may differ in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from skerry.api.types import core, discovery
+from skerry.proxy import endpoints
+from skerry.proxy.endpoints import PROXY_NAME, PortKey, Slice
+from skerry.proxy.table import Backend, Change, Empty, Entry, Frontend, ListKey, Node, Scope, ServiceTable
+
+K = TypeVar("K", bound=Hashable)
+
+_EXTERNAL_TYPES = ("NodePort", "LoadBalancer")
+_AFFINITY_SECONDS = 10800
+
+
+@dataclass(slots=True)
+class View:
+    """One Service's part of the table."""
+
+    frontends: dict[Frontend, Entry] = field(default_factory=dict)
+    lists: dict[ListKey, tuple[Backend, ...]] = field(default_factory=dict)
+    addresses: frozenset[str] = frozenset()
+    hairpins: frozenset[str] = frozenset()
+    serving: dict[ListKey, frozenset[Backend]] = field(default_factory=dict)
+
+
+def proxied(service: core.Service) -> bool:
+    """Is this Service ours to proxy (P1)? Not if it is headless, an ExternalName, or another proxy's."""
+    spec = service.spec
+    if spec.type == "ExternalName" or PROXY_NAME in service.metadata.labels:
+        return False
+    return bool(spec.cluster_ip) and spec.cluster_ip != "None"
+
+
+def node_ports(service: core.Service | None) -> set[tuple[str, int]]:
+    """The (protocol, node port) pairs of a Service."""
+    if service is None or service.spec.type not in _EXTERNAL_TYPES or not proxied(service):
+        return set()
+    return {(port.protocol or "TCP", port.node_port) for port in service.spec.ports if port.node_port}
+
+
+def view_of(key: str, service: core.Service, slices: Iterable[Slice], node: Node) -> View:
+    """What a Service does on this node: a pure function of it and its slices."""
+    view = View()
+    if not proxied(service):
+        return view
+    spec = service.spec
+    parts = list(slices)
+    view.addresses = frozenset(one for one in spec.cluster_i_ps or [spec.cluster_ip] if ":" not in one)
+    outside = _external_addresses(service)
+    nodes = node.addresses if spec.type in _EXTERNAL_TYPES else ()
+    internal_scope = Scope.LOCAL if spec.internal_traffic_policy == "Local" else Scope.CLUSTER
+    external_scope = Scope.LOCAL if spec.external_traffic_policy == "Local" else Scope.CLUSTER
+    affinity = _affinity(spec)
+    hairpins: set[str] = set()
+
+    for port in spec.ports:
+        protocol = port.protocol or "TCP"
+        chooser = _Chooser(view, key, parts, (port.name, protocol), node, hairpins)
+        for address in view.addresses:
+            entry = chooser.entry(internal_scope, masquerade=False, affinity=affinity)
+            view.frontends[Frontend(address, protocol, port.port)] = entry
+        external = [Frontend(address, protocol, port.port) for address in outside]
+        if port.node_port:
+            external += [Frontend(address, protocol, port.node_port) for address in nodes]
+        for frontend in external:
+            masquerade = external_scope is Scope.CLUSTER
+            view.frontends[frontend] = chooser.entry(external_scope, masquerade=masquerade, affinity=affinity)
+    view.hairpins = frozenset(hairpins)
+    return view
+
+
+def _external_addresses(service: core.Service) -> list[str]:
+    """External IPs and balancers' addresses (P21); of one with source ranges none, until they are enforced."""
+    spec = service.spec
+    found = [one for one in spec.external_i_ps if ":" not in one]
+    if spec.type == "LoadBalancer" and not spec.load_balancer_source_ranges:
+        ingress = service.status.load_balancer.ingress
+        found += [one.ip for one in ingress if one.ip and ":" not in one.ip and one.ip_mode != "Proxy"]
+    return found
+
+
+def _affinity(spec: core.ServiceSpec) -> int:
+    if spec.session_affinity != "ClientIP":
+        return 0
+    config = spec.session_affinity_config
+    seconds = config.client_ip.timeout_seconds if config and config.client_ip else None
+    return _AFFINITY_SECONDS if seconds is None else seconds
+
+
+class _Chooser:
+    """Makes the lists of one service port as they are asked for."""
+
+    def __init__(
+        self, view: View, service: str, slices: list[Slice], port: PortKey, node: Node, here: set[str]
+    ) -> None:
+        self._view, self._service, self._port, self._node, self._here = view, service, port, node, here
+        self._candidates = endpoints.merge(slices, port)
+        if port[1] == "UDP":
+            serving = frozenset(one.backend for one in self._candidates if one.serving or one.ready)
+            for scope in Scope:
+                view.serving[ListKey(service, *port, scope)] = serving
+
+    def entry(self, scope: Scope, *, masquerade: bool, affinity: int) -> Entry:
+        key = ListKey(self._service, *self._port, scope)
+        if key not in self._view.lists:
+            self._view.lists[key] = self._choose(scope)
+        empty = Empty.REJECT
+        if scope is Scope.LOCAL and not self._view.lists[key] and endpoints.any_usable(self._candidates):
+            empty = Empty.DROP
+        return Entry(key, empty, masquerade, affinity)
+
+    def _choose(self, scope: Scope) -> tuple[Backend, ...]:
+        if scope is Scope.LOCAL:
+            chosen = endpoints.local(self._candidates)
+        else:
+            chosen = endpoints.cluster(self._candidates, self._node)
+        self._here.update(one.backend.address for one in chosen if one.here)
+        return tuple(one.backend for one in chosen)
+
+
+class Brain:
+    """Keeps the table up to date. Keys of Services and slices are namespace/name."""
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+        self.table = ServiceTable()
+        self._services: dict[str, core.Service] = {}
+        self._slices: dict[str, Slice] = {}
+        self._of_service: dict[str, dict[str, Slice]] = {}
+        self._views: dict[str, View] = {}
+        self._claims: dict[Frontend, dict[str, Entry]] = {}
+
+    def apply_service(self, key: str, service: core.Service | None) -> Change:
+        """A Service is now this, or gone."""
+        if service is None:
+            self._services.pop(key, None)
+        else:
+            self._services[key] = service
+        return self._renew(key)
+
+    def apply_slice(self, key: str, found: discovery.EndpointSlice | None) -> Change:
+        """An EndpointSlice is now this, or gone. It may have moved to another Service."""
+        old = self._slices.pop(key, None)
+        new = endpoints.read(found, self.node) if found is not None else None
+        if new is not None and new.service:
+            self._slices[key] = new
+            self._of_service.setdefault(new.service, {})[key] = new
+        else:
+            new = None
+        change = Change()
+        if old is not None and (new is None or new.service != old.service):
+            of_service = self._of_service[old.service]
+            del of_service[key]
+            if not of_service:
+                del self._of_service[old.service]
+            change.add(self._renew(old.service))
+        if new is not None and new != old:
+            change.add(self._renew(new.service))
+        return change
+
+    def _renew(self, key: str) -> Change:
+        service = self._services.get(key)
+        if service is None and key not in self._views:
+            return Change()
+        slices = self._of_service.get(key, {})
+        new = View()
+        if service is not None:
+            new = view_of(key, service, (slices[name] for name in sorted(slices)), self.node)
+        old = self._views.pop(key, None) or View()
+        if service is not None:
+            self._views[key] = new
+        return self._replace(key, old, new)
+
+    def _replace(self, key: str, old: View, new: View) -> Change:
+        table, change = self.table, Change()
+        for name in _different(old.lists, new.lists):
+            change.lists.add(name)
+            _put(table.lists, name, new.lists.get(name))
+        for name in _different(old.serving, new.serving):
+            change.lists.add(name)
+            _put(table.serving, name, new.serving.get(name))
+        for frontend in _different(old.frontends, new.frontends):
+            self._claim(key, frontend, new.frontends.get(frontend))
+            change.frontends.add(frontend)
+        if change.lists:
+            change.frontends.update(one for one, entry in new.frontends.items() if entry.list in change.lists)
+        change.addresses = _recount(table.addresses, old.addresses, new.addresses)
+        change.hairpins = _recount(table.hairpins, old.hairpins, new.hairpins)
+        return change
+
+    def _claim(self, service: str, frontend: Frontend, entry: Entry | None) -> None:
+        """Two Services may name one address, for a while or by mistake for good: the first in the alphabet has it."""
+        claims = self._claims.setdefault(frontend, {})
+        _put(claims, service, entry)
+        if claims:
+            self.table.frontends[frontend] = claims[min(claims)]
+        else:
+            del self._claims[frontend]
+            self.table.frontends.pop(frontend, None)
+
+
+V = TypeVar("V")
+
+
+def _put(target: dict[K, V], key: K, value: V | None) -> None:
+    if value is None:
+        target.pop(key, None)
+    else:
+        target[key] = value
+
+
+def _different(old: dict[K, V], new: dict[K, V]) -> Iterator[K]:
+    """The keys under which two dicts differ."""
+    for key, value in new.items():
+        if old.get(key) != value:
+            yield key
+    for key in old:
+        if key not in new:
+            yield key
+
+
+def _recount(counts: dict[str, int], old: frozenset[str], new: frozenset[str]) -> set[str]:
+    """Moves a claim from one set of names to another; the names that appeared or vanished altogether."""
+    changed = set()
+    for name in new - old:
+        counts[name] = counts.get(name, 0) + 1
+        if counts[name] == 1:
+            changed.add(name)
+    for name in old - new:
+        counts[name] -= 1
+        if not counts[name]:
+            del counts[name]
+            changed.add(name)
+    return changed

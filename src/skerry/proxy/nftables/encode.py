@@ -1,0 +1,99 @@
+"""Steps of a plan as netlink transactions. Pure.
+
+Called by backend.py. Elements are grouped by map: a transaction first makes chains, then deletes, then adds, so that an
+element that is replaced never misses.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from skerry.netlink import nft_set
+from skerry.netlink.nft import Request
+from skerry.netlink.nft_expr import Code
+from skerry.proxy.nftables import plan, schema
+from skerry.proxy.nftables.plan import Op, Put, Remove, Size, Step
+from skerry.proxy.table import Backend, Frontend
+
+ELEMENTS_A_BATCH = 5600
+"""Elements of one transaction: what an ordinary user's socket takes, and also the fastest."""
+
+PROTOCOLS = {"TCP": socket.IPPROTO_TCP, "UDP": socket.IPPROTO_UDP, "SCTP": socket.IPPROTO_SCTP}
+
+_FRONTEND = struct.Struct("!4sBxxxHxx")
+_BACKEND = struct.Struct("!4sHxx")
+_WORD = struct.Struct("=I")
+_WORDS = struct.Struct("=II")
+
+
+def frontend(key: Frontend) -> bytes:
+    """The key `ip daddr . meta l4proto . th dport`."""
+    return _FRONTEND.pack(socket.inet_aton(key.address), PROTOCOLS[key.protocol], key.port)
+
+
+def backend(value: Backend) -> bytes:
+    """The data `ip daddr . th dport`."""
+    return _BACKEND.pack(socket.inet_aton(value.address), value.port)
+
+
+def _pair(address: str) -> bytes:
+    """The same address as source and destination."""
+    return socket.inet_aton(address) * 2
+
+
+def index(key: tuple[int, int]) -> bytes:
+    """The key `list . index`, both host-endian."""
+    return _WORDS.pack(*key)
+
+
+_KEYS: dict[str, Callable[[Any], bytes]] = {
+    plan.COUNTS: frontend,
+    plan.LISTS: frontend,
+    plan.ENDPOINTS: index,
+    plan.DISPATCH: _WORD.pack,
+    plan.ADDRESSES: socket.inet_aton,
+    plan.REFUSED: frontend,
+    plan.DROPPED: frontend,
+    plan.MASQUERADED: frontend,
+    plan.HAIRPIN: _pair,
+}
+_VALUES: dict[str, Callable[[Any], bytes]] = {plan.COUNTS: _WORD.pack, plan.LISTS: _WORD.pack, plan.ENDPOINTS: backend}
+
+
+def transactions(table: str, step: Step) -> Iterator[list[Request]]:
+    """The transactions that carry out a step, in order; cut between ops, each of which is safe to see done alone."""
+    start, weight = 0, 0
+    for at, op in enumerate(step):
+        need = 20 if isinstance(op, Size) else 2 if isinstance(op, Put) and op.replaces else 1
+        if weight + need > ELEMENTS_A_BATCH:
+            yield _transaction(table, step[start:at])
+            start, weight = at, 0
+        weight += need
+    if start < len(step):
+        yield _transaction(table, step[start:])
+
+
+def _transaction(table: str, ops: Sequence[Op]) -> list[Request]:
+    requests: list[Request] = []
+    added: dict[str, list[bytes]] = {}
+    gone: dict[str, list[bytes]] = {}
+    for op in ops:
+        if isinstance(op, Size):
+            requests += schema.lb_rules(table, op.backends)
+            element = nft_set.verdict_element(_WORD.pack(op.backends), Code.GOTO, schema.lb_chain(op.backends))
+            added.setdefault(plan.DISPATCH, []).append(element)
+            continue
+        key = _KEYS[op.map](op.key)
+        if isinstance(op, Remove) or op.replaces:
+            gone.setdefault(op.map, []).append(nft_set.element(key))
+        if isinstance(op, Put):
+            data = _VALUES[op.map](op.value) if op.value is not None else b""
+            added.setdefault(op.map, []).append(nft_set.element(key, data))
+    for name, elements in gone.items():
+        requests += nft_set.delete_elements(table, name, elements)
+    for name, elements in added.items():
+        requests += nft_set.add_elements(table, name, elements)
+    return requests

@@ -1,0 +1,225 @@
+"""Which elements of the kernel's maps change, and in which order. Pure: no clock, no socket.
+
+Called by backend.py. The planner keeps a model of what the maps hold and turns a change of the service table into
+*steps*; a step is done wholly before the next begins.
+
+A packet looks a frontend up several times (its count, its list, then list and index), and what it sees may be older at
+the first lookup than at the last. So nothing that an older answer leads to goes away at once:
+
+- a list that grows gets its elements first, then its frontends' counts are raised;
+- a list that shrinks gets its hole filled by its last element while the counts go down; the last index is *stale* and
+  only swept milliseconds later, when no packet can be on its way to it any more;
+- a frontend that changes to a shorter list finds that list padded up to its old count until the sweep.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable, Sequence
+from typing import Any, NamedTuple
+
+from skerry.proxy.nftables.schema import FIRST_LIST
+from skerry.proxy.table import Backend, Change, Empty, Frontend, ListKey, ServiceTable
+
+COUNTS, LISTS, ENDPOINTS, DISPATCH = "counts", "lists", "endpoints", "dispatch"
+ADDRESSES, REFUSED, DROPPED, MASQUERADED, HAIRPIN = "addresses", "refused", "dropped", "masqueraded", "hairpin"
+
+MAPS = (COUNTS, LISTS, ENDPOINTS, DISPATCH, ADDRESSES, REFUSED, DROPPED, MASQUERADED, HAIRPIN)
+
+
+class Put(NamedTuple):
+    """An element is now this; `replaces` one with the same key, in one transaction."""
+
+    map: str
+    key: Hashable
+    value: Any
+    replaces: bool
+
+
+class Remove(NamedTuple):
+    """An element goes."""
+
+    map: str
+    key: Hashable
+
+
+class Size(NamedTuple):
+    """A chain for lists of so many backends appears, with its element in `dispatch`."""
+
+    backends: int
+
+
+Op = Put | Remove | Size
+Step = list[Op]
+Maps = dict[str, dict[Any, Any]]
+"""What the kernel holds, by map: counts {Frontend: int}, lists {Frontend: number}, endpoints {(number, index):
+Backend}, dispatch {count: None}; the sets have None as value."""
+
+
+def apply(maps: Maps, step: Sequence[Op]) -> None:
+    """Does to a model what the kernel does with a step. KeyError where the kernel would refuse."""
+    for op in step:
+        if isinstance(op, Size):
+            op = Put(DISPATCH, op.backends, None, replaces=False)
+        held = maps[op.map]
+        if isinstance(op, Remove):
+            del held[op.key]
+        elif (op.key in held) != op.replaces:
+            raise KeyError(op)
+        else:
+            held[op.key] = op.value
+
+
+class Planner:
+    """Plans changes against `maps`, its model of the kernel. After an error of the kernel it is worthless."""
+
+    def __init__(self) -> None:
+        self.maps: Maps = {name: {} for name in MAPS}
+        self.stamp = 0
+        self._stale: dict[tuple[str, Hashable], int] = {}
+        self._numbers: dict[ListKey, int] = {}
+        self._live: dict[int, list[Backend]] = {}
+        self._next = FIRST_LIST
+        self._last_counts: dict[Frontend, int] = {}
+
+    @property
+    def stale(self) -> int:
+        """How many elements wait for a sweep."""
+        return len(self._stale)
+
+    def plan(self, table: ServiceTable, change: Change) -> list[Step]:
+        """The steps that lead to `table`, looking only at what may have changed; none if nothing did."""
+        self.stamp += 1
+        fill: Step = []
+        switch: Step = []
+        for key in change.lists:
+            self._list(key, table.lists.get(key, ()), fill)
+            if key not in table.lists:
+                self._numbers.pop(key, None)
+        for address in change.addresses:
+            self._member(ADDRESSES, address, address in table.addresses, fill, switch)
+        for address in change.hairpins:
+            if address in table.hairpins:
+                self._put(fill, HAIRPIN, address, None)
+            else:
+                self._retire(HAIRPIN, address)
+        for frontend in change.frontends:
+            self._frontend(table, frontend, fill, switch)
+        grows = any(isinstance(op, Put) and not op.replaces and op.map in (ENDPOINTS, LISTS) for op in fill)
+        return [step for step in ((fill, switch) if grows else (fill + switch,)) if step]
+
+    def sweep(self, stamp: int) -> Step:
+        """Removes what became stale in plans up to `stamp`; to be called when no packet can be using it any more."""
+        step: Step = []
+        for (name, key), when in list(self._stale.items()):
+            if when > stamp:
+                break
+            del self._stale[name, key]
+            self._remove(step, name, key)
+            if name == LISTS and isinstance(key, Frontend):
+                self._last_counts.pop(key, None)
+        return step
+
+    def _list(self, key: ListKey, new: Sequence[Backend], fill: Step) -> None:
+        number = self._numbers.get(key)
+        if number is None:
+            if not new:
+                return
+            number = self._numbers[key] = self._next
+            self._next += 1
+        old = self._live.get(number, [])
+        live = arrange(old, new)
+        for index, backend in enumerate(live):
+            if index >= len(old) or old[index] != backend:
+                self._put(fill, ENDPOINTS, (number, index), backend)
+        for index in range(len(live), len(old)):
+            self._retire(ENDPOINTS, (number, index))
+        if live:
+            self._live[number] = live
+        else:
+            self._live.pop(number, None)
+
+    def _frontend(self, table: ServiceTable, frontend: Frontend, fill: Step, switch: Step) -> None:
+        entry = table.frontends.get(frontend)
+        backends = table.lists[entry.list] if entry is not None else ()
+        if entry is not None and backends:
+            number = self._numbers[entry.list]
+            held = self.maps[LISTS].get(frontend)
+            if held is None or held == number:
+                self._put(fill, LISTS, frontend, number)
+            else:
+                self._pad(number, self.maps[COUNTS].get(frontend, self._last_counts.get(frontend, 0)), fill)
+                self._put(switch, LISTS, frontend, number)
+            if len(backends) not in self.maps[DISPATCH]:
+                fill.append(Size(len(backends)))
+                self.maps[DISPATCH][len(backends)] = None
+            self._put(switch, COUNTS, frontend, len(backends))
+        elif frontend in self.maps[COUNTS]:
+            self._last_counts[frontend] = self.maps[COUNTS][frontend]
+            self._remove(switch, COUNTS, frontend)
+            self._retire(LISTS, frontend)
+        empty = entry.empty if entry is not None and not backends else None
+        self._member(REFUSED, frontend, empty is Empty.REJECT, switch, switch)
+        self._member(DROPPED, frontend, empty is Empty.DROP, switch, switch)
+        if entry is not None and entry.masquerade:
+            self._put(fill, MASQUERADED, frontend, None)
+        elif frontend in self.maps[MASQUERADED]:
+            self._retire(MASQUERADED, frontend)
+
+    def _pad(self, number: int, count: int, fill: Step) -> None:
+        """Repeats a list's backends up to `count` indexes, for packets that still go by that count."""
+        live = self._live[number]
+        for index in range(len(live), count):
+            self._put(fill, ENDPOINTS, (number, index), live[index % len(live)])
+            self._retire(ENDPOINTS, (number, index))
+
+    def _member(self, name: str, key: Hashable, wanted: bool, into: Step, out_of: Step) -> None:
+        if wanted:
+            self._put(into, name, key, None)
+        else:
+            self._remove(out_of, name, key)
+
+    def _put(self, step: Step, name: str, key: Hashable, value: Any) -> None:
+        held = self.maps[name]
+        self._stale.pop((name, key), None)
+        replaces = key in held
+        if replaces and held[key] == value:
+            return
+        step.append(Put(name, key, value, replaces))
+        held[key] = value
+
+    def _remove(self, step: Step, name: str, key: Hashable) -> None:
+        if key in self.maps[name]:
+            del self.maps[name][key]
+            step.append(Remove(name, key))
+
+    def _retire(self, name: str, key: Hashable) -> None:
+        self._stale.pop((name, key), None)
+        self._stale[name, key] = self.stamp
+
+
+def arrange(old: Sequence[Backend], new: Sequence[Backend]) -> list[Backend]:
+    """The new backends in an order that differs from the old in as few places as can be.
+
+    Who stays keeps its place; who comes takes the place of one who goes, else the end; what is still open then is
+    filled from the end. A backend may be there several times.
+    """
+    if not old:
+        return list(new)
+    wanted = Counter(new)
+    slots: list[Backend | None] = []
+    for backend in old:
+        keep = wanted[backend] > 0
+        slots.append(backend if keep else None)
+        wanted[backend] -= keep
+    holes = [index for index, backend in enumerate(slots) if backend is None]
+    holes.reverse()
+    for backend in new:
+        if wanted[backend] > 0:
+            wanted[backend] -= 1
+            if holes:
+                slots[holes.pop()] = backend
+            else:
+                slots.append(backend)
+    spare = [backend for backend in slots[len(new) :] if backend is not None]
+    return [backend if backend is not None else spare.pop() for backend in slots[: len(new)]]

@@ -1,0 +1,130 @@
+"""The service table: what every address of a Service does on this node. Plain values, no I/O.
+
+The brain (brain.py) keeps it, the back ends (nftables/, later userspace/) carry it out. A *frontend* is an address that
+clients connect to, a *backend* one place that answers, a *list* the backends that frontends choose from; several
+frontends share one list.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import NamedTuple
+
+
+class Frontend(NamedTuple):
+    """Where clients connect to: an IPv4 address in text, TCP, UDP or SCTP, and a port."""
+
+    address: str
+    protocol: str
+    port: int
+
+
+class Backend(NamedTuple):
+    """Where a connection can go."""
+
+    address: str
+    port: int
+
+
+class Scope(Enum):
+    """Which endpoints of a service port a list holds (P7, P8)."""
+
+    CLUSTER = "cluster"
+    LOCAL = "local"
+
+
+class ListKey(NamedTuple):
+    """A list's identity: the service (namespace/name), its port's name and protocol (P4), and the scope."""
+
+    service: str
+    port: str
+    protocol: str
+    scope: Scope
+
+
+class Empty(Enum):
+    """What happens to connections when a list is empty: refused at once (P11) or silently dropped (P12, P13)."""
+
+    REJECT = "reject"
+    DROP = "drop"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What a frontend does. `empty` is REJECT unless the list is empty because all endpoints are elsewhere.
+
+    `masquerade`: the backend sees this node's address as the client's (P15). `affinity`: seconds for which a client
+    keeps its backend, 0 for none (P23; not carried out yet).
+    """
+
+    list: ListKey
+    empty: Empty
+    masquerade: bool
+    affinity: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """The node that a proxy runs on. Node ports answer on `addresses`; `pod_cidr` is where its pods are, if known."""
+
+    name: str
+    addresses: tuple[str, ...] = ()
+    service_cidr: str = "10.96.0.0/12"
+    pod_cidr: str | None = None
+    zone: str = ""
+
+    def hosts(self, address: str) -> bool:
+        """Is this one of the node's own or its pods' addresses?"""
+        if address in self.addresses:
+            return True
+        return self.pod_cidr is not None and ipaddress.ip_address(address) in ipaddress.ip_network(self.pod_cidr)
+
+
+@dataclass(slots=True)
+class ServiceTable:
+    """All of it. `lists` has a key for every list in use, also for empty ones.
+
+    `addresses`: cluster IPs, with the number of Services that claim each. `hairpins`: backends' addresses on this node
+    (a client may reach itself through a Service, P18), counted the same. `serving`: for UDP, the endpoints that may
+    keep the flows they have (P33): also those that get no new ones.
+    """
+
+    frontends: dict[Frontend, Entry] = field(default_factory=dict)
+    lists: dict[ListKey, tuple[Backend, ...]] = field(default_factory=dict)
+    addresses: dict[str, int] = field(default_factory=dict)
+    hairpins: dict[str, int] = field(default_factory=dict)
+    serving: dict[ListKey, frozenset[Backend]] = field(default_factory=dict)
+
+    def backends(self, frontend: Frontend) -> tuple[Backend, ...]:
+        """The backends of a frontend, none if it does not exist."""
+        entry = self.frontends.get(frontend)
+        return () if entry is None else self.lists[entry.list]
+
+    def everything(self) -> Change:
+        """The change that leads from an empty table to this one."""
+        return Change(set(self.frontends), set(self.lists), set(self.addresses), set(self.hairpins))
+
+
+@dataclass(slots=True)
+class Change:
+    """What may differ from the last time: look up in the table what it is now; what is not there is gone.
+
+    `frontends` holds those whose entry, or whose list's backends, changed.
+    """
+
+    frontends: set[Frontend] = field(default_factory=set)
+    lists: set[ListKey] = field(default_factory=set)
+    addresses: set[str] = field(default_factory=set)
+    hairpins: set[str] = field(default_factory=set)
+
+    def __bool__(self) -> bool:
+        return bool(self.frontends or self.lists or self.addresses or self.hairpins)
+
+    def add(self, other: Change) -> None:
+        """Makes this both changes."""
+        self.frontends |= other.frontends
+        self.lists |= other.lists
+        self.addresses |= other.addresses
+        self.hairpins |= other.hairpins

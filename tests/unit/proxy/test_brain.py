@@ -1,0 +1,278 @@
+"""The brain: what each address does, by rule of the service proxy (P1-P25)."""
+
+from __future__ import annotations
+
+import pytest
+from tests.unit.proxy.build import NODE, backends, endpoint, port, service, slice_of, terminating
+
+from skerry.api.types import core, discovery
+from skerry.proxy.brain import Brain, node_ports
+from skerry.proxy.table import Backend, Empty, Frontend, Node
+
+CLUSTER_IP = Frontend("10.96.0.9", "TCP", 80)
+NODE_PORT = Frontend("10.243.0.2", "TCP", 30080)
+
+
+def brain_of(found: core.Service, *slices: discovery.EndpointSlice, node: Node = NODE) -> Brain:
+    brain = Brain(node)
+    for one in slices:
+        brain.apply_slice(f"default/{one.metadata.name}", one)
+    brain.apply_service(f"default/{found.metadata.name}", found)
+    return brain
+
+
+def answers(brain: Brain, frontend: Frontend) -> set[Backend] | Empty | None:
+    """The backends of a frontend, what it does without any, or None where there is no such frontend."""
+    entry = brain.table.frontends.get(frontend)
+    if entry is None:
+        return None
+    return set(brain.table.backends(frontend)) or entry.empty
+
+
+LOCAL_E1, REMOTE_E2 = endpoint("10.244.1.1", node="a"), endpoint("10.244.2.2", node="b")
+BOTH = backends("10.244.1.1", "10.244.2.2")
+
+
+@pytest.mark.parametrize(
+    ("internal", "external", "endpoints", "cluster_ip", "node_port"),
+    [
+        ("Cluster", "Cluster", [LOCAL_E1, REMOTE_E2], BOTH, BOTH),
+        ("Local", "Cluster", [LOCAL_E1, REMOTE_E2], backends("10.244.1.1"), BOTH),
+        ("Cluster", "Local", [LOCAL_E1, REMOTE_E2], BOTH, backends("10.244.1.1")),
+        ("Local", "Local", [LOCAL_E1, REMOTE_E2], backends("10.244.1.1"), backends("10.244.1.1")),
+        ("Local", "Local", [REMOTE_E2], Empty.DROP, Empty.DROP),  # P12, P13
+        ("Cluster", "Local", [REMOTE_E2], backends("10.244.2.2"), Empty.DROP),
+        ("Local", "Cluster", [REMOTE_E2], Empty.DROP, backends("10.244.2.2")),
+        ("Cluster", "Cluster", [], Empty.REJECT, Empty.REJECT),  # P11
+        ("Local", "Local", [], Empty.REJECT, Empty.REJECT),
+        ("Local", "Local", [endpoint("10.244.2.2", ready=False)], Empty.REJECT, Empty.REJECT),  # P10
+    ],
+)
+def test_oracle_table_policies(
+    internal: str,
+    external: str,
+    endpoints: list[discovery.Endpoint],
+    cluster_ip: set[Backend] | Empty,
+    node_port: set[Backend] | Empty,
+) -> None:
+    brain = brain_of(
+        service(
+            "web",
+            "10.96.0.9",
+            port(node_port=30080),
+            type="NodePort",
+            internal_traffic_policy=internal,
+            external_traffic_policy=external,
+        ),
+        slice_of(*endpoints),
+    )
+    assert answers(brain, CLUSTER_IP) == cluster_ip
+    assert answers(brain, NODE_PORT) == node_port
+    assert not brain.table.frontends[CLUSTER_IP].masquerade
+    assert brain.table.frontends[NODE_PORT].masquerade == (external == "Cluster")  # P15, P16
+
+
+@pytest.mark.parametrize(
+    ("endpoints", "cluster", "local"),
+    [
+        # P5: what is not said of an endpoint
+        (
+            [endpoint("10.244.1.1", node="a", ready=None, serving=None, terminating=None)],
+            ["10.244.1.1"],
+            ["10.244.1.1"],
+        ),
+        ([endpoint("10.244.1.1", node=None)], ["10.244.1.1"], []),
+        # P7, P8: terminating ones help out, each scope for itself
+        ([terminating("10.244.1.1", node="a"), REMOTE_E2], ["10.244.2.2"], ["10.244.1.1"]),
+        (
+            [terminating("10.244.1.1", node="a"), terminating("10.244.2.2")],
+            ["10.244.1.1", "10.244.2.2"],
+            ["10.244.1.1"],
+        ),
+        ([terminating("10.244.1.1", node="a", serving=False)], [], []),
+        ([LOCAL_E1, terminating("10.244.1.3", node="a")], ["10.244.1.1"], ["10.244.1.1"]),
+        # serving but neither ready nor terminating: takes nothing
+        ([endpoint("10.244.1.1", node="a", ready=False)], [], []),
+    ],
+)
+def test_p5_p7_p8_which_endpoints_are_chosen(
+    endpoints: list[discovery.Endpoint], cluster: list[str], local: list[str]
+) -> None:
+    def chosen(policy: str) -> set[Backend]:
+        brain = brain_of(service(internal_traffic_policy=policy), slice_of(*endpoints))
+        return set(brain.table.backends(CLUSTER_IP))
+
+    assert chosen("Cluster") == backends(*cluster)
+    assert chosen("Local") == backends(*local)
+
+
+@pytest.mark.parametrize(
+    ("endpoints", "chosen"),
+    [
+        ([endpoint("10.244.0.1", nodes=["a"]), endpoint("10.244.0.2", nodes=["b"])], ["10.244.0.1"]),  # (a)
+        ([endpoint("10.244.0.1", nodes=["c"]), endpoint("10.244.0.2", nodes=["b"])], ["10.244.0.1", "10.244.0.2"]),
+        ([endpoint("10.244.0.1", zones=["east"]), endpoint("10.244.0.2", zones=["west"])], ["10.244.0.1"]),  # (b)
+        ([endpoint("10.244.0.1", zones=["east"]), endpoint("10.244.0.2")], ["10.244.0.1", "10.244.0.2"]),  # (c)
+        (
+            [endpoint("10.244.0.1", zones=["east"]), endpoint("10.244.0.2", ready=False), terminating("10.244.0.3")],
+            ["10.244.0.1"],
+        ),
+    ],
+)
+def test_p9_hints(endpoints: list[discovery.Endpoint], chosen: list[str]) -> None:
+    brain = brain_of(service(), slice_of(*endpoints))
+    assert set(brain.table.backends(CLUSTER_IP)) == backends(*chosen)
+
+
+def test_p9_hints_have_no_say_where_the_policy_is_local() -> None:
+    found = slice_of(endpoint("10.244.1.1", node="a", zones=["west"]), endpoint("10.244.2.2", zones=["east"]))
+    brain = brain_of(service(internal_traffic_policy="Local"), found)
+    assert set(brain.table.backends(CLUSTER_IP)) == backends("10.244.1.1")
+
+
+def test_p1_services_that_are_not_ours() -> None:
+    for found in (
+        service(ip="None"),
+        service(ip=""),
+        service(type="ExternalName"),
+        service(labels={"service.kubernetes.io/service-proxy-name": "other"}),
+    ):
+        brain = brain_of(found, slice_of(LOCAL_E1))
+        assert not brain.table.frontends
+        assert not brain.table.addresses
+
+
+def test_p1_p2_slices_that_are_not_ours() -> None:
+    for found in (
+        slice_of(LOCAL_E1, kind="FQDN"),
+        slice_of(endpoint("fd00::1"), kind="IPv6"),
+        slice_of(endpoint("fd00::1")),
+        slice_of(LOCAL_E1, labels={"service.kubernetes.io/headless": ""}),
+        slice_of(LOCAL_E1, labels={"service.kubernetes.io/service-proxy-name": "other"}),
+        slice_of(LOCAL_E1, ports=[discovery.EndpointPort(name=None, port=8080, protocol="TCP")]),
+        slice_of(LOCAL_E1, ports=[discovery.EndpointPort(name="", port=None, protocol="TCP")]),
+        slice_of(LOCAL_E1, ports=[discovery.EndpointPort(name="", port=0, protocol="TCP")]),
+    ):
+        assert answers(brain_of(service(), found), CLUSTER_IP) is Empty.REJECT
+
+
+def test_p3_an_endpoint_in_two_slices_is_one_and_the_local_copy_counts() -> None:
+    brain = brain_of(
+        service(internal_traffic_policy="Local"),
+        slice_of(endpoint("10.244.1.1", node="b"), name="web-1"),
+        slice_of(endpoint("10.244.1.1", node="a"), endpoint("10.244.1.2", node="a"), name="web-2"),
+    )
+    assert sorted(brain.table.backends(CLUSTER_IP)) == sorted(backends("10.244.1.1", "10.244.1.2"))
+
+
+def test_p3_only_the_first_address_counts() -> None:
+    both = endpoint("10.244.1.1")
+    both.addresses.append("10.244.1.2")
+    assert answers(brain_of(service(), slice_of(both)), CLUSTER_IP) == backends("10.244.1.1")
+
+
+def test_p4_ports_join_by_name_and_protocol_never_by_number() -> None:
+    found = service("web", "10.96.0.9", port(53, "dns", "UDP"), port(53, "dns-tcp"), port(8080, "web"))
+    ports = [
+        discovery.EndpointPort(name="dns", protocol="UDP", port=5353),
+        discovery.EndpointPort(name="dns-tcp", protocol="TCP", port=5354),
+        discovery.EndpointPort(name="web", protocol="UDP", port=8080),
+    ]
+    brain = brain_of(found, slice_of(LOCAL_E1, ports=ports))
+    assert answers(brain, Frontend("10.96.0.9", "UDP", 53)) == backends("10.244.1.1", port=5353)
+    assert answers(brain, Frontend("10.96.0.9", "TCP", 53)) == backends("10.244.1.1", port=5354)
+    assert answers(brain, Frontend("10.96.0.9", "TCP", 8080)) is Empty.REJECT
+
+
+def test_p18_only_endpoints_on_this_node_can_be_their_own_clients() -> None:
+    stranger = endpoint("192.0.2.7", node=None)
+    here = endpoint("10.244.1.77", node=None)
+    brain = brain_of(service(), slice_of(LOCAL_E1, REMOTE_E2, stranger, here))
+    assert set(brain.table.hairpins) == {"10.244.1.1", "10.244.1.77"}
+
+
+def test_p21_external_and_balancer_addresses() -> None:
+    ingress = [
+        core.LoadBalancerIngress(ip="198.51.100.1", ip_mode="VIP"),
+        core.LoadBalancerIngress(ip="198.51.100.2", ip_mode="Proxy"),
+        core.LoadBalancerIngress(hostname="lb.example"),
+    ]
+    found = service(type="LoadBalancer", external_i_ps=["203.0.113.5"], ingress=ingress)
+    brain = brain_of(found, slice_of(REMOTE_E2))
+    assert {one.address for one in brain.table.frontends} == {"10.96.0.9", "203.0.113.5", "198.51.100.1"}
+    assert brain.table.frontends[Frontend("198.51.100.1", "TCP", 80)].masquerade
+    found.spec.load_balancer_source_ranges = ["192.0.2.0/24"]  # P20 is not enforced yet: better closed than open
+    assert Frontend("198.51.100.1", "TCP", 80) not in brain_of(found).table.frontends
+
+
+def test_p22_a_node_port_answers_on_each_address_of_the_node_and_shares_the_list() -> None:
+    node = Node("a", ("10.243.0.2", "192.0.2.1"))
+    brain = brain_of(service("web", "10.96.0.9", port(node_port=30080), type="NodePort"), slice_of(LOCAL_E1), node=node)
+    frontends = brain.table.frontends
+    assert set(frontends) == {CLUSTER_IP, NODE_PORT, Frontend("192.0.2.1", "TCP", 30080)}
+    assert len({entry.list for entry in frontends.values()}) == 1
+
+
+def test_p23_affinity_is_kept_for_the_back_end() -> None:
+    assert brain_of(service(session_affinity="ClientIP")).table.frontends[CLUSTER_IP].affinity == 10800
+    config = core.SessionAffinityConfig(client_ip=core.ClientIPConfig(timeout_seconds=7))
+    found = service(session_affinity="ClientIP", session_affinity_config=config)
+    assert brain_of(found).table.frontends[CLUSTER_IP].affinity == 7
+
+
+def test_p33_udp_flows_may_stay_with_whatever_still_serves() -> None:
+    found = service("dns", "10.96.0.10", port(53, "dns", "UDP"))
+    ports = [discovery.EndpointPort(name="dns", protocol="UDP", port=53)]
+    brain = brain_of(
+        found,
+        slice_of(LOCAL_E1, terminating("10.244.1.2"), terminating("10.244.1.3", serving=False), of="dns", ports=ports),
+    )
+    entry = brain.table.frontends[Frontend("10.96.0.10", "UDP", 53)]
+    assert brain.table.lists[entry.list] == (Backend("10.244.1.1", 53),)
+    assert brain.table.serving[entry.list] == backends("10.244.1.1", "10.244.1.2", port=53)
+
+
+def test_a_change_names_what_it_touched_and_nothing_else() -> None:
+    brain = brain_of(service("web", "10.96.0.9", port(node_port=30080), type="NodePort"), slice_of(LOCAL_E1))
+    brain.apply_service("default/other", service("other", "10.96.0.10"))
+    assert not brain.apply_slice("default/web-1", slice_of(LOCAL_E1))
+    assert not brain.apply_slice("default/none-1", slice_of(LOCAL_E1, of="none", name="none-1"))
+    change = brain.apply_slice("default/web-1", slice_of(LOCAL_E1, REMOTE_E2))
+    assert change.frontends == {CLUSTER_IP, NODE_PORT}
+    assert len(change.lists) == 1
+    assert not change.addresses
+    assert not change.hairpins  # the other one is not here
+    change = brain.apply_service("default/web", None)
+    assert change.frontends == {CLUSTER_IP, NODE_PORT}
+    assert change.addresses == {"10.96.0.9"}
+    assert change.hairpins == {"10.244.1.1"}
+    assert set(brain.table.frontends) == {Frontend("10.96.0.10", "TCP", 80)}
+
+
+def test_a_slice_that_moves_to_another_service() -> None:
+    brain = brain_of(service(), slice_of(LOCAL_E1))
+    brain.apply_service("default/other", service("other", "10.96.0.10"))
+    brain.apply_slice("default/web-1", slice_of(LOCAL_E1, of="other"))
+    assert answers(brain, CLUSTER_IP) is Empty.REJECT
+    assert answers(brain, Frontend("10.96.0.10", "TCP", 80)) == backends("10.244.1.1")
+    brain.apply_slice("default/web-1", None)
+    assert answers(brain, Frontend("10.96.0.10", "TCP", 80)) is Empty.REJECT
+
+
+def test_an_address_that_two_services_claim_survives_the_end_of_either() -> None:
+    """A Service that is made again with the same address may be seen before the old one is seen to go."""
+    brain = brain_of(service("old"), slice_of(LOCAL_E1, of="old"), slice_of(REMOTE_E2, of="new", name="new-1"))
+    brain.apply_service("default/new", service("new"))
+    brain.apply_service("default/old", None)
+    assert answers(brain, CLUSTER_IP) == backends("10.244.2.2")
+    assert brain.table.addresses == {"10.96.0.9": 1}
+    brain.apply_service("default/new", None)
+    assert brain.table.frontends == {}
+    assert brain.table.addresses == {}
+
+
+def test_node_ports_of_a_service() -> None:
+    found = service("web", "10.96.0.9", port(80, "a", node_port=30080), port(53, "b", "UDP", 30053), type="NodePort")
+    assert node_ports(found) == {("TCP", 30080), ("UDP", 30053)}
+    assert node_ports(service("web", "10.96.0.9", port(node_port=30080))) == set()
+    assert node_ports(None) == set()

@@ -1,0 +1,241 @@
+"""The order of changes in the kernel's maps: no packet may fall between two of them.
+
+A packet looks its frontend's count up, then its list, then (list, index), while transactions go on; the tests replay
+every such packet over all states that the kernel goes through.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from skerry.proxy.nftables import plan
+from skerry.proxy.nftables.plan import Maps, Planner, Put, Remove, Size, apply, arrange
+from skerry.proxy.nftables.schema import FIRST_LIST
+from skerry.proxy.table import Backend, Change, Empty, Entry, Frontend, ListKey, Scope, ServiceTable
+
+FRONTENDS = [Frontend("10.96.0.1", "TCP", 80), Frontend("10.96.0.2", "TCP", 80), Frontend("10.243.0.2", "TCP", 30080)]
+KEYS = [ListKey("default/web", name, "TCP", Scope.CLUSTER) for name in ("x", "y")]
+BACKENDS = [Backend(f"10.244.0.{last}", 80) for last in range(1, 7)]
+F, L = FRONTENDS[0], KEYS[0]
+
+
+class Kernel:
+    """Plays the kernel: does what it is told and remembers every state in between."""
+
+    def __init__(self) -> None:
+        self.planner = Planner()
+        self.maps: Maps = {name: {} for name in plan.MAPS}
+        self.states: list[Maps] = []
+        self.steps: list[plan.Step] = []
+
+    def program(self, table: ServiceTable, change: Change | None = None) -> list[plan.Step]:
+        """Does a change; `states` are then those from before it to after it."""
+        self.states = [copy.deepcopy(self.maps)]
+        steps = self.planner.plan(table, change if change is not None else table.everything())
+        for step in steps:
+            self._do(step)
+        return steps
+
+    def sweep(self) -> plan.Step:
+        step = self.planner.sweep(self.planner.stamp)
+        self._do(step)
+        return step
+
+    def _do(self, step: plan.Step) -> None:
+        apply(self.maps, step)
+        self.states.append(copy.deepcopy(self.maps))
+        assert self.planner.maps[plan.ENDPOINTS].keys() >= self.maps[plan.ENDPOINTS].keys()
+
+
+def table_of(lists: dict[ListKey, list[Backend]], frontends: dict[Frontend, Entry]) -> ServiceTable:
+    return ServiceTable(frontends=frontends, lists={key: tuple(found) for key, found in lists.items()})
+
+
+def simple(*backends: Backend) -> ServiceTable:
+    return table_of({L: list(backends)}, {F: Entry(L, Empty.REJECT, masquerade=False)})
+
+
+def chosen(states: list[Maps], frontend: Frontend) -> set[Any]:
+    """Whatever packets can get that look up the count, the list and the backend in states of non-decreasing age.
+
+    None: there was no count, so it is no service's packet; "miss": it left the end of a chain.
+    """
+    found: set[Any] = set()
+    for first in range(len(states)):
+        count = states[first][plan.COUNTS].get(frontend)
+        if count is None:
+            found.add(None)
+            continue
+        for second in range(first, len(states)):
+            if count not in states[second][plan.DISPATCH]:
+                found.add("miss")
+            number = states[second][plan.LISTS].get(frontend, count)
+            for third in range(second, len(states)):
+                for index in range(count):
+                    found.add(states[third][plan.ENDPOINTS].get((number, index), "miss"))
+    return found
+
+
+def test_growing_adds_elements_and_then_raises_the_count() -> None:
+    kernel = Kernel()
+    kernel.program(simple(*BACKENDS[:1]))
+    assert kernel.program(simple(*BACKENDS[:2])) == [
+        [Put(plan.ENDPOINTS, (FIRST_LIST, 1), BACKENDS[1], replaces=False), Size(2)],
+        [Put(plan.COUNTS, F, 2, replaces=True)],
+    ]
+    assert kernel.sweep() == []
+
+
+def test_shrinking_fills_the_hole_lowers_the_count_and_sweeps_the_last_index_later() -> None:
+    kernel = Kernel()
+    kernel.program(simple(*BACKENDS[:2]))
+    kernel.program(simple(*BACKENDS[:3]))
+    assert kernel.program(simple(*BACKENDS[1:3])) == [
+        [
+            Put(plan.ENDPOINTS, (FIRST_LIST, 0), BACKENDS[2], replaces=True),
+            Put(plan.COUNTS, F, 2, replaces=True),
+        ]
+    ]
+    assert kernel.sweep() == [Remove(plan.ENDPOINTS, (FIRST_LIST, 2))]
+
+
+def test_replacing_one_backend_is_one_element() -> None:
+    kernel = Kernel()
+    kernel.program(simple(*BACKENDS[:3]))
+    assert kernel.program(simple(BACKENDS[0], BACKENDS[5], BACKENDS[2])) == [
+        [Put(plan.ENDPOINTS, (FIRST_LIST, 1), BACKENDS[5], replaces=True)]
+    ]
+
+
+def test_a_list_that_grows_again_before_the_sweep_takes_its_index_back() -> None:
+    kernel = Kernel()
+    kernel.program(simple(*BACKENDS[:2]))
+    kernel.program(simple(*BACKENDS[:1]))
+    kernel.program(simple(BACKENDS[0], BACKENDS[4]))
+    assert kernel.sweep() == []
+    assert kernel.maps[plan.ENDPOINTS] == {(FIRST_LIST, 0): BACKENDS[0], (FIRST_LIST, 1): BACKENDS[4]}
+
+
+def test_a_sweep_leaves_what_became_stale_after_its_stamp() -> None:
+    kernel = Kernel()
+    kernel.program(simple(*BACKENDS[:3]))
+    kernel.program(simple(*BACKENDS[:2]))
+    early = kernel.planner.stamp
+    kernel.program(simple(*BACKENDS[:1]))
+    assert kernel.planner.sweep(early) == [Remove(plan.ENDPOINTS, (FIRST_LIST, 2))]
+    assert kernel.planner.stale == 1
+
+
+@pytest.mark.parametrize(("empty", "name"), [(Empty.REJECT, plan.REFUSED), (Empty.DROP, plan.DROPPED)])
+def test_p11_p12_without_backends_a_frontend_is_refused_or_dropped(empty: Empty, name: str) -> None:
+    kernel = Kernel()
+    kernel.program(simple(*BACKENDS[:1]))
+    kernel.program(table_of({L: []}, {F: Entry(L, empty, masquerade=False)}))
+    assert F not in kernel.maps[plan.COUNTS]
+    assert F in kernel.maps[name]
+    kernel.program(simple(*BACKENDS[:1]))
+    kernel.sweep()
+    assert kernel.maps[plan.COUNTS] == {F: 1}
+    assert F not in kernel.maps[name]
+
+
+def test_p15_masquerading_starts_before_the_frontend_and_ends_after_it() -> None:
+    kernel = Kernel()
+    entry = Entry(L, Empty.REJECT, masquerade=True)
+    kernel.program(table_of({L: BACKENDS[:1]}, {F: entry}))
+    assert all(plan.COUNTS not in state or F in state[plan.MASQUERADED] for state in kernel.states[1:])
+    gone = Change({F}, {L})
+    kernel.program(ServiceTable(), gone)
+    assert F in kernel.maps[plan.MASQUERADED]
+    kernel.sweep()
+    assert all(not held for name, held in kernel.maps.items() if name != plan.DISPATCH)
+
+
+def test_what_does_not_change_sends_nothing() -> None:
+    kernel = Kernel()
+    table = simple(*BACKENDS)
+    kernel.program(table)
+    assert kernel.program(table) == []
+
+
+def test_the_model_refuses_what_the_kernel_would() -> None:
+    maps: Maps = {name: {} for name in plan.MAPS}
+    with pytest.raises(KeyError):
+        apply(maps, [Remove(plan.COUNTS, F)])
+    with pytest.raises(KeyError):
+        apply(maps, [Put(plan.COUNTS, F, 1, replaces=True)])
+
+
+@given(st.lists(st.sampled_from(BACKENDS)), st.lists(st.sampled_from(BACKENDS)))
+def test_arranging_keeps_who_stays_where_they_are(old: list[Backend], new: list[Backend]) -> None:
+    """Weights repeat a backend, so lists are multisets."""
+    found = arrange(old, new)
+    assert sorted(found) == sorted(new)
+    common = sum(min(old.count(one), new.count(one)) for one in set(new))
+    comers = len(new) - common
+    changed = sum(1 for index, one in enumerate(found) if index >= len(old) or old[index] != one)
+    moved = max(0, min(len(old), len(old) - len(new)))  # at most as many as the list shrinks by fill a hole
+    assert changed <= comers + moved
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> ServiceTable:
+    backends = st.lists(st.sampled_from(BACKENDS), max_size=6)
+    lists = {key: draw(backends) for key in KEYS if draw(st.integers(0, 3))}
+    frontends = {}
+    for frontend in FRONTENDS:
+        if lists and draw(st.integers(0, 3)):
+            key = draw(st.sampled_from(sorted(lists)))
+            frontends[frontend] = Entry(key, draw(st.sampled_from(list(Empty))), masquerade=draw(st.booleans()))
+    found = table_of(lists, frontends)
+    found.addresses = {one.address: 1 for one in frontends}
+    found.hairpins = {one.address: 1 for each in lists.values() for one in each}
+    return found
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.lists(st.tuples(tables(), st.booleans()), min_size=1, max_size=8))
+def test_no_packet_misses_and_none_goes_where_it_should_not(tables: list[tuple[ServiceTable, bool]]) -> None:
+    kernel = Kernel()
+    before = ServiceTable()
+    for table, sweeps in tables:
+        change = before.everything()
+        change.add(table.everything())
+        kernel.program(table, change)
+        for frontend in FRONTENDS:
+            old, new = set(before.backends(frontend)), set(table.backends(frontend))
+            seen = chosen(kernel.states, frontend)
+            # Between two lookups its list may change under a packet, but it is one of the lists that the frontend has.
+            keys = [each.frontends[frontend].list for each in (before, table) if frontend in each.frontends]
+            allowed: set[Any] = {one for key in keys for each in (before, table) for one in each.lists.get(key, ())}
+            if not old or not new:
+                allowed.add(None)
+            assert seen <= allowed, f"{frontend}: {seen - allowed}"
+            assert chosen(kernel.states[-1:], frontend) == (new or {None})  # nothing new for who is gone
+            empty = table.frontends[frontend].empty if frontend in table.frontends and not new else None
+            assert (frontend in kernel.maps[plan.REFUSED]) == (empty is Empty.REJECT)
+            assert (frontend in kernel.maps[plan.DROPPED]) == (empty is Empty.DROP)
+            if frontend in table.frontends:
+                assert not table.frontends[frontend].masquerade or frontend in kernel.maps[plan.MASQUERADED]
+        assert kernel.maps == kernel.planner.maps
+        if sweeps:
+            kernel.sweep()
+            assert_clean(kernel.maps, table)
+            for frontend in FRONTENDS:
+                assert chosen([kernel.maps], frontend) == (set(table.backends(frontend)) or {None})
+        before = table
+
+
+def assert_clean(maps: Maps, table: ServiceTable) -> None:
+    """After a sweep there is nothing that the table does not ask for."""
+    live = {one for one in table.frontends if table.backends(one)}
+    assert set(maps[plan.COUNTS]) == set(maps[plan.LISTS]) == live
+    assert len(maps[plan.ENDPOINTS]) == sum(len(found) for found in table.lists.values())
+    assert set(maps[plan.ADDRESSES]) == set(table.addresses)
+    assert set(maps[plan.HAIRPIN]) == set(table.hairpins)
+    assert set(maps[plan.MASQUERADED]) == {one for one, entry in table.frontends.items() if entry.masquerade}
