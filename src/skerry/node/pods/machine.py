@@ -30,6 +30,7 @@ from skerry.node.pods.state import (
     Stop,
     Terminate,
 )
+from skerry.node.pods.text import go_duration
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -115,14 +116,13 @@ class PodMachine:
         self.sandbox = Sandbox.GONE
 
     def on_image_failed(self, name: str, reason: str, message: str, now: float) -> None:
-        """`reason`: ErrImagePull, InvalidImageName, ErrImageNeverPull, ImageInspectError."""
+        """`reason`: ErrImagePull, InvalidImageName or ErrImageNeverPull. What was wrong, the image manager has said."""
         one = self.containers[name]
         one.stage = Stage.IDLE
         one.problem, one.later = Problem(reason, message), None
         if reason == "ErrImagePull":
             image = one.spec.image
             one.not_before = now + one.pull.lengthen(now, now)
-            self._say(name, f'Failed to pull image "{image}": {message}')
             self._say(name, "Error: ErrImagePull")
             text = f'Back-off pulling image "{image}"'
             events = (
@@ -132,8 +132,6 @@ class PodMachine:
             one.later = (now + SETTLE, Problem("ImagePullBackOff", f"{text}: ErrImagePull: {message}"), events)
             return
         one.not_before = now + RETRY
-        said = {"ErrImageNeverPull": "ErrImageNeverPull", "InvalidImageName": "InspectFailed"}.get(reason, "Failed")
-        self._say(name, message, said)
         self._say(name, f"Error: {reason}")
 
     def on_started(self, name: str, instance: str, started_at: float, image: str = "", image_id: str = "") -> None:
@@ -395,11 +393,5 @@ class PodMachine:
     def _wake_at(self, at: float) -> None:
         self._wake = at if self._wake is None else min(self._wake, at)
 
-    def _say(self, name: str, message: str, reason: str = "Failed") -> None:
-        self._events.append(Event("Warning", reason, message, name))
-
-
-def go_duration(seconds: float) -> str:
-    """Whole seconds as Go prints a duration: `40s`, `2m40s`, `5m0s`."""
-    minutes, rest = divmod(int(seconds), 60)
-    return f"{minutes}m{rest}s" if minutes else f"{rest}s"
+    def _say(self, name: str, message: str) -> None:
+        self._events.append(Event("Warning", "Failed", message, name))

@@ -30,7 +30,7 @@ def render(machine: PodMachine, previous: core.PodStatus, host_ip: str, now: flo
         pod_ip=machine.ip,
         pod_i_ps=[core.PodIP(ip=machine.ip)] if machine.ip else [],
         start_time=rfc3339(machine.start_time),
-        qos_class=previous.qos_class or qos_class(pod.spec),
+        qos_class=previous.qos_class,
         init_container_statuses=[container_status(machine, one) for one in machine.of(Role.INIT, Role.SIDECAR)],
         container_statuses=[container_status(machine, one) for one in machine.of(Role.APP)],
     )
@@ -105,14 +105,3 @@ def _terminated(ended: Ended) -> core.ContainerStateTerminated:
         finished_at=rfc3339(ended.finished_at),
         container_id=ID_PREFIX + ended.id if ended.id else "",
     )
-
-
-def qos_class(spec: core.PodSpec) -> str:
-    """Guaranteed: every container limits cpu and memory and asks for just that. BestEffort: none asks for anything."""
-    guaranteed, asked = True, False
-    for one in [*spec.init_containers, *spec.containers]:
-        wants = {name: one.resources.requests.get(name, "") for name in ("cpu", "memory")}
-        limits = {name: one.resources.limits.get(name, "") for name in ("cpu", "memory")}
-        asked = asked or any(wants.values()) or any(limits.values())
-        guaranteed = guaranteed and all(limits.values()) and all(wants[k] in ("", limits[k]) for k in limits)
-    return ("Guaranteed" if guaranteed else "Burstable") if asked else "BestEffort"

@@ -1,4 +1,4 @@
-"""Conditions, readiness gates, QoS (rules R9-R12)."""
+"""Conditions, readiness gates (rules R9-R12)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 
 from skerry.api.types import core, meta
 from skerry.node.pods.machine import PodMachine
-from skerry.node.pods.status import qos_class, render
+from skerry.node.pods.status import render
 
 T0 = 1_767_225_600.0
 
@@ -81,17 +81,3 @@ def test_readiness_gates_r11(given, message):
     ready = conditions["Ready"]
     assert ready.message == message
     assert (ready.status, ready.reason) == (("False", "ReadinessGatesNotReady") if message else ("True", ""))
-
-
-@pytest.mark.parametrize(
-    ("requests", "limits", "expected"),
-    [
-        ({}, {}, "BestEffort"),
-        ({"cpu": "1"}, {}, "Burstable"),
-        ({}, {"cpu": "1", "memory": "1Gi"}, "Guaranteed"),
-        ({"cpu": "500m"}, {"cpu": "1", "memory": "1Gi"}, "Burstable"),
-    ],
-)
-def test_qos(requests, limits, expected):
-    resources = core.ResourceRequirements(requests=requests, limits=limits)
-    assert qos_class(core.PodSpec(containers=[core.Container(name="a", resources=resources)])) == expected

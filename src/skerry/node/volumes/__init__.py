@@ -1,0 +1,4 @@
+"""A pod's volumes as directories of the node: payload.py says what is in them (pure), setup.py makes them.
+
+Called by node/agent when a pod begins. Kinds: emptyDir, hostPath, configMap, secret, downwardAPI, projected.
+"""
