@@ -6,6 +6,7 @@ imports is heavy: `skerry list` must cost little more than Python itself.
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
 
@@ -30,6 +31,17 @@ FAILED, USAGE = 1, 2
 def main(argv: list[str] | None = None) -> int:
     """Run `skerry ARGV`; the exit code: 0 done, 1 failed, 2 usage (`run` and `shell`: the command's own)."""
     words = sys.argv[1:] if argv is None else argv
+    try:
+        code = _main(words)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        # Whoever read our output has seen enough; Python must not complain of it at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return FAILED
+
+
+def _main(words: list[str]) -> int:
     if not words or words[0] in ("-h", "--help", "help"):
         print(_help(), end="")
         return 0 if words else USAGE
@@ -59,15 +71,11 @@ def _run(verb: str, rest: list[str]) -> int:
         return int(leaving.code or 0)
     failed = getattr(module, "FAILED", FAILED)
     try:
-        code = int(module.run(arguments))
-        sys.stdout.flush()
-        return code
+        return int(module.run(arguments))
     except ClusterError as error:
         return _fail(str(error), failed)
     except BrokenPipeError:
-        # Whoever read our output has seen enough; Python must not complain of it at exit.
-        sys.stdout = None
-        return failed
+        raise
     except OSError as error:
         return _fail(_sentence(error), failed)
     except KeyboardInterrupt:

@@ -22,7 +22,12 @@ from skerry.cluster.paths import ClusterPaths
 LOG_BYTES = 10 << 20
 """A log that is longer when the cluster starts is put aside as `.1`."""
 
-Main = Callable[[ClusterConfig, Progress], None]
+
+def control_plane(config: ClusterConfig, progress: Progress) -> None:
+    """What the child runs. Imported there, so that the parent never waits for it."""
+    from skerry.cluster import controlplane
+
+    controlplane.run(config, progress)
 
 
 class Daemon(NamedTuple):
@@ -53,19 +58,20 @@ class Daemon(NamedTuple):
 
     def kill(self, seconds: float = 5.0) -> None:
         """End it and everything that it started: SIGTERM, and SIGKILL after `seconds`."""
-        handle = os.pidfd_open(self.pid)
+        try:
+            handle = os.pidfd_open(self.pid)
+        except ProcessLookupError:
+            return  # it has ended and was waited for
         try:
             _signal(handle, signal.SIGTERM)
             if not select.select([handle], [], [], seconds)[0]:
                 _signal(handle, signal.SIGKILL)
             self.wait()
-        except ChildProcessError:
-            pass  # waited for already
         finally:
             os.close(handle)
 
 
-def start(config: ClusterConfig, lock: state.Lock, *, foreground: bool = False, main: Main | None = None) -> Daemon:
+def start(config: ClusterConfig, lock: state.Lock, *, foreground: bool = False) -> Daemon:
     """Fork the control plane. The child owns `lock` and the descriptors in `config`; the caller closes its own copies.
 
     With `foreground` its output stays where ours goes and it stays in our session.
@@ -76,12 +82,12 @@ def start(config: ClusterConfig, lock: state.Lock, *, foreground: bool = False, 
     pid = os.fork()
     if pid == 0:
         os.close(reading)
-        _child(config, lock, writing, foreground=foreground, main=main)
+        _child(config, lock, writing, foreground=foreground)
     os.close(writing)
     return Daemon(pid, reading)
 
 
-def _child(config: ClusterConfig, lock: state.Lock, pipe: int, *, foreground: bool, main: Main | None) -> NoReturn:
+def _child(config: ClusterConfig, lock: state.Lock, pipe: int, *, foreground: bool) -> NoReturn:
     code = 1
     try:
         os.umask(0o077)
@@ -92,21 +98,17 @@ def _child(config: ClusterConfig, lock: state.Lock, pipe: int, *, foreground: bo
         lock.announce(state.STARTING)
         progress = Progress(_sender(pipe, lock))
         try:
-            if main is None:
-                from skerry.cluster import controlplane
-
-                main = controlplane.run
-            main(config, progress)
+            control_plane(config, progress)
             code = 0
         except ClusterError as error:
             progress.error(str(error))
         except KeyboardInterrupt:
             pass
         except BaseException as error:  # noqa: BLE001 - whatever it is, whoever waits must be told
+            progress.error(f"The control plane failed: {type(error).__name__}: {error}".replace("\n", " "))
             import traceback
 
             traceback.print_exc()
-            progress.error(f"The control plane failed: {type(error).__name__}: {error}".replace("\n", " "))
     finally:
         try:
             lock.clear()
@@ -127,6 +129,9 @@ def _redirect(paths: ClusterPaths) -> None:
     os.dup2(log, 2)
     os.close(log)
     os.close(null)
+    # The parent's stream objects may lead elsewhere (a test runner's do).
+    sys.stdout = os.fdopen(1, "w", 1, "utf-8", "backslashreplace", closefd=False)
+    sys.stderr = os.fdopen(2, "w", 1, "utf-8", "backslashreplace", closefd=False)
 
 
 def _close_others(keep: set[int]) -> None:

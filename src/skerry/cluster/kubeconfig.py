@@ -1,8 +1,8 @@
 """The kubeconfig: our context is put into it and taken out of it, and everything else in it stays as it was.
 
 Which file, and how it is locked, is as client-go and kind do it, so that kubectl, kind and we can change one file at
-the same time: `--kubeconfig`, else of the files in $KUBECONFIG the first that exists (else the last), else ~/.kube/config;
-`FILE.lock` is made with O_EXCL while the file is changed.
+the same time: `--kubeconfig`, else of the files in $KUBECONFIG the first that exists (else the last), else
+~/.kube/config; `FILE.lock` is made with O_EXCL while the file is changed.
 
 The file is edited as a YAML node tree, not as values: a scalar that we do not know is written back as it was read,
 whatever YAML 1.1 thinks that it means. Called by `skerry up`, `delete` and `kubeconfig`.

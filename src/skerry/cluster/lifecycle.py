@@ -84,9 +84,11 @@ def start(options: Options, report: Report) -> Started:
         target = kubeconfig.target(options.kubeconfig, os.environ)
         running = _launch(options, paths, plan, lock, listener, target)
         try:
-            plan = _write_what_it_needs(paths, plan, target)
-            os.write(running.written, b"1")
-            os.close(running.written)
+            try:
+                plan = _write_what_it_needs(paths, plan, target)
+                _tell(running.written)
+            finally:
+                os.close(running.written)
             state.link(options.name, paths.root)
             _follow(running.daemon, paths, report, nodes=plan.nodes)
             kubeconfig.add(target, entry(paths, plan))
@@ -201,10 +203,10 @@ def merge(before: State | None, options: Options) -> State:
     checks += [(f"--registry-mirror {host}", url, mirrors.get(host, url)) for host, url in options.registry_mirrors]
     for option, wanted, have in checks:
         if wanted is not None and wanted != have:
-            was = f"{option} {have}" if not isinstance(have, bool) else f"no {option}"
+            was = f"no {option}" if have in (False, "") else f"{option} {have}"
             raise ClusterError(
-                f'Cluster "{options.name}" was made with {was or "no " + option}: leave the option out, choose another '
-                "--name, or `skerry delete` it first."
+                f'Cluster "{options.name}" was made with {was}: leave the option out, choose another --name, or '
+                "`skerry delete` it first."
             )
     return before._replace(registry_mirrors=tuple((mirrors | dict(options.registry_mirrors)).items()))
 
@@ -355,6 +357,13 @@ def _write_what_it_needs(paths: ClusterPaths, plan: State, target: Path) -> Stat
     if target.exists():
         import yaml  # noqa: F401 - 50 ms that kubeconfig.add would take after the daemon is ready
     return plan
+
+
+def _tell(pipe: int) -> None:
+    try:
+        os.write(pipe, b"1")
+    except BrokenPipeError:
+        pass  # the daemon has ended already; what it said of it comes through its own pipe
 
 
 def _follow(running: daemon.Daemon, paths: ClusterPaths, report: Report, *, nodes: int) -> None:

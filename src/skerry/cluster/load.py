@@ -12,7 +12,7 @@ from pathlib import Path
 
 from skerry.cluster import entrance, lifecycle, state
 from skerry.cluster.errors import ClusterError
-from skerry.cluster.status import UnixConnection
+from skerry.cluster.unixhttp import UnixConnection
 
 SECONDS = 600.0
 

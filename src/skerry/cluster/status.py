@@ -5,12 +5,10 @@ The JSON is a contract: docs/reference/cli.md has its schema, and a test holds i
 
 from __future__ import annotations
 
-import http.client
 import json
-import socket
 from typing import Any
 
-from skerry.cluster import lifecycle, probes, state, tokens
+from skerry.cluster import lifecycle, state
 from skerry.cluster.errors import ClusterError
 from skerry.cluster.kubeconfig import context_name
 from skerry.cluster.paths import ClusterPaths, cluster_paths
@@ -37,6 +35,8 @@ def describe(name: str) -> dict[str, Any]:
     """All about one cluster. ClusterError if there is none."""
     paths, found = lifecycle.existing(name)
     held = state.holder(paths)
+    from skerry.cluster import probes  # what tries the kernel and speaks HTTP is not for `skerry list`
+
     limits = [finding._asdict() for finding in probes.findings()] if found.nodes else []
     return _summary(name, paths, found) | {
         "pid": held.pid if held else None,
@@ -92,6 +92,11 @@ def _readiness(node: dict[str, Any]) -> str:
 
 def _nodes(paths: ClusterPaths) -> list[dict[str, Any]]:
     """Name, readiness and the reason for it, as the API has them."""
+    import http.client
+
+    from skerry.cluster import tokens
+    from skerry.cluster.unixhttp import UnixConnection
+
     token = tokens.token_of(tokens.read(paths.tokens), tokens.ADMIN)
     connection = UnixConnection(str(paths.api_socket), API_SECONDS)
     try:
@@ -116,17 +121,3 @@ def _node(item: dict[str, Any]) -> dict[str, Any]:
         "ready": ready["status"] == "True",
         "message": ready.get("message", "") or ready.get("reason", ""),
     }
-
-
-class UnixConnection(http.client.HTTPConnection):
-    """HTTP over the API server's unix socket."""
-
-    def __init__(self, path: str, seconds: float) -> None:
-        super().__init__("localhost", timeout=seconds)
-        self._path = path
-        self._seconds = seconds
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(self._seconds)
-        self.sock.connect(self._path)

@@ -1,0 +1,361 @@
+"""Starting, stopping and deleting with a control plane that is only a process: everything but the cluster itself.
+
+The real one is tried in tests/e2e.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import stat
+import urllib.parse
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from skerry.cluster import daemon, lifecycle, state
+from skerry.cluster.config import ClusterConfig, Progress
+from skerry.cluster.errors import ClusterError
+from skerry.cluster.lifecycle import Options
+from skerry.cluster.paths import cluster_paths
+
+
+def serve(config: ClusterConfig, progress: Progress) -> None:
+    """A control plane that waits for its certificates and then for SIGTERM."""
+    config.wait_for_certificates()
+    assert config.paths.server_certificate.exists() and config.paths.tokens.exists()
+    progress.step("API server")
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    progress.ready()
+    while True:
+        signal.pause()
+
+
+class Home:
+    """A person's home directory, and what they have started in it."""
+
+    def __init__(self, path: Path) -> None:
+        self.kubeconfig = path / "kubeconfig"
+        self.said: list[dict[str, Any]] = []
+        self._started: list[str] = []
+
+    def start(self, name: str = "x", **options: Any) -> lifecycle.Started:
+        self._started.append(name)
+        options.setdefault("nodes", None)
+        return lifecycle.start(Options(name=name, **options), self.said.append)
+
+    def context(self) -> str:
+        return str(yaml.safe_load(self.kubeconfig.read_text())["current-context"])
+
+    def end(self) -> None:
+        for name in self._started:
+            lifecycle.delete(name)
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
+    monkeypatch.setattr(daemon, "control_plane", serve)
+    monkeypatch.setattr(lifecycle, "STOP_SECONDS", 5.0)
+    found = Home(tmp_path)
+    yield found
+    found.end()
+
+
+def port_of(started: lifecycle.Started) -> int:
+    return urllib.parse.urlparse(started.server).port or 0
+
+
+def taken_port() -> tuple[socket.socket, int]:
+    taken = socket.create_server(("127.0.0.1", 0))
+    return taken, taken.getsockname()[1]
+
+
+def become(control_plane: Callable[[ClusterConfig, Progress], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(daemon, "control_plane", control_plane)
+
+
+def test_start_and_stop(home: Home) -> None:
+    started = home.start()
+    paths = cluster_paths("x")
+    assert state.holder(paths) == state.Holder(started.pid, state.READY)
+    assert [message.get("step") for message in home.said] == ["API server"]
+    assert home.context() == "skerry-x" and started.context == "skerry-x"
+    saved = state.load(paths)
+    assert saved is not None
+    assert saved.api_port == port_of(started) and saved.kubeconfigs == (str(home.kubeconfig),)
+    assert os.getsid(started.pid) == started.pid  # a closed terminal does not end it
+    with socket.create_connection(("127.0.0.1", saved.api_port), timeout=5):
+        pass  # the daemon has the listening socket
+    assert lifecycle.stop("x")
+    assert state.holder(paths) is None
+    assert not lifecycle.stop("x")
+    assert paths.tokens.exists()
+
+
+def test_the_port_stays_for_life_and_certificates_are_kept(home: Home) -> None:
+    first = home.start()
+    paths = cluster_paths("x")
+    certificate, tokens = paths.server_certificate.read_bytes(), paths.tokens.read_bytes()
+    lifecycle.stop("x")
+    second = home.start()
+    assert second.server == first.server
+    assert (paths.server_certificate.read_bytes(), paths.tokens.read_bytes()) == (certificate, tokens)
+
+
+def test_a_chosen_port(home: Home) -> None:
+    taken, port = taken_port()
+    with taken, pytest.raises(ClusterError, match=f"Port {port} of 127.0.0.1 is taken .* choose another --api-port"):
+        home.start(api_port=port)
+    assert state.names() == []  # what never ran is no cluster
+    assert port_of(home.start(api_port=port)) == port
+
+
+def test_the_port_of_a_cluster_was_taken_meanwhile(home: Home) -> None:
+    port = port_of(home.start())
+    lifecycle.stop("x")
+    with socket.create_server(("127.0.0.1", port)), pytest.raises(ClusterError, match="kubeconfig names, is taken"):
+        home.start()
+    assert state.names() == ["x"]
+
+
+def test_two_clusters_have_two_ports(home: Home) -> None:
+    assert port_of(home.start("x")) != port_of(home.start("y"))
+    assert state.names() == ["x", "y"]
+    assert home.context() == "skerry-y"
+    lifecycle.delete("y")
+    assert home.context() == ""
+    assert state.names() == ["x"]
+
+
+def test_up_on_a_running_one_says_so(home: Home, tmp_path: Path) -> None:
+    first = home.start()
+    again = home.start()
+    assert again.already and again.pid == first.pid
+    other = home.start(kubeconfig=str(tmp_path / "other"))
+    assert other.already and "skerry-x" in (tmp_path / "other").read_text()
+    lifecycle.delete("x")
+    assert "skerry-x" not in (tmp_path / "other").read_text()
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "named"),
+    [
+        ("nodes", 2, "--nodes 1"),
+        ("ephemeral", True, "no --ephemeral"),
+        ("network", "host", "--network contained"),
+        ("store", "http://etcd", "no --store"),
+        ("api_port", 1, "--api-port"),
+        ("registry_mirrors", (("docker.io", "http://b"),), "--registry-mirror docker.io http://a"),
+    ],
+)
+@pytest.mark.parametrize("running", [True, False])
+def test_contradicting_options_are_refused(home: Home, option: str, value: Any, named: str, running: bool) -> None:
+    home.start(registry_mirrors=(("docker.io", "http://a"),))
+    if not running:
+        lifecycle.stop("x")
+    with pytest.raises(ClusterError, match=f'Cluster "x" was made with {named}'):
+        home.start(**{option: value})
+
+
+def test_the_same_options_again_are_fine_and_none_keep_what_was(home: Home) -> None:
+    options: dict[str, Any] = {"nodes": 0, "ephemeral": True, "registry_mirrors": (("docker.io", "http://a"),)}
+    home.start(**options)
+    lifecycle.stop("x")
+    home.start(**options)
+    lifecycle.stop("x")
+    home.start()
+    saved = state.load(cluster_paths("x"))
+    assert saved is not None and (saved.nodes, saved.ephemeral) == (0, True)
+    assert saved.registry_mirrors == (("docker.io", "http://a"),)
+
+
+def test_a_new_mirror_needs_a_stopped_cluster(home: Home) -> None:
+    home.start()
+    with pytest.raises(ClusterError, match="skerry down"):
+        home.start(registry_mirrors=(("quay.io", "http://q"),))
+    lifecycle.stop("x")
+    home.start(registry_mirrors=(("quay.io", "http://q"),))
+    saved = state.load(cluster_paths("x"))
+    assert saved is not None and saved.registry_mirrors == (("quay.io", "http://q"),)
+
+
+def test_two_at_once_one_wins(home: Home) -> None:
+    paths = cluster_paths("x")
+    paths.root.mkdir(parents=True)
+    other = state.acquire(paths)
+    assert other is not None
+    other.announce(state.STARTING)
+    with pytest.raises(ClusterError, match=rf"being started or stopped by another command \(process {os.getpid()}\)"):
+        home.start()
+    other.clear()
+    other.close()
+    home.start()
+
+
+def test_an_error_of_the_daemon_is_the_sentence(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(config: ClusterConfig, progress: Progress) -> None:
+        progress.step("API server")
+        raise ClusterError("The store is damaged: delete it.")
+
+    become(fail, monkeypatch)
+    with pytest.raises(ClusterError, match=r"^The store is damaged: delete it\. The log is .*control-plane\.log\.$"):
+        home.start(nodes=0)
+    assert state.names() == [] and not home.kubeconfig.exists()
+    assert state.holder(cluster_paths("x")) is None
+
+
+def test_a_crash_of_the_daemon_is_a_sentence_and_a_traceback_in_the_log(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def crash(config: ClusterConfig, progress: Progress) -> None:
+        raise RuntimeError("two\nlines")
+
+    become(crash, monkeypatch)
+    with pytest.raises(ClusterError, match="The control plane failed: RuntimeError: two lines The log is"):
+        home.start(nodes=0)
+    assert "Traceback" in cluster_paths("x").control_plane_log.read_text()
+
+
+@pytest.mark.parametrize(
+    ("end", "how"), [(lambda: os.kill(os.getpid(), 9), "signal 9"), (lambda: os._exit(3), "exit code 3")]
+)
+def test_a_daemon_that_dies(home: Home, monkeypatch: pytest.MonkeyPatch, end: Callable[[], None], how: str) -> None:
+    become(lambda config, progress: end(), monkeypatch)
+    with pytest.raises(ClusterError, match=f"ended before it was ready \\({how}\\)"):
+        home.start(nodes=0)
+
+
+def test_a_daemon_that_says_nothing(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    become(lambda config, progress: signal.pause(), monkeypatch)
+    monkeypatch.setattr(lifecycle, "START_SECONDS", 0.05)
+    with pytest.raises(ClusterError, match="did not become ready"):
+        home.start(nodes=0)
+    assert state.holder(cluster_paths("x")) is None
+
+
+def test_an_interrupted_start_leaves_nothing_running(home: Home) -> None:
+    def interrupt(message: dict[str, Any]) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        lifecycle.start(Options(name="x"), interrupt)
+    assert state.holder(cluster_paths("x")) is None and state.names() == []
+
+
+def test_a_daemon_that_ignores_sigterm_is_killed(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stubborn(config: ClusterConfig, progress: Progress) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        progress.ready()
+        while True:
+            signal.pause()
+
+    become(stubborn, monkeypatch)
+    monkeypatch.setattr(lifecycle, "STOP_SECONDS", 0.05)
+    home.start()
+    assert lifecycle.stop("x")
+    assert state.holder(cluster_paths("x")) is None
+
+
+def test_reopened_after_kill_9(home: Home) -> None:
+    first = home.start()
+    os.kill(first.pid, signal.SIGKILL)
+    os.waitpid(first.pid, 0)
+    assert state.holder(cluster_paths("x")) is None
+    second = home.start()
+    assert not second.already and second.server == first.server
+
+
+def test_delete_removes_data_and_context(home: Home) -> None:
+    home.start()
+    root = cluster_paths("x").root
+    assert lifecycle.delete("x")
+    assert not root.exists() and home.context() == ""
+    assert not lifecycle.delete("x")
+
+
+def test_delete_cures_damage(home: Home) -> None:
+    home.start()
+    lifecycle.stop("x")
+    cluster_paths("x").state.write_text("{")
+    with pytest.raises(ClusterError, match="damaged"):
+        home.start()
+    assert lifecycle.delete("x")
+    home.start()
+
+
+def test_a_newer_data_directory_is_refused(home: Home) -> None:
+    home.start()
+    lifecycle.stop("x")
+    path = cluster_paths("x").state
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 99}))
+    with pytest.raises(ClusterError, match="newer Skerry"):
+        home.start()
+
+
+def test_data_dir_is_found_again_by_name(home: Home, tmp_path: Path) -> None:
+    place = tmp_path / "place"
+    home.start(data_dir=str(place))
+    assert (place / "cluster.json").exists()
+    assert cluster_paths("x").root == place and state.names() == ["x"]
+    lifecycle.stop("x")
+    assert not home.start().already
+    with pytest.raises(ClusterError, match="leave out --data-dir"):
+        home.start(data_dir=str(tmp_path / "third"))
+    with pytest.raises(ClusterError, match='holds the cluster "x"'):
+        home.start("y", data_dir=str(place))
+    lifecycle.delete("x")
+    assert state.names() == [] and not place.exists()
+
+
+def test_data_dir_with_other_things_in_it_is_refused(home: Home, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "letter").write_text("dear")
+    with pytest.raises(ClusterError, match="not empty and holds no cluster"):
+        home.start(data_dir=str(tmp_path / "mine"))
+    assert (tmp_path / "mine" / "letter").exists()
+
+
+def test_delete_leaves_what_came_into_data_dir_later(home: Home, tmp_path: Path) -> None:
+    place = tmp_path / "place"
+    home.start(data_dir=str(place))
+    (place / "letter").write_text("dear")
+    lifecycle.delete("x")
+    assert [item.name for item in place.iterdir()] == ["letter"]
+
+
+def test_stale_sockets_go_when_it_starts(home: Home) -> None:
+    home.start()
+    lifecycle.stop("x")
+    left = cluster_paths("x").api_socket
+    with socket.socket(socket.AF_UNIX) as unix:
+        unix.bind(str(left))
+    assert stat.S_ISSOCK(left.stat().st_mode)
+    home.start()
+    assert not left.exists()
+
+
+def test_a_long_log_is_put_aside(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    home.start()
+    lifecycle.stop("x")
+    log = cluster_paths("x").control_plane_log
+    monkeypatch.setattr(daemon, "LOG_BYTES", 3)
+    log.write_text("old!")
+    home.start()
+    assert log.with_name(log.name + ".1").read_text() == "old!"
+    assert "old!" not in log.read_text()
+
+
+def test_existing_names_what_there_is(home: Home) -> None:
+    with pytest.raises(ClusterError, match=r'no cluster "x" \(there is none yet\): `skerry up --name x`'):
+        lifecycle.existing("x")
+    home.start("y")
+    with pytest.raises(ClusterError, match=r"\(there is y\): `skerry up` makes it"):
+        lifecycle.existing("default")
