@@ -96,7 +96,8 @@ def start(options: Options, report: Report) -> Started:
             running.daemon.kill()
             if before is None:
                 # What never ran is no cluster; its log stays, since the message points there.
-                paths.state.unlink(missing_ok=True)
+                for path in (paths.state, paths.tokens, *_store_files(paths)):
+                    path.unlink(missing_ok=True)
                 state.unlink(options.name)
             raise
     finally:
@@ -142,8 +143,7 @@ def delete(name: str, extra_kubeconfig: str | None = None) -> bool:
     try:
         own_place = paths.root.parent == data_home().resolve()
         layout = (paths.pki, paths.tokens, paths.logs, paths.nodes, paths.images, paths.run)
-        store = sorted(paths.root.glob(paths.store.name + "*"))
-        for path in (paths.state, *layout, *store):
+        for path in (paths.state, *layout, *_store_files(paths)):
             removal.remove(path)
         if own_place:
             removal.remove(paths.root)
@@ -246,12 +246,18 @@ def _place(options: Options) -> ClusterPaths:
 
 
 def _refuse_foreign_directory(paths: ClusterPaths) -> None:
-    ours = {"lock", "logs", "nodes", "images", "pki", "run", "tokens.json"}
-    foreign = sorted(item.name for item in paths.root.iterdir() if item.name not in ours)
+    # A first start that was killed leaves some of these without a cluster.json.
+    ours = (paths.lock, paths.logs, paths.nodes, paths.images, paths.pki, paths.run, paths.tokens, *_store_files(paths))
+    foreign = sorted(item.name for item in paths.root.iterdir() if item not in ours)
     if foreign:
         raise ClusterError(
             f"{paths.root} is not empty and holds no cluster ({foreign[0]} is in it): choose an empty directory."
         )
+
+
+def _store_files(paths: ClusterPaths) -> list[Path]:
+    """The embedded store's file and what SQLite keeps beside it."""
+    return sorted(paths.root.glob(paths.store.name + "*"))
 
 
 def _already(options: Options, paths: ClusterPaths) -> Started:

@@ -212,6 +212,23 @@ def test_an_error_of_the_daemon_is_the_sentence(home: Home, monkeypatch: pytest.
     assert state.holder(cluster_paths("x")) is None
 
 
+def test_a_failed_first_start_is_not_in_the_way_of_the_next(
+    home: Home, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def fail(config: ClusterConfig, progress: Progress) -> None:
+        config.wait_for_certificates()
+        for suffix in ("", "-wal", "-shm"):
+            config.paths.store.with_name(config.paths.store.name + suffix).touch()
+        raise ClusterError("No.")
+
+    become(fail, monkeypatch)
+    for _ in range(2):
+        with pytest.raises(ClusterError, match=r"^No\."):
+            home.start(nodes=0, data_dir=str(tmp_path / "place"))
+    become(serve, monkeypatch)
+    home.start(nodes=2, data_dir=str(tmp_path / "place"))
+
+
 def test_a_crash_of_the_daemon_is_a_sentence_and_a_traceback_in_the_log(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
