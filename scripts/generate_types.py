@@ -18,6 +18,7 @@ import keyword
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 VERSION = "v1.36.0-local"
 OUT = Path(__file__).parent.parent / "src/skerry/api/types"
@@ -196,12 +197,13 @@ def load(roots: dict[str, Path]) -> dict[str, dict[str, Struct]]:
     reader = Reader(roots)
     done: dict[str, dict[str, Struct]] = {module: {} for module in MODULES}
 
-    def visit(module: str, name: str) -> None:
+    def visit(module: str, name: str, around: dict[str, Any] | None = None) -> None:
+        """Reads a struct; an inlined one has no definition of its own but is part of the one `around` it."""
         if name in done[module]:
             return
         struct = reader.struct(module, name)
         done[module][name] = struct
-        definition = known.get(f"{MODULES[module][3]}.{name}")
+        definition = known.get(f"{MODULES[module][3]}.{name}", around)
         if definition is not None and "properties" in definition:
             properties, required = definition["properties"], definition.get("required", [])
             struct.fields = [f for f in struct.fields if f.inline or f.json in properties]
@@ -212,7 +214,8 @@ def load(roots: dict[str, Path]) -> dict[str, dict[str, Struct]]:
         for f in struct.fields:
             inner = f.type.replace("[]", "").replace("map:", "").replace("items:", "")
             if "." in inner:
-                visit(*inner.split("."))
+                owner, _, type_name = inner.partition(".")
+                visit(owner, type_name, definition if f.inline else None)
 
     for module in MODULES:
         for name in reader.bodies[module]:
@@ -254,7 +257,13 @@ def optional(f: Field) -> bool:
 
 
 def stub(module: str, structs: dict[str, dict[str, Struct]]) -> str:
-    lines = ["# Written by scripts/generate_types.py. Do not edit.", "from typing import Any", "", "from msgspec import Struct", ""]
+    lines = [
+        "# Written by scripts/generate_types.py. Do not edit.",
+        "from typing import Any",
+        "",
+        "from msgspec import Struct",
+        "",
+    ]
     body: list[str] = []
     used: set[str] = set()
     for struct in structs[module].values():
@@ -314,7 +323,10 @@ def main() -> None:
     lines = []
     for module, content in table.items():
         assert isinstance(content, dict)
-        inner = ",\n".join(f"  {json.dumps(name)}:{json.dumps(rows, separators=(',', ':'))}" for name, rows in content["structs"].items())
+        inner = ",\n".join(
+            f"  {json.dumps(name)}:{json.dumps(rows, separators=(',', ':'))}"
+            for name, rows in content["structs"].items()
+        )
         head = json.dumps({k: v for k, v in content.items() if k != "structs"}, separators=(",", ":"))[:-1]
         lines.append(f'"{module}":{head},"structs":{{\n{inner}\n}}}}')
     (OUT / "table.json").write_text("{\n" + ",\n".join(lines) + "\n}\n")

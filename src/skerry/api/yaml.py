@@ -100,16 +100,16 @@ class _Builder:
         elif isinstance(event, yaml.DocumentStartEvent):
             self.documents += 1
             if self.documents > 1:
-                raise ValueError(f"yaml: line {event.start_mark.line + 1}: expected a single document in the stream")
+                raise ValueError(f"yaml: line {_line(event)}: expected a single document in the stream")
 
     def _open(self, event: Any) -> None:
         if event.tag not in (None, "!", f"{_TAG}seq", f"{_TAG}map"):
-            raise ValueError(f"yaml: line {event.start_mark.line + 1}: unsupported tag {event.tag}")
+            raise ValueError(f"yaml: line {_line(event)}: unsupported tag {event.tag}")
         if len(self.stack) >= MAX_DEPTH:
             raise ValueError("yaml: exceeded max depth")
         frame = self.stack[-1] if self.stack else None
         if frame is not None and isinstance(frame.into, dict) and frame.key is None:
-            raise ValueError(f"yaml: line {event.start_mark.line + 1}: a map key must be a scalar")
+            raise ValueError(f"yaml: line {_line(event)}: a map key must be a scalar")
         made = _Frame([] if isinstance(event, yaml.SequenceStartEvent) else {}, event.anchor)
         self.stack.append(made)
 
@@ -135,13 +135,18 @@ class _Builder:
         elif frame.key is None:
             frame.key = "<<" if plain and event.value == "<<" else _key(value, event)
             if frame.key in frame.into:
-                self.twice.append(f'line {event.start_mark.line + 1}: key "{frame.key}" already set in map')
+                self.twice.append(f'line {_line(event)}: key "{frame.key}" already set in map')
         elif frame.key == "<<":
             frame.merged.append(value)
             frame.key = None
         else:
             frame.into[frame.key] = value
             frame.key = None
+
+
+def _line(event: Any) -> int:
+    line: int = event.start_mark.line
+    return line + 1
 
 
 def _merge(frame: _Frame) -> None:
@@ -162,7 +167,7 @@ def _key(value: Any, event: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, int | float):
         return str(value)
-    raise ValueError(f"yaml: line {event.start_mark.line + 1}: a map key must be a string, a number or a boolean")
+    raise ValueError(f"yaml: line {_line(event)}: a map key must be a string, a number or a boolean")
 
 
 def _scalar(event: Any, plain: bool) -> Any:
@@ -173,7 +178,7 @@ def _scalar(event: Any, plain: bool) -> Any:
         return text
     value = _plain(text)
     if type(value) not in _TAGGED.get(tag, ()):
-        raise ValueError(f"yaml: line {event.start_mark.line + 1}: cannot decode !!str `{text}` as a {tag}")
+        raise ValueError(f"yaml: line {_line(event)}: cannot decode !!str `{text}` as a {tag}")
     return value
 
 
