@@ -1,8 +1,8 @@
 """Builds small, real container images out of this machine's own files, without Docker and without internet.
 
 Used by `make up` and by tests: a busybox (Debian's busybox-static) and an nginx (Debian's nginx-light with its
-libraries). They can be written as archives (`skerry load`) or pushed to a registry. Standard library only; the same files
-give the same digests.
+libraries). They can be written as archives (`skerry load`) or pushed to a registry. Standard library only; the same
+files give the same digests.
 """
 
 from __future__ import annotations
@@ -205,7 +205,7 @@ def busybox() -> BuiltImage:
 def nginx(version: str = "1.25.0") -> BuiltImage:
     """A web server on port 80 that says "Welcome to nginx!", with a shell beside it.
 
-    `version` only makes a difference between images; the program is this machine's. GET /hostname tells which pod answers.
+    `version` only makes a difference between images; the program is this machine's. GET /hostname names the pod.
     """
     program = shutil.which("nginx", path="/usr/sbin:/usr/bin:/sbin:/bin")
     if program is None:

@@ -141,7 +141,9 @@ class Store:
             meta = {"diffId": diff_id, "size": result.size, "entries": result.entries, "implicit": result.implicit}
             with open(os.path.join(place, "meta.json"), "w", encoding="utf-8") as file:
                 json.dump(meta, file)
-            os.rename(place, os.path.dirname(self.layer(diff_id)))
+            home = os.path.dirname(self.layer(diff_id))
+            shutil.rmtree(home, ignore_errors=True)  # what somebody removed only half of
+            os.rename(place, home)
         except UnpackError as error:
             raise pull_failed(f"failed to extract layer {diff_id}: {error}") from None
         finally:

@@ -57,7 +57,7 @@ def keeps_owners() -> bool:
     """Whether files can be given to other users here: not as an ordinary user, nor with a map of a single uid."""
     if os.geteuid() != 0:
         return False
-    with open("/proc/self/uid_map", encoding="ascii") as file:
+    with open("/proc/self/uid_map", "rb") as file:
         return sum(int(line.split()[2]) for line in file) > 1
 
 
@@ -277,10 +277,8 @@ class _Layer:
             return fd
         try:
             fd = linux.open_in_root(self._root, folder or ".", os.O_RDONLY | os.O_DIRECTORY)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             fd = self._make_folders(folder)
-        except NotADirectoryError:
-            raise UnpackError(f"{folder} is used as a directory and is none") from None
         self._parents[folder] = fd
         if len(self._parents) > _OPEN_DIRECTORIES:
             os.close(self._parents.popitem(last=False)[1])
@@ -291,16 +289,13 @@ class _Layer:
         parent = self._parent(above)
         try:
             os.mkdir(name, 0o755, dir_fd=parent)
-            self._result.implicit.append(folder)
-            if folder in self._whiteouts:
-                self._make_opaque(parent, name)
         except FileExistsError:
-            mode = os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode
-            if not stat.S_ISCHR(mode):  # a link that leads nowhere
+            if not stat.S_ISCHR(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode):  # a file, a dangling link
                 raise UnpackError(f"{folder} is used as a directory and is none") from None
             os.unlink(name, dir_fd=parent)  # it was whited out before
             os.mkdir(name, 0o755, dir_fd=parent)
-            self._result.implicit.append(folder)
+        self._result.implicit.append(folder)
+        if folder in self._whiteouts:
             self._make_opaque(parent, name)
         return os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
 
