@@ -1,0 +1,74 @@
+"""All controllers in one process. Called by cluster/ and by `skerry controllers`.
+
+They share one set of caches and wait for events only: an idle cluster costs nothing here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Protocol
+
+from skerry.client.client import Client
+from skerry.client.informer import Informers
+from skerry.clock import Clock
+from skerry.controllers.deployment.controller import DeploymentController
+from skerry.controllers.endpoints.controller import EndpointsController
+from skerry.controllers.garbage.controller import GarbageController
+from skerry.controllers.namespace import NamespaceController
+from skerry.controllers.replicaset.controller import ReplicaSetController
+from skerry.controllers.scheduler.controller import SchedulerController
+from skerry.controllers.serviceaccount import ServiceAccountController
+
+_log = logging.getLogger(__name__)
+
+
+class Controller(Protocol):
+    """What the manager starts."""
+
+    async def run(self) -> None: ...
+
+
+class Manager:
+    """The running controllers."""
+
+    def __init__(self, controllers: list[Controller]) -> None:
+        self.controllers = controllers
+        self._tasks = [asyncio.create_task(self._run(one), name=type(one).__name__) for one in controllers]
+
+    @staticmethod
+    async def _run(one: Controller) -> None:
+        try:
+            await one.run()
+        except asyncio.CancelledError:
+            raise
+        except Exception:
+            _log.exception("%s ended", type(one).__name__)
+            raise
+
+    async def stop(self) -> None:
+        """Returns when all of them have ended; the caches are the caller's."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+async def run(client: Client, clock: Clock, informers: Informers, *, ca: str = "") -> Manager:
+    """Starts the caches and every controller; returns when the caches are filled.
+
+    `ca` is the cluster's certificate authority as PEM, for the ConfigMap that every namespace has.
+    """
+    manager = Manager(
+        [
+            EndpointsController(client, clock, informers),
+            ReplicaSetController(client, clock, informers),
+            DeploymentController(client, clock, informers),
+            SchedulerController(client, clock, informers),
+            GarbageController(client, clock, informers),
+            NamespaceController(client, clock, informers),
+            ServiceAccountController(client, clock, informers, ca),
+        ]
+    )
+    await informers.start()
+    await informers.synced()
+    return manager
