@@ -8,10 +8,12 @@ when another write came between.
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from skerry.api import codec, defaults, patch, status, validation
+from skerry.api import codec, defaults, patch, resources, status, validation
+from skerry.api.types import core
 from skerry.api.wire import Response
 from skerry.apiserver import bodies, metadata, representation, strategies
 from skerry.apiserver.reading import find
@@ -38,12 +40,11 @@ _VOLATILE = frozenset({"leases"})
 
 @dataclass
 class Server:
-    """What the verbs work on. `deleted` is told of every object that left the store."""
+    """What the verbs work on."""
 
     store: Store
     clock: Clock
     context: strategies.Context = field(default_factory=strategies.Context)
-    deleted: Callable[[Resource, Any], None] = lambda _row, _obj: None
 
     def begin(self) -> tuple[strategies.Context, strategies.Transaction]:
         """What the strategies' hooks of one call are given, and what is committed or rolled back after them."""
@@ -135,9 +136,6 @@ async def stored(writing: Any) -> Record:
 
 async def _namespace_open(server: Server, target: Target, name: str) -> None:
     """ApiError 404 if the namespace is not there, 403 if it is being deleted."""
-    from skerry.api import resources
-    from skerry.api.types import core
-
     row = resources.of(core.Namespace)
     record = await server.store.get(row.key("", target.namespace))
     if record is None:
@@ -286,8 +284,18 @@ async def gone(server: Server, row: Resource, obj: Any, current: Record) -> Reco
     context, transaction = server.begin()
     strategies.of(row).after_delete(obj, context)
     transaction.commit()
-    server.deleted(row, obj)
+    if row.kind == "Service":
+        await _endpoints_too(server, obj)
     return record
+
+
+async def _endpoints_too(server: Server, service: core.Service) -> None:
+    """E49: the Endpoints of a Service go with it."""
+    row = resources.of(core.Endpoints)
+    with contextlib.suppress(Conflict):
+        current = await server.store.get(row.key(service.metadata.namespace, service.metadata.name))
+        if current is not None:
+            await stored(server.store.delete(current.key, current.revision))
 
 
 def finished(obj: Any) -> bool:

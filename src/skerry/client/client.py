@@ -25,7 +25,7 @@ _PATCHES = {
 class Transport(Protocol):
     """Carries a request to an API server: in this process (apiserver.app) or over a socket (client.http)."""
 
-    async def __call__(self, request: Request) -> Response: ...
+    async def __call__(self, request: Request, /) -> Response: ...
 
 
 @dataclass(slots=True)

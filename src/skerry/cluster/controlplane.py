@@ -16,7 +16,7 @@ import socket
 from typing import TYPE_CHECKING
 
 from skerry.api.wire import User
-from skerry.cluster import tokens
+from skerry.cluster import entrance, tokens
 from skerry.cluster.errors import ClusterError
 from skerry.cluster.plan import NodePlan, Plan
 
@@ -73,6 +73,7 @@ class _ControlPlane:
         self._config, self._progress, self._nodes, self._handle = config, progress, nodes, handle
         self._ended = asyncio.Event()
         self._failure = ""
+        self._up = False
 
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
@@ -81,19 +82,29 @@ class _ControlPlane:
         async with contextlib.AsyncExitStack() as stack:
             if self._handle is not None:
                 stack.callback(self._handle.stop)
-                loop.add_reader(self._handle, self._nodes_died)
+                loop.add_reader(self._handle, self._died, self._handle.fileno(), "The nodes' processes")
+                for node in self._handle.nodes.values():
+                    loop.add_reader(node.pidfd, self._died, node.pidfd, node.name)
+                entrance.announce(self._config.paths, {node.name: node.pid for node in self._handle.nodes.values()})
             await self._start(stack)
+            if self._failure:
+                raise ClusterError(self._failure)
+            self._up = True
+            gc.collect()
             gc.freeze()
             self._progress.ready()
             await self._ended.wait()
         if self._failure:
             raise ClusterError(self._failure)
 
-    def _nodes_died(self) -> None:
-        assert self._handle is not None
-        asyncio.get_running_loop().remove_reader(self._handle)
-        if not self._ended.is_set():
-            self._failure = "The nodes' processes ended: see the nodes' logs beside this one."
+    def _died(self, descriptor: int, who: str) -> None:
+        """A node, or all of them, ended though nobody asked: while the cluster starts that is the end of it."""
+        asyncio.get_running_loop().remove_reader(descriptor)
+        if self._ended.is_set():
+            return
+        _log.error("%s ended", who)
+        if not self._up or who.startswith("The nodes"):
+            self._failure = f"{who} ended: see the logs in {self._config.paths.logs}."
             self._ended.set()
 
     async def _start(self, stack: contextlib.AsyncExitStack) -> None:
@@ -202,7 +213,6 @@ class _ControlPlane:
             await asyncio.gather(task, return_exceptions=True)
 
         stack.push_async_callback(end)
-
 
 
 def _unlink(path: str) -> None:

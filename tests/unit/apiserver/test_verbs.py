@@ -304,6 +304,15 @@ async def test_dry_run_stores_and_allocates_nothing(server: ApiServer) -> None:
     assert response.status == 422
 
 
+async def test_the_endpoints_of_a_service_go_with_it(server: ApiServer) -> None:
+    found = meta.ObjectMeta(name="s", namespace="default")  # E49
+    await server.client.create(core.Service(metadata=found, spec=core.ServiceSpec(ports=[core.ServicePort(port=80)])))
+    await server.client.create(core.Endpoints(metadata=meta.ObjectMeta(name="s", namespace="default")))
+    await server.client.delete(core.Service, "s", "default")
+    with pytest.raises(status.ApiError, match="not found"):
+        await server.client.get(core.Endpoints, "s", "default")
+
+
 async def test_endpoints_warn_of_their_deprecation(server: ApiServer) -> None:
     response, _ = await server.ask("GET", "/api/v1/namespaces/default/endpoints")  # E53
     assert response.warnings == ("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice",)

@@ -1,0 +1,109 @@
+"""One node's process: the node agent, the service proxy and the DNS server, each a client of the API.
+
+Called in a process of its own inside the node's namespaces (cluster/namespaces.py), forked from the control plane before
+it had threads. The node becomes Ready when its proxy and its DNS have seen everything there is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import logging
+import signal
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from skerry.cluster import tokens
+
+if TYPE_CHECKING:
+    from skerry.cluster.config import ClusterConfig
+    from skerry.cluster.plan import NodeContext
+
+DNS_IP = "10.96.0.10"
+ZONE = "cluster.local"
+_log = logging.getLogger(__name__)
+
+
+def main(context: NodeContext, config: ClusterConfig) -> int:
+    """Runs the node until SIGTERM; the exit code."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s", force=True)
+    try:
+        asyncio.run(_Node(context, config).run())
+    except Exception:
+        _log.exception("the node ends")
+        return 1
+    return 0
+
+
+class _Node:
+    def __init__(self, context: NodeContext, config: ClusterConfig) -> None:
+        self._context, self._config = context, config
+        self._name = context.node.name
+
+    async def run(self) -> None:
+        from skerry.client.client import Client
+        from skerry.client.http import Address, HttpTransport
+        from skerry.client.informer import Informers
+        from skerry.clock import SystemClock
+        from skerry.cluster.sockets import Broker
+
+        ended = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, ended.set)
+        self._clock = SystemClock()
+        async with contextlib.AsyncExitStack() as stack:
+            self._broker = Broker(self._context.broker)
+            stack.callback(self._broker.close)
+            users = tokens.read(self._config.paths.tokens)
+            token = tokens.token_of(users, tokens.node_user(self._name).name)
+            transport = HttpTransport(Address(unix=str(self._config.paths.api_socket)), token=token)
+            stack.push_async_callback(transport.close)
+            self._client = Client(transport, agent=f"skerry-node/{self._name}")
+            self._informers = Informers(self._client, self._clock)
+            stack.push_async_callback(self._informers.stop)
+            await _answers(self._config.paths.api_socket)
+            await self._informers.start()
+            dns = asyncio.create_task(self._dns(stack))
+            await dns
+            gc.collect()
+            gc.freeze()
+            await ended.wait()
+
+    async def _dns(self, stack: contextlib.AsyncExitStack) -> None:
+        """The cluster's DNS server on its own address of this node, and what it needs to know."""
+        from skerry.dns.forward import Forwarder, upstreams
+        from skerry.dns.records import Records
+        from skerry.dns.server import DnsServer, follow
+        from skerry.netlink.route import Routes
+
+        with Routes() as routes:
+            routes.add_address(routes.index("lo"), f"{DNS_IP}/32")
+        try:
+            conf = Path("/etc/resolv.conf").read_text()
+        except OSError:
+            conf = ""
+        records = Records(ZONE, own_networks=["10.96.0.0/12", "10.244.0.0/16"])
+        server = DnsServer(records, Forwarder(upstreams(conf, [DNS_IP]), self._outward, self._clock))
+        stack.push_async_callback(server.close)
+        udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        udp.bind((DNS_IP, 53))
+        await server.serve(udp, socket.create_server((DNS_IP, 53)))
+        await follow(self._informers, records)
+
+    async def _outward(self, family: int, kind: int) -> socket.socket:
+        """A socket of the host's network, which can reach the world."""
+        return await self._broker.socket("host", family, kind)
+
+
+async def _answers(path: Path) -> None:
+    """Returns when the API server listens; it starts at the same time as the node."""
+    while True:
+        probe = socket.socket(socket.AF_UNIX)
+        with probe:
+            probe.setblocking(False)
+            with contextlib.suppress(OSError):
+                await asyncio.get_running_loop().sock_connect(probe, str(path))
+                return
+        await asyncio.sleep(0.01)
