@@ -12,6 +12,7 @@ nested lookups, so the packet's mark carries values from one rule to the next.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 
 from skerry.netlink import nft, nft_expr, nft_set
@@ -104,6 +105,10 @@ def skeleton(table: str, service_cidr: str, pod_cidr: str | None) -> Iterator[nf
     yield rule("check", in_services, nft_expr.goto("cluster-ips"))
     yield rule("check", _NEW, _KEY, nft_expr.lookup("refused", _R[0]), nft_expr.goto("refuse"))
     yield rule("check", _NEW, _KEY, nft_expr.lookup("dropped", _R[0]), nft_expr.drop())
+    # A backend, or a server of this node's own, may have an address out of the service range (DNS servers like to).
+    local = nft_expr.fib_daddr_type(_R[0]) + nft_expr.compare(_R[0], struct.pack("=I", nft_expr.LOCAL_ADDRESS))
+    yield rule("cluster-ips", _TRANSLATED, nft_expr.accept())
+    yield rule("cluster-ips", local, nft_expr.accept())
     yield rule("cluster-ips", _KEY, nft_expr.lookup("dropped", _R[0]), nft_expr.drop())
     yield rule("cluster-ips", nft_expr.destination(_R[0]), nft_expr.lookup("addresses", _R[0]), nft_expr.goto("refuse"))
     yield rule("cluster-ips", nft_expr.drop(), comment="no Service has this address")

@@ -1,0 +1,177 @@
+"""The service proxy of one node: follows Services and EndpointSlices and makes the kernel do what they say.
+
+Called by the node's process (and later by `skerry proxy`), in the network namespace of the node. The brain decides, the
+back end carries out; here is only when: nothing before both lists are there (P2), the first change at once, and those
+that follow within a millisecond together.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from skerry.api.types import core, discovery
+from skerry.client.informer import Informers
+from skerry.clock import Clock, Timer
+from skerry.proxy.brain import Brain
+from skerry.proxy.conntrack import Conntrack
+from skerry.proxy.table import Change, Frontend, Node, ServiceTable
+
+log = logging.getLogger(__name__)
+
+WINDOW = 0.001
+"""Seconds after a change has been programmed in which further ones are collected."""
+
+RETRY_FIRST, RETRY_MOST = 0.1, 5.0
+"""Seconds until the whole table is tried again after the kernel refused it; doubled each time."""
+
+
+class BackEnd(Protocol):
+    """What carries a table out. Both raise OSError if they cannot."""
+
+    def start(self, table: ServiceTable) -> None: ...
+
+    def program(self, table: ServiceTable, change: Change) -> None: ...
+
+    def close(self) -> None: ...
+
+
+@dataclass(slots=True)
+class Statistics:
+    """What the proxy has done so far: times in seconds by the clock's `monotonic`."""
+
+    frontends: int = 0
+    programmed: int = 0
+    failures: int = 0
+    last_duration: float = 0.0
+    flows_forgotten: int = 0
+
+
+class Proxy:
+    """`start`, then it runs until `stop`. `on_applied(revision)` is called whenever `applied_revision` has grown."""
+
+    def __init__(
+        self,
+        informers: Informers,
+        node: Node,
+        back_end: BackEnd,
+        clock: Clock,
+        *,
+        conntrack: Conntrack | None = None,
+        on_applied: Callable[[int], None] | None = None,
+    ) -> None:
+        self.brain = Brain(node)
+        self._services = informers.of(core.Service)
+        self._slices = informers.of(discovery.EndpointSlice)
+        self._back_end, self._clock, self._conntrack = back_end, clock, conntrack
+        self._on_applied = on_applied
+        self._change = Change()
+        self._seen = self._applied = 0
+        self._started = self._stopped = False
+        self._soon: asyncio.Handle | None = None
+        self._timer: Timer | None = None
+        self._retry: float = 0.0
+        self._statistics = Statistics()
+
+    @property
+    def applied_revision(self) -> int:
+        """All EndpointSlices up to this revision are in the kernel; 0 before the first table is."""
+        return self._applied
+
+    def statistics(self) -> Statistics:
+        """A snapshot."""
+        self._statistics.frontends = len(self.brain.table.frontends)
+        return self._statistics
+
+    async def start(self) -> None:
+        """Returns when the first whole table is in the kernel; needs informers that run. OSError if it is refused."""
+        self._services.subscribe(self._service)
+        self._slices.subscribe(self._slice)
+        await asyncio.gather(self._services.synced(), self._slices.synced())
+        self._seen = max(self._seen, _revision(self._slices.resource_version))
+        self._back_end.start(self.brain.table)
+        self._started = True
+        table, self._change = self.brain.table, Change()
+        self._done(set(table.frontends))
+
+    def stop(self) -> None:
+        """Follows no changes any more. What is in the kernel stays there."""
+        self._stopped = True
+        for one in (self._soon, self._timer):
+            if one is not None:
+                one.cancel()
+        self._back_end.close()
+        if self._conntrack is not None:
+            self._conntrack.close()
+
+    def _service(self, old: core.Service | None, new: core.Service | None) -> None:
+        self._collect(self.brain.apply_service(_key(new or old), new))
+
+    def _slice(self, old: discovery.EndpointSlice | None, new: discovery.EndpointSlice | None) -> None:
+        one: Any = new or old
+        self._seen = max(self._seen, _revision(one.metadata.resource_version))
+        self._collect(self.brain.apply_slice(_key(one), new))
+
+    def _collect(self, change: Change) -> None:
+        """Takes a change in; also an empty one, because its revision is to be acknowledged."""
+        self._change.add(change)
+        if self._started and not self._stopped and self._soon is None and self._timer is None:
+            self._soon = asyncio.get_running_loop().call_soon(self._program)
+
+    def _program(self) -> None:
+        self._soon = None
+        change, self._change = self._change, Change()
+        begun = self._clock.monotonic()
+        try:
+            if self._retry:
+                self._back_end.start(self.brain.table)
+                change = self.brain.table.everything()
+            elif change:
+                self._back_end.program(self.brain.table, change)
+        except OSError as error:
+            self._fail(error)
+            return
+        self._retry = 0.0
+        self._statistics.last_duration = self._clock.monotonic() - begun
+        self._timer = self._clock.call_later(WINDOW, self._reopen)
+        self._done(change.frontends)
+
+    def _reopen(self) -> None:
+        """The window is over: what came in meanwhile is programmed now."""
+        self._timer = None
+        if self._change or self._seen != self._applied:
+            self._program()
+
+    def _fail(self, error: OSError) -> None:
+        self._statistics.failures += 1
+        self._retry = min(self._retry * 2, RETRY_MOST) if self._retry else RETRY_FIRST
+        log.error("the kernel refused the service table, trying again in %.1f s: %s", self._retry, error)
+        self._timer = self._clock.call_later(self._retry, self._try_again)
+
+    def _try_again(self) -> None:
+        self._timer = None
+        self._program()
+
+    def _done(self, frontends: set[Frontend]) -> None:
+        self._statistics.programmed += 1
+        if self._conntrack is not None:
+            try:
+                self._statistics.flows_forgotten += self._conntrack.heal(frontends, self.brain.table)
+            except OSError as error:
+                log.warning("could not look for outdated UDP flows: %s", error)
+        if self._applied != self._seen:
+            self._applied = self._seen
+            if self._on_applied is not None:
+                self._on_applied(self._applied)
+
+
+def _key(one: Any) -> str:
+    return f"{one.metadata.namespace}/{one.metadata.name}"
+
+
+def _revision(text: str) -> int:
+    """A resource version as a number; ours and etcd's are."""
+    return int(text) if text.isdigit() else 0

@@ -1,0 +1,221 @@
+"""Real packets through the kernel table: rules P8-P25 of the service proxy."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+
+import pytest
+from tests.helpers.namespaces import in_network_namespace
+from tests.integration.proxy.net import NODE_IP, OUTSIDE_IP, Host, Network
+from tests.unit.proxy.build import port, service, slice_of
+
+from skerry.api.types import discovery
+
+VIP = "10.96.0.9"
+
+
+async def serving_pods(network: Network, count: int) -> list[Host]:
+    pods = [network.pod() for _ in range(count)]
+    for pod in pods:
+        await pod.serve()
+    return pods
+
+
+@in_network_namespace
+async def test_p14_connections_are_split_evenly_and_clients_in_pods_keep_their_address() -> None:
+    network = Network()
+    client = network.pod()
+    pods = await serving_pods(network, 3)
+    network.service(service(), *pods)
+    found = await client.spread(VIP, 80, 300)
+    assert set(found) == {one.ip for one in pods}
+    assert all(60 <= count <= 140 for count in found.values()), found  # five standard deviations
+    assert (await client.connect(VIP, 80))[1] == client.ip  # P17: no masquerade for this node's pods
+    chosen = {backend.address: packets for backend, packets in network.kernel.connections()}
+    assert sum(chosen.values()) == 301
+    network.finish()
+
+
+@in_network_namespace
+async def test_p17_clients_that_are_no_pods_reach_a_cluster_ip_masqueraded() -> None:
+    network = Network()
+    pods = await serving_pods(network, 2)
+    network.service(service(), *pods)
+    assert set(await network.node.spread(VIP, 80, 30)) == {one.ip for one in pods}
+    assert (await network.outside.connect(VIP, 80))[1] == NODE_IP
+    network.finish()
+
+
+@in_network_namespace
+async def test_udp() -> None:
+    network = Network()
+    client, pod = network.pod(), network.pod()
+    await pod.serve_udp(5353)
+    network.service(service("web", VIP, port(53, "dns", "UDP")))
+    ports = [discovery.EndpointPort(name="dns", protocol="UDP", port=5353)]
+    network.endpoints(pod, ports=ports)
+    assert await client.ask(VIP, 53) == (pod.ip, client.ip)
+    assert (await network.node.ask(VIP, 53))[0] == pod.ip
+    network.finish()
+
+
+@in_network_namespace
+async def test_p18_a_backend_reaches_itself_through_its_service() -> None:
+    network = Network()
+    (pod,) = await serving_pods(network, 1)
+    await pod.serve_udp()
+    network.service(service("web", VIP, port(80), port(80, "u", "UDP")))
+    network.endpoints(
+        pod,
+        ports=[
+            discovery.EndpointPort(name="", protocol="TCP", port=8080),
+            discovery.EndpointPort(name="u", protocol="UDP", port=8080),
+        ],
+    )
+    assert await pod.connect(VIP, 80) == (pod.ip, NODE_IP)
+    assert await pod.ask(VIP, 80) == (pod.ip, NODE_IP)
+    network.finish()
+
+
+@in_network_namespace
+async def test_p11_without_endpoints_a_connection_is_refused_at_once() -> None:
+    network = Network()
+    client = network.pod()
+    network.service(service("web", VIP, port(node_port=30080), port(53, "dns", "UDP", 30053), type="NodePort"))
+    for _ in range(20):  # more than the kernel sends ICMP errors in a second
+        for host, address, number in (
+            (client, VIP, 80),
+            (network.node, VIP, 80),
+            (network.outside, VIP, 80),
+            (client, NODE_IP, 30080),
+            (network.node, NODE_IP, 30080),
+            (network.outside, NODE_IP, 30080),
+        ):
+            with pytest.raises(ConnectionRefusedError):
+                await host.connect(address, number, seconds=0.9)
+    for host in (client, network.outside):
+        with pytest.raises(ConnectionRefusedError):
+            await host.ask(VIP, 53)
+    with pytest.raises(PermissionError):  # what a sender on the machine that rejects gets
+        await network.node.ask(VIP, 53)
+    network.finish()
+
+
+@in_network_namespace
+async def test_p12_p13_connections_are_dropped_where_all_endpoints_are_elsewhere() -> None:
+    network = Network()
+    client = network.pod()
+    found = service(
+        "web",
+        VIP,
+        port(node_port=30080),
+        type="NodePort",
+        internal_traffic_policy="Local",
+        external_traffic_policy="Local",
+    )
+    network.service(found)
+    remote = slice_of(discovery.Endpoint(addresses=["10.244.2.2"], node_name="b"))
+    network.kernel.program(network.brain.table, network.brain.apply_slice("default/web-1", remote))
+    for host, address, number in ((client, VIP, 80), (network.node, VIP, 80), (network.outside, NODE_IP, 30080)):
+        with pytest.raises(TimeoutError):
+            await host.connect(address, number, seconds=0.3)
+    network.finish()
+
+
+@in_network_namespace
+async def test_p25_unknown_ports_are_refused_and_unused_addresses_dropped() -> None:
+    network = Network()
+    client = network.pod()
+    network.service(service(), *await serving_pods(network, 1))
+    for host in (client, network.node):
+        with pytest.raises(ConnectionRefusedError):
+            await host.connect(VIP, 81)
+        with pytest.raises(TimeoutError):
+            await host.connect("10.96.7.7", 80, seconds=0.3)
+    network.finish()
+
+
+@in_network_namespace
+async def test_p15_p22_node_ports_answer_on_the_node_and_hide_the_client() -> None:
+    network = Network()
+    client = network.pod()
+    pods = await serving_pods(network, 2)
+    network.service(service("web", VIP, port(node_port=30080), type="NodePort"), *pods)
+    for host in (network.outside, client, network.node):
+        assert set(await host.spread(NODE_IP, 30080, 30)) == {one.ip for one in pods}
+    assert (await network.outside.connect(NODE_IP, 30080))[1] == NODE_IP
+    network.service(service("web", VIP, port(), type="ClusterIP"), *pods)
+    with pytest.raises(ConnectionRefusedError):
+        await network.outside.connect(NODE_IP, 30080)
+    network.finish()
+
+
+@in_network_namespace
+async def test_p16_policy_local_keeps_the_clients_address() -> None:
+    network = Network()
+    pods = await serving_pods(network, 2)
+    found = service("web", VIP, port(node_port=30080), type="NodePort", external_traffic_policy="Local")
+    network.service(found, *pods)
+    assert (await network.outside.connect(NODE_IP, 30080))[1] == OUTSIDE_IP
+    network.finish()
+
+
+@in_network_namespace
+async def test_external_addresses_answer_too() -> None:
+    network = Network()
+    (pod,) = await serving_pods(network, 1)
+    network.service(service("web", VIP, port(), external_i_ps=["203.0.113.5"]), pod)
+    network.outside.do(lambda: _route_outside("203.0.113.5"))
+    assert await network.outside.connect("203.0.113.5", 80) == (pod.ip, NODE_IP)
+    assert (await network.node.connect("203.0.113.5", 80))[0] == pod.ip
+    network.finish()
+
+
+def _route_outside(address: str) -> None:
+    from skerry.netlink.route import Routes
+
+    with Routes() as routes:
+        routes.add_route(address, via=NODE_IP)
+
+
+@in_network_namespace
+async def test_a_backend_of_the_nodes_own_and_one_with_an_address_of_the_service_range() -> None:
+    """Cluster DNS is such a server: it listens on its Service's address, on every node."""
+    from skerry.netlink.route import Routes
+
+    network = Network()
+    client = network.pod()
+    with Routes() as routes:
+        routes.add_address(routes.index("lo"), "10.96.0.10/32")
+    await network.node.serve(53)
+    network.service(service("web", "10.96.0.10", port(53)))
+    ports = [discovery.EndpointPort(name="", protocol="TCP", port=53)]
+    assert (await client.connect("10.96.0.10", 53))[0] == NODE_IP  # as long as the Service has no endpoints
+    for address in (NODE_IP, "10.96.0.10"):
+        network.endpoints(Host(address, None), ports=ports)
+        for host in (client, network.node):
+            assert (await host.connect("10.96.0.10", 53))[0] == NODE_IP
+    network.finish()
+
+
+@in_network_namespace
+async def test_established_connections_stay_when_their_backend_leaves_the_service() -> None:
+    network = Network()
+    client, pod, other = network.pod(), network.pod(), network.pod()
+    server = pod.do(lambda: socket.create_server(("0.0.0.0", 8080)))
+    server.setblocking(False)
+    await other.serve()
+    network.service(service(), pod)
+    loop = asyncio.get_running_loop()
+    with client.socket() as ours:
+        await loop.sock_connect(ours, (VIP, 80))
+        theirs, _ = await loop.sock_accept(server)
+        theirs.setblocking(False)
+        network.endpoints(other)
+        assert set(await client.spread(VIP, 80, 10)) == {other.ip}
+        await loop.sock_sendall(ours, b"still")
+        assert await loop.sock_recv(theirs, 10) == b"still"
+        await loop.sock_sendall(theirs, b"here")
+        assert await loop.sock_recv(ours, 10) == b"here"
+    network.finish()
