@@ -48,3 +48,8 @@ def shown(value: Any) -> Any:
     """A value as an error shows it: a Struct or a map as JSON would have it, maps in the order of their keys."""
     plain = codec.plain(value)
     return json.loads(json.dumps(plain, sort_keys=True)) if isinstance(plain, dict | list) else plain
+
+
+def not_found(path: str, value: Any) -> FieldError:
+    """A reference to something of the same object that is not there."""
+    return FieldError("FieldValueNotFound", path, "", value)

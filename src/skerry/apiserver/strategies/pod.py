@@ -7,6 +7,7 @@ from typing import Any
 from skerry.api import codec
 from skerry.api.defaults.pod import admit
 from skerry.api.qos import qos_class
+from skerry.api.types import core
 from skerry.apiserver.strategies.base import Context, Strategy
 
 
@@ -18,24 +19,31 @@ class PodStrategy(Strategy):
         admit(obj)
         obj.status.phase = "Pending"
         obj.status.qos_class = _qos(obj)
-        for condition in obj.spec.scheduling_gates[:1]:
-            _gated(obj, condition.name)
+        if obj.spec.scheduling_gates:
+            obj.status.conditions = [_gated()]
 
     def prepare_update(self, new: Any, old: Any, subresource: str, ctx: Context) -> None:
         if subresource == "binding":
             return  # the server itself writes the node and the PodScheduled condition together
-        super().prepare_update(new, old, "status" if subresource == "status" else "", ctx)
-        if subresource == "status":
-            new.status.qos_class = new.status.qos_class or old.status.qos_class
-        elif subresource in ("ephemeralcontainers", "resize"):
-            new.metadata.labels, new.metadata.annotations = old.metadata.labels, old.metadata.annotations
+        super().prepare_update(new, old, subresource, ctx)
+        new.status.qos_class = new.status.qos_class or old.status.qos_class
+
+    def changes_generation(self, new: Any, old: Any) -> bool:
+        """Being bound to a node is no change of what is wanted."""
+        if new.spec.node_name == old.spec.node_name:
+            return super().changes_generation(new, old)
+        before = codec.copy(old)
+        before.spec.node_name = new.spec.node_name
+        return super().changes_generation(new, before)
 
     def default_delete_grace(self, obj: Any) -> int:
         """R14: the spec's grace period; a pod on no node, or one that has ended, goes at once."""
         if not obj.spec.node_name or obj.status.phase in ("Succeeded", "Failed"):
             return 0
         seconds = obj.spec.termination_grace_period_seconds
-        return 30 if seconds is None else max(1, seconds) if seconds < 0 else seconds
+        if seconds is None:
+            return 30
+        return 1 if seconds < 0 else seconds
 
     def field(self, obj: Any, path: str) -> str:
         if path == "status.podIP":
@@ -50,13 +58,10 @@ def _qos(obj: Any) -> str:
         return "BestEffort"  # the checks that follow refuse the object
 
 
-def _gated(obj: Any, _name: str) -> None:
-    from skerry.api.types import core
-
-    condition = core.PodCondition(
+def _gated() -> core.PodCondition:
+    return core.PodCondition(
         type="PodScheduled",
         status="False",
         reason="SchedulingGated",
         message="Scheduling is blocked due to non-empty scheduling gates",
     )
-    obj.status.conditions = [codec.copy(condition)]

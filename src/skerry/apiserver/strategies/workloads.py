@@ -18,6 +18,10 @@ class _WorkloadStrategy(Strategy):
 class DeploymentStrategy(_WorkloadStrategy):
     """A change of annotations is a new generation too: they are copied to the ReplicaSets."""
 
+    def keep_all_but_status(self, new: Any, old: Any) -> None:
+        super().keep_all_but_status(new, old)
+        new.metadata.labels = dict(old.metadata.labels)
+
     def changes_generation(self, new: Any, old: Any) -> bool:
         return super().changes_generation(new, old) or new.metadata.annotations != old.metadata.annotations
 
