@@ -187,7 +187,8 @@ class _Connection:
             raise HttpError(f"{self.origin.authority} was silent for {READ_TIMEOUT:.0f} s") from None
         except (OSError, h11.RemoteProtocolError) as error:
             self.close()
-            raise HttpError(f"the connection to {self.origin.authority} broke: {error}") from None
+            words = "closed by the other side" if "ConnectionClosed" in str(error) else error
+            raise HttpError(f"the connection to {self.origin.authority} broke: {words}") from None
 
     def reusable(self) -> bool:
         if self._h11.our_state is not h11.DONE or self._h11.their_state is not h11.DONE:
