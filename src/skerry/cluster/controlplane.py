@@ -166,7 +166,8 @@ class _ControlPlane:
         clock = SystemClock()
         informers = Informers(client, clock)
         stack.push_async_callback(informers.stop)
-        running = await manager.run(client, clock, informers)
+        ca = self._config.paths.ca_certificate.read_text()
+        running = await manager.run(client, clock, informers, ca=ca)
         stack.push_async_callback(running.stop)
 
     async def _wait_for_nodes(self, client: Client) -> None:
