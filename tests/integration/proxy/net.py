@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from tests.unit.proxy.build import endpoint, slice_of
 
 from skerry import linux
-from skerry.clock import SystemClock
+from skerry.clock import Clock, SystemClock
 from skerry.netlink.route import Routes
 from skerry.node.network.pods import PodNetwork, inside
 from skerry.proxy.brain import Brain
@@ -122,7 +122,7 @@ class Host:
 class Network:
     """The node with its proxy's brain and kernel table. Make it in a namespace of the test's own."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock | None = None) -> None:
         linux.sysctl("net.ipv4.ip_forward", "1")
         for which in ("all", "default"):
             linux.sysctl(f"net.ipv4.conf.{which}.rp_filter", "0")
@@ -137,7 +137,7 @@ class Network:
         self._pods = PodNetwork()
         self._number = 1
         self.brain = Brain(NODE)
-        self.kernel = Nftables(NODE, SystemClock())
+        self.kernel = Nftables(NODE, clock or SystemClock())
         self.kernel.start(self.brain.table)
 
     def pod(self) -> Host:

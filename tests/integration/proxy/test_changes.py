@@ -1,0 +1,205 @@
+"""Changes while packets flow: no connection may notice that its Service's endpoints are being changed."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import socket
+import struct
+import subprocess
+import threading
+
+import pytest
+from tests.helpers.namespaces import in_network_namespace
+from tests.integration.proxy.net import NODE, Host, Network
+from tests.unit.proxy.build import port, service
+
+from skerry.api.types import discovery
+from skerry.clock import FakeClock, SystemClock
+from skerry.netlink import nft, nft_set
+from skerry.proxy.conntrack import Conntrack
+from skerry.proxy.nftables import schema
+from skerry.proxy.nftables.backend import LINGER, Nftables
+
+VIP = "10.96.0.9"
+
+
+class Flood(threading.Thread):
+    """New UDP flows from a pod to the VIP, as fast as one thread can."""
+
+    def __init__(self, host: Host) -> None:
+        super().__init__(daemon=True)
+        self._socket = host.do(lambda: socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_UDP))
+        self._end = threading.Event()
+        self.sent = 0
+
+    def run(self) -> None:
+        while not self._end.is_set():
+            source = 1024 + self.sent % 64000
+            self._socket.sendto(struct.pack("!HHHH", source, 80, 8, 0), (VIP, 0))
+            self.sent += 1
+
+    def finish(self) -> None:
+        self._end.set()
+        self.join()
+        self._socket.close()
+
+
+@in_network_namespace
+async def test_no_new_flow_misses_while_endpoints_come_and_go() -> None:
+    network = Network()
+    client = network.pod()
+    pods = [network.pod() for _ in range(5)]
+    network.service(service("web", VIP, port(80, "u", "UDP")))
+    ports = [discovery.EndpointPort(name="u", protocol="UDP", port=8080)]
+    network.endpoints(*pods, ports=ports)
+    flood = Flood(client)
+    flood.start()
+    chance = random.Random(7)
+    changes = 0
+    while flood.sent < 40_000:
+        network.endpoints(*chance.sample(pods, chance.randint(1, 5)), ports=ports)
+        changes += 1
+        await asyncio.sleep(0)  # sweeps happen in between
+    flood.finish()
+    assert changes > 200
+    network.finish()
+
+
+@in_network_namespace
+async def test_no_connection_fails_while_endpoints_come_and_go() -> None:
+    network = Network()
+    client = network.pod()
+    pods = [network.pod() for _ in range(4)]
+    for pod in pods:
+        await pod.serve()
+    network.service(service(), *pods)
+    done = asyncio.Event()
+
+    async def change() -> None:
+        chance = random.Random(3)
+        while not done.is_set():
+            network.endpoints(*chance.sample(pods, chance.randint(1, 4)))
+            await asyncio.sleep(0)
+
+    changing = asyncio.create_task(change())
+    found = await client.spread(VIP, 80, 500)
+    done.set()
+    await changing
+    assert set(found) == {one.ip for one in pods}
+    network.finish()
+
+
+@in_network_namespace
+async def test_who_left_gets_no_new_connection() -> None:
+    network = Network()
+    client = network.pod()
+    pods = [network.pod() for _ in range(3)]
+    for pod in pods:
+        await pod.serve()
+    network.service(service(), *pods)
+    for gone in pods:
+        network.endpoints(*[one for one in pods if one is not gone])
+        assert gone.ip not in await client.spread(VIP, 80, 40)
+    network.finish()
+
+
+@in_network_namespace
+async def test_a_table_left_behind_is_replaced_without_a_gap() -> None:
+    network = Network()
+    client, pod = network.pod(), network.pod()
+    await pod.serve()
+    network.service(service(), pod)
+    network.kernel.close()
+    with nft.Nft() as kernel:
+        kernel.commit(list(schema.skeleton("skerry-next", "10.96.0.0/12", None)))  # somebody died half-way
+        kernel.commit([nft.add_table("foreign", "not ours")])
+    failed: list[BaseException] = []
+    done = asyncio.Event()
+
+    async def connect() -> None:
+        while not done.is_set():
+            try:
+                await client.connect(VIP, 80, seconds=0.9)
+            except (OSError, TimeoutError) as error:
+                failed.append(error)
+
+    connecting = asyncio.create_task(connect())
+    for _ in range(30):
+        other = Nftables(NODE, SystemClock())
+        other.start(network.brain.table)
+        await asyncio.sleep(0.002)
+        other.close()
+    done.set()
+    await connecting
+    assert not failed
+    network.kernel = Nftables(NODE, SystemClock())
+    network.kernel.start(network.brain.table)
+    with nft.Nft() as kernel:
+        assert set(kernel.tables()) == {"skerry", "foreign"}
+    network.finish()
+
+
+def damage() -> None:
+    """Somebody empties a map."""
+    subprocess.run(["nft", "flush", "map", "ip", "skerry", "counts"], check=True)
+
+
+@in_network_namespace
+async def test_a_table_that_somebody_damaged_is_built_anew_at_the_next_change() -> None:
+    network = Network()
+    client, pod = network.pod(), network.pod()
+    await pod.serve()
+    network.service(service(), pod)
+    damage()
+    with pytest.raises(ConnectionRefusedError):
+        await client.connect(VIP, 80)
+    network.endpoints()
+    network.endpoints(pod)
+    assert (await client.connect(VIP, 80))[0] == pod.ip
+    assert network.kernel.rebuilds == 1
+    network.kernel.rebuilds = 0
+    network.finish()
+
+
+@in_network_namespace
+async def test_p33_udp_flows_leave_a_backend_that_has_gone() -> None:
+    network = Network()
+    conntrack = Conntrack()
+    client, one, two = network.pod(), network.pod(), network.pod()
+    for pod in (one, two):
+        await pod.serve_udp(5353)
+    found = service("web", VIP, port(53, "dns", "UDP"))
+    network.service(found)
+    ports = [discovery.EndpointPort(name="dns", protocol="UDP", port=5353)]
+    network.endpoints(one, ports=ports)
+    with client.socket(socket.SOCK_DGRAM) as ours:
+        await asyncio.get_running_loop().sock_connect(ours, (VIP, 53))
+        assert (await client.ask(VIP, 53, ours))[0] == one.ip
+        network.endpoints(one, two, ports=ports)
+        changed = set(network.brain.table.frontends)
+        assert conntrack.heal(changed, network.brain.table) == 0
+        network.endpoints(two, ports=ports)
+        assert (await client.ask(VIP, 53, ours))[0] == one.ip  # conntrack holds on to it ...
+        assert conntrack.heal(changed, network.brain.table) == 1
+        assert (await client.ask(VIP, 53, ours))[0] == two.ip  # ... until it is made to forget
+        network.brain.apply_service("default/web", None)
+        assert conntrack.heal(changed, network.brain.table) == 1
+    conntrack.close()
+    network.finish()
+
+
+@in_network_namespace
+async def test_the_kernel_holds_what_the_planner_thinks_and_after_the_sweep_no_more() -> None:
+    clock = FakeClock()
+    network = Network(clock)
+    pods = [network.pod() for _ in range(3)]
+    network.service(service("web", VIP, port(80, node_port=30080), type="NodePort"), *pods)
+    network.endpoints(pods[0])
+    with nft.Nft() as kernel:
+        assert len(nft_set.dump_elements(kernel, "skerry", "endpoints")) == 3
+        await clock.advance(LINGER)
+        assert len(nft_set.dump_elements(kernel, "skerry", "endpoints")) == 1
+        assert len(nft_set.dump_elements(kernel, "skerry", "counts")) == 2
+        assert len(nft_set.dump_elements(kernel, "skerry", "masqueraded")) == 1
+    network.finish()
