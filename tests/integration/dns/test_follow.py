@@ -19,8 +19,8 @@ def data(records, name, qtype="A"):
 
 async def until(records, name, expected):
     async with asyncio.timeout(5):
-        while data(records, name) != expected:  # noqa: ASYNC110
-            await asyncio.sleep(0)  # informers tell us synchronously; there is only the loop to wait for
+        while data(records, name) != expected:  # noqa: ASYNC110 - the informers' tasks are all there is to wait for
+            await asyncio.sleep(0)
 
 
 async def test_records_follow_the_api():

@@ -12,8 +12,9 @@ import pytest
 from tests.integration.images import mapped
 
 from skerry import linux
-from skerry.node.images.store import Store
-from skerry.testing.images import Layer, busybox, digest, nginx
+from skerry.node.images import reference
+from skerry.node.images.store import Record, Store
+from skerry.testing.images import BuiltImage, Layer, busybox, digest, nginx
 
 MODES = ["root", "user", "single"]
 
@@ -135,6 +136,46 @@ def test_the_built_images_run(mode):
         shell, web = mapped.run(mode, programs, place, images)
     assert shell == "root\nusr/lib\n"
     assert "nginx version: nginx/" in web and "<title>Welcome to nginx!</title>" in web
+
+
+def sloppy(place):
+    proper, careless = Layer(), Layer()
+    proper.folder("tmp", 0o1777)
+    proper.folder("srv/www", 0o750, uid=33, gid=34)
+    for path in ("tmp/x", "srv/www/deep/x", "own/x"):
+        careless._add(path, b"0", 0o644, data=b"x")  # without entries for the directories
+    layers = [proper.tar(), careless.tar()]
+    store = Store(os.path.join(place, "images"))
+    for layer in layers:
+        store.add_layer(digest(layer), io.BytesIO(layer))
+    image = BuiltImage(layers, {})
+    ids = [digest(layer) for layer in layers]
+    wanted = reference.parse("a")
+    found = store.put(wanted, Record(wanted.key, wanted.name, "", image.id, ids, 0), image.config())
+    assert store.find(wanted)[1] == found
+    tops = [os.path.join(place, name) for name in ("upper", "work", "root")]
+    for path in tops:
+        os.mkdir(path)
+    options = f"userxattr,lowerdir={':'.join(reversed(found.layers))},upperdir={tops[0]},workdir={tops[1]}"
+    linux.mount("overlay", tops[2], "overlay", 0, options)
+    infos = {path: os.stat(os.path.join(tops[2], path)) for path in ("tmp", "srv", "srv/www", "srv/www/deep", "own")}
+    assert Path(tops[2], "srv/www/deep/x").read_text() == "x"
+    linux.unmount(tops[2])
+    return {path: (stat.filemode(info.st_mode), info.st_uid, info.st_gid) for path, info in infos.items()}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_directories_that_a_layer_does_not_describe_stay_as_they_were(mode):
+    with mapped.directory(mode) as place:
+        found = mapped.run(mode, sloppy, place)
+    www = (0, 0) if mode == "single" else (33, 34)
+    assert found == {
+        "tmp": ("drwxrwxrwt", 0, 0),
+        "srv": ("drwxr-xr-x", 0, 0),
+        "srv/www": ("drwxr-x---", *www),
+        "srv/www/deep": ("drwxr-xr-x", 0, 0),
+        "own": ("drwxr-xr-x", 0, 0),
+    }
 
 
 def unmapped(place):

@@ -21,10 +21,10 @@ import os
 import secrets
 import shutil
 from collections.abc import AsyncIterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from skerry.node.images import manifest, unpack
+from skerry.node.images import manifest, mend, unpack
 from skerry.node.images.errors import ImageError, pull_failed
 from skerry.node.images.manifest import ImageConfig
 from skerry.node.images.streams import Readable, UnpackError
@@ -43,7 +43,7 @@ class Record:
     name: str  # registry and repository
     digest: str
     config: str  # the image's id
-    layers: list[str]  # diff ids, lowest first
+    layers: list[str]  # diff ids (and layers that mend others), lowest first
     size: int  # bytes, as transferred
     digests: list[str] = field(default_factory=list)  # every digest by which the registry knows it
     loaded: bool = False  # put here by hand (`skerry load`)
@@ -101,6 +101,7 @@ class Store:
     def put(self, reference: Reference, record: Record, raw_config: bytes) -> Image:
         """Makes the name, and its name by digest, mean this image, whose layers must be there."""
         config, _ = manifest.read_config(raw_config)
+        record = replace(record, layers=self._mended(record.layers))
         self._write(self._blob(record.config), raw_config)
         keys = [reference.key, *(f"{reference.name}@{digest}" for digest in record.digests)]
         for key in dict.fromkeys(keys):
@@ -165,6 +166,37 @@ class Store:
         return os.path.join(self._scratch, "blob-" + secrets.token_hex(8))
 
     # Pieces
+
+    def _mended(self, layers: list[str]) -> list[str]:
+        """The layers, with one of mere directories above each that describes its directories badly (see mend)."""
+        stack: list[str] = []
+        for diff_id in layers:
+            below = [self.layer(one) for one in stack]
+            stack.append(diff_id)
+            home = os.path.dirname(self.layer(diff_id))
+            implicit = json.loads(self._read(os.path.join(home, "meta.json")))["implicit"]
+            folders = mend.needed(self.layer(diff_id), implicit, below) if implicit else []
+            if folders:
+                text = json.dumps([asdict(folder) for folder in folders])
+                name = manifest.digest_of(text.encode())
+                self._add_folders(name, folders)
+                stack.append(name)
+        return stack
+
+    def _add_folders(self, name: str, folders: list[mend.Folder]) -> None:
+        if self.has_layer(name):
+            return
+        place = os.path.join(self._scratch, "folders-" + secrets.token_hex(8))
+        os.makedirs(os.path.join(place, "fs"))
+        try:
+            mend.make(folders, os.path.join(place, "fs"), keep_owners=unpack.keeps_owners())
+            self._write(os.path.join(place, "meta.json"), json.dumps({"diffId": name, "implicit": []}).encode())
+            os.rename(place, os.path.dirname(self.layer(name)))
+        except OSError as error:
+            if not self.has_layer(name):  # else another node was quicker
+                raise pull_failed(f"the image store: {error.strerror or error}") from None
+        finally:
+            shutil.rmtree(place, ignore_errors=True)
 
     def _image(self, reference: str, record: Record, config: ImageConfig) -> Image:
         # Overlayfs refuses a directory twice; of a layer that an image repeats, the upper one hides the lower wholly.
