@@ -54,6 +54,13 @@ class _Connection:
                 return event  # type: ignore[return-value]
             self.protocol.receive_data(await self.reader.read(_READ))
 
+    async def next(self) -> h11.Event | type[h11.PAUSED]:
+        """The next event of an answer that has begun. EOFError if it breaks off."""
+        try:
+            return await self.event()
+        except h11.RemoteProtocolError as error:
+            raise EOFError(f"the answer broke off: {error}") from None
+
 
 class HttpTransport:
     """A client.Transport. Connections are kept and used again; `token` goes with every request."""
@@ -136,7 +143,7 @@ class HttpTransport:
     async def _pieces(self, connection: _Connection) -> AsyncIterator[bytes]:
         try:
             while True:
-                event = await connection.event()
+                event = await connection.next()
                 if isinstance(event, h11.Data):
                     yield bytes(event.data)
                 elif isinstance(event, h11.EndOfMessage):

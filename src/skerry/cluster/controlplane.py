@@ -25,9 +25,11 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine
     from typing import Any
 
+    from skerry.api.types import core
     from skerry.apiserver.app import App, NodeStreams
     from skerry.apiserver.edge import Edge
     from skerry.client.client import Client
+    from skerry.client.informer import Informer, Informers
     from skerry.cluster.config import ClusterConfig, Progress
     from skerry.cluster.namespaces import Handle
     from skerry.store.embedded import EmbeddedStore
@@ -109,7 +111,9 @@ class _ControlPlane:
 
     async def _start(self, stack: contextlib.AsyncExitStack) -> None:
         from skerry.apiserver import bootstrap
+        from skerry.api.types import core
         from skerry.apiserver.edge import Edge
+        from skerry.client.informer import Informers
         from skerry.clock import SystemClock
 
         config, progress = self._config, self._progress
@@ -130,10 +134,12 @@ class _ControlPlane:
         app.ready = True
         progress.step("API server")
         self._background(stack, keeper.keep(SystemClock()))
-        await self._controllers(client, stack)
+        informers = Informers(client, SystemClock())
+        stack.push_async_callback(informers.stop)
+        await self._controllers(client, informers, stack)
         progress.step("controllers")
         if self._handle is not None:
-            await self._wait_for_nodes(client)
+            await self._wait_for_nodes(informers.of(core.Node))
 
     async def _listen(self, edge: Edge, stack: contextlib.AsyncExitStack) -> None:
         config = self._config
@@ -158,52 +164,35 @@ class _ControlPlane:
             for node in self._handle.nodes.values():
                 self._background(stack, sockets.serve(node.broker))
 
-    async def _controllers(self, client: Client, stack: contextlib.AsyncExitStack) -> None:
-        from skerry.client.informer import Informers
+    async def _controllers(self, client: Client, informers: Informers, stack: contextlib.AsyncExitStack) -> None:
         from skerry.clock import SystemClock
         from skerry.controllers import manager
 
-        clock = SystemClock()
-        informers = Informers(client, clock)
-        stack.push_async_callback(informers.stop)
         ca = self._config.paths.ca_certificate.read_text()
-        running = await manager.run(client, clock, informers, ca=ca)
+        running = await manager.run(client, SystemClock(), informers, ca=ca)
         stack.push_async_callback(running.stop)
 
-    async def _wait_for_nodes(self, client: Client) -> None:
-        from skerry.api.types import core
-
+    async def _wait_for_nodes(self, nodes: Informer[core.Node]) -> None:
         waiting = {node.name for node in self._nodes}
-        found = await client.list(core.Node)
-        events = client.watch(core.Node, resource_version=found.resource_version)
+        all_ready = asyncio.Event()
 
-        def ready(node: core.Node) -> bool:
-            return any(one.type == "Ready" and one.status == "True" for one in node.status.conditions)
-
-        def seen(node: core.Node) -> None:
-            if node.metadata.name in waiting and ready(node):
+        def seen(_: core.Node | None, node: core.Node | None) -> None:
+            if node is None or node.metadata.name not in waiting:
+                return
+            if any(one.type == "Ready" and one.status == "True" for one in node.status.conditions):
                 waiting.discard(node.metadata.name)
                 self._progress.step(node.metadata.name)
+                if not waiting:
+                    all_ready.set()
 
-        for node in found.items:
-            seen(node)
-        ended = asyncio.create_task(self._ended.wait())
-        try:
-            while waiting:
-                step = asyncio.ensure_future(anext(events))
-                done, _ = await asyncio.wait({step, ended}, timeout=_READY, return_when=asyncio.FIRST_COMPLETED)
-                if ended in done or not done:
-                    step.cancel()
-                    if self._failure or not done:
-                        names = ", ".join(sorted(waiting))
-                        raise ClusterError(self._failure or f"{names} did not become ready within {_READY:.0f} s.")
-                    return
-                event = step.result()
-                if event.type != "BOOKMARK":
-                    seen(event.object)
-        finally:
-            ended.cancel()
-            await events.aclose()
+        nodes.subscribe(seen)
+        either = [asyncio.create_task(one.wait()) for one in (all_ready, self._ended)]
+        done, rest = await asyncio.wait(either, timeout=_READY, return_when=asyncio.FIRST_COMPLETED)
+        for task in rest:
+            task.cancel()
+        if not done:
+            names = ", ".join(sorted(waiting))
+            raise ClusterError(f"{names} did not become ready within {_READY:.0f} s: see {self._config.paths.logs}.")
 
     @staticmethod
     def _background(stack: contextlib.AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:

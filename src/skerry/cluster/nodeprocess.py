@@ -13,7 +13,7 @@ import logging
 import signal
 import socket
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from skerry.cluster import tokens
 
@@ -65,11 +65,14 @@ class _Node:
             stack.push_async_callback(self._informers.stop)
             await _answers(self._config.paths.api_socket)
             await self._informers.start()
-            dns = asyncio.create_task(self._dns(stack))
-            await dns
+            await asyncio.gather(self._dns(stack), self._proxy(stack))
+            agent = await self._agent(stack)
             gc.collect()
             gc.freeze()
-            await ended.wait()
+            asked = asyncio.create_task(ended.wait())
+            await asyncio.wait({agent, asked}, return_when=asyncio.FIRST_COMPLETED)
+            if agent.done():
+                agent.result()
 
     async def _dns(self, stack: contextlib.AsyncExitStack) -> None:
         """The cluster's DNS server on its own address of this node, and what it needs to know."""
@@ -80,21 +83,100 @@ class _Node:
 
         with Routes() as routes:
             routes.add_address(routes.index("lo"), f"{DNS_IP}/32")
-        try:
-            conf = Path("/etc/resolv.conf").read_text()
-        except OSError:
-            conf = ""
         records = Records(ZONE, own_networks=["10.96.0.0/12", "10.244.0.0/16"])
-        server = DnsServer(records, Forwarder(upstreams(conf, [DNS_IP]), self._outward, self._clock))
+        server = DnsServer(records, Forwarder(upstreams(_host_resolv_conf(), [DNS_IP]), self._outward, self._clock))
         stack.push_async_callback(server.close)
         udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         udp.bind((DNS_IP, 53))
         await server.serve(udp, socket.create_server((DNS_IP, 53)))
         await follow(self._informers, records)
 
+    async def _proxy(self, stack: contextlib.AsyncExitStack) -> None:
+        """The service proxy in the node's kernel, and the node ports on the host's loopback."""
+        from skerry.client.events import Recorder
+        from skerry.proxy.conntrack import Conntrack
+        from skerry.proxy.hostports import HostPorts
+        from skerry.proxy.nftables.backend import Nftables
+        from skerry.proxy.server import Proxy
+        from skerry.proxy.table import Node
+
+        node = self._context.node
+        here = Node(node.name, (node.node_ip,), service_cidr="10.96.0.0/12", pod_cidr=node.pod_cidr)
+        proxy = Proxy(self._informers, here, Nftables(here, self._clock), self._clock, conntrack=Conntrack())
+        stack.callback(proxy.stop)
+        await proxy.start()
+        recorder = Recorder(self._client, "skerry-proxy", self._name, clock=self._clock)
+        ports = HostPorts(
+            self._informers,
+            self._open_host,
+            node.node_ip,
+            self._clock,
+            on_error=lambda service, message: recorder.event(service, "Warning", "HostPortUnavailable", message),
+        )
+        stack.push_async_callback(ports.close)
+        await ports.start()
+
+    async def _open_host(self, kind: Literal["tcp", "udp"], address: str, port: int) -> socket.socket:
+        return await self._broker.listen("host", address, port, kind=kind)
+
+    async def _agent(self, stack: contextlib.AsyncExitStack) -> asyncio.Task[None]:
+        """The pods of this node."""
+        from skerry.client.events import Recorder
+        from skerry.node.agent import main as agent
+        from skerry.node.agent.services import NodeServices
+        from skerry.node.images.http import HttpClient
+        from skerry.node.images.manager import Images
+        from skerry.node.images.registry import Registry
+        from skerry.node.images.store import Store
+        from skerry.node.runtime.client import Runtime
+
+        node, paths = self._context.node, self._config.paths
+        paths.node(node.name).mkdir(parents=True, exist_ok=True)
+        runtime = Runtime(
+            self._context.spawner, pod_cidr=node.pod_cidr, node_ip=node.node_ip, clock=self._clock
+        )
+        stack.push_async_callback(runtime.close)
+        mirrors: dict[str, list[str]] = {}
+        for registry, url in self._config.registry_mirrors:
+            mirrors.setdefault(registry, []).append(url)
+        client = HttpClient(lambda host, port: self._broker.connect("host", host, port))
+        images = Images(Store(str(paths.images)), Registry(client, mirrors), self._clock)
+        stack.push_async_callback(images.close)
+        services = NodeServices(
+            name=node.name,
+            ip=node.node_ip,
+            pod_cidr=node.pod_cidr,
+            client=self._client,
+            informers=self._informers,
+            clock=self._clock,
+            runtime=runtime,
+            images=images,
+            recorder=Recorder(self._client, "kubelet", node.name, clock=self._clock),
+            data=paths.node(node.name),
+            socket=paths.node_socket(node.name),
+            cluster_dns=(DNS_IP,),
+            cluster_domain=ZONE,
+            host_resolv_conf=_host_resolv_conf(),
+        )
+        task = asyncio.create_task(agent.run(services))
+
+        async def end() -> None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+        stack.push_async_callback(end)
+        return task
+
     async def _outward(self, family: int, kind: int) -> socket.socket:
         """A socket of the host's network, which can reach the world."""
         return await self._broker.socket("host", family, kind)
+
+
+def _host_resolv_conf() -> str:
+    try:
+        return Path("/etc/resolv.conf").read_text()
+    except OSError:
+        return ""
 
 
 async def _answers(path: Path) -> None:

@@ -19,6 +19,8 @@ from skerry.packets import Message
 Kind = Literal["tcp", "udp"]
 Socket = socket.socket
 _BACKLOG = 1024
+_PATIENCE = 10.0
+"""Seconds for one address to accept a connection."""
 
 
 class Broker:
@@ -38,12 +40,18 @@ class Broker:
         """An unbound socket; `family` and `kind` as for `socket.socket`. OSError if it cannot be had."""
         return await self._ask({"socket": [int(family), int(kind)], "where": where})
 
+    async def connect(self, where: str, host: str, port: int) -> Socket:
+        """A TCP connection; names are looked up there too. OSError if there is none to be had (socket.gaierror too)."""
+        return await self._ask({"connect": [host, port], "where": where})
+
     def close(self) -> None:
         """Ends it."""
         self._channel.close()
 
     async def _ask(self, message: Message) -> Socket:
         answer, fds = await self._channel.ask(message)
+        if "text" in answer:
+            raise OSError(answer["errno"], answer["text"])
         if "errno" in answer:
             raise OSError(answer["errno"], os.strerror(answer["errno"]))
         made = Socket(fileno=fds[0])
@@ -54,12 +62,25 @@ class Broker:
 async def serve(sock: socket.socket, where: str = "host") -> None:
     """Gives out sockets of this process's network namespace until the other end has gone."""
     gone = asyncio.Event()
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def connect(message: Message) -> None:
+        try:
+            with await _connect(*message["connect"]) as made:
+                channel.answer(message, {}, [made.fileno()])
+        except OSError as error:
+            channel.answer(message, {"errno": error.errno or errno.EIO, "text": error.strerror or str(error)})
 
     def receive(message: Message, fds: list[int]) -> None:
         _refuse(message, fds)
         try:
             if message["where"] != where:
                 raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+            if "connect" in message:
+                task = asyncio.get_running_loop().create_task(connect(message))
+                tasks.add(task)
+                task.add_done_callback(tasks.discard)
+                return
             with _make(message) as made:
                 channel.answer(message, {}, [made.fileno()])
         except OSError as error:
@@ -69,7 +90,28 @@ async def serve(sock: socket.socket, where: str = "host") -> None:
     try:
         await gone.wait()
     finally:
+        for task in tasks:
+            task.cancel()
         channel.close()
+
+
+async def _connect(host: str, port: int) -> socket.socket:
+    """Tries the addresses of a host in order. OSError of the last one."""
+    loop = asyncio.get_running_loop()
+    failure: OSError = OSError(errno.ENOENT, f"{host} has no address")
+    for family, kind, protocol, _, address in await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+        made = socket.socket(family, kind, protocol)
+        made.setblocking(False)
+        try:
+            await asyncio.wait_for(loop.sock_connect(made, address), _PATIENCE)
+        except TimeoutError:
+            failure = OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
+        except OSError as error:
+            failure = error
+        else:
+            return made
+        made.close()
+    raise failure
 
 
 def _make(message: Message) -> socket.socket:
