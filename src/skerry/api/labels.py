@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from skerry.api.types import meta
 
 _TOKEN = re.compile(r"\s*(?:(notin|in)(?=\s*\()|(==|!=|[(),!=<>])|([^\s(),!=<>]+))")
-_NAME = re.compile(r"^([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]$")
-_SUBDOMAIN = re.compile(r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
+_NAME = re.compile(r"^([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]\Z")
+_SUBDOMAIN = re.compile(r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +168,7 @@ def from_selector(selector: meta.LabelSelector | None) -> Selector:
     return Selector(tuple(made))
 
 
-def format(selector: Selector) -> str:
+def text(selector: Selector) -> str:
     """The text form, which `parse` reads back."""
     return ",".join(_text(one) for one in selector.requirements)
 
