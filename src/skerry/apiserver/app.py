@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 _OPEN = {"/healthz", "/livez", "/readyz", "/version"}
 _AGGREGATED = "as=APIGroupDiscoveryList"
+_OPENAPI_PROTOBUF = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
 _METHODS = {
     "GET": ("get", "list"),
     "POST": ("", "create"),
@@ -99,6 +100,10 @@ class App:
             body = discovery.resource_list("", parts[1])
         elif parts[:1] == ["apis"] and len(parts) == 3:
             body = discovery.resource_list(parts[1], parts[2])
+        elif path == "/openapi/v2" and _OPENAPI_PROTOBUF in request.headers.get("accept", ""):
+            from skerry.api import openapi  # kubectl wants it for a body of kind List, and only so
+
+            body, kind = openapi.v2_protobuf(), _OPENAPI_PROTOBUF.replace("@", ".")  # @ is no media type
         elif parts[:1] == ["openapi"]:
             body = _openapi(parts[1:])
         if body is None:
