@@ -9,6 +9,8 @@ import msgspec
 from skerry.api import codec, schema, status
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from skerry.api.resources import Resource
     from skerry.api.wire import Request
 
@@ -47,7 +49,7 @@ def read(request: Request) -> tuple[str, str, Any, list[str]]:
         from skerry.api import yaml
 
         try:
-            value = yaml.load(request.body)
+            value = yaml.load(request.body, duplicates)
         except ValueError as error:
             raise status.bad_request(f"error converting YAML to JSON: {error}") from None
     else:
@@ -64,24 +66,35 @@ def read(request: Request) -> tuple[str, str, Any, list[str]]:
 def json_of(data: bytes) -> Any:
     """JSON as plain values. ApiError 400 if it is none."""
     try:
-        return codec.parse(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return schema.parse(data)
+    except ValueError as error:
         raise status.bad_request(f"the body cannot be decoded as JSON: {error}") from None
 
 
-def typed(module: str, name: str, value: Any, request: Request, duplicates: list[str]) -> Body:
-    """The object that a plain value says, unknown and duplicate fields refused, told or ignored as the client asked."""
+def typed(
+    module: str,
+    name: str,
+    value: Any,
+    request: Request,
+    duplicates: list[str],
+    refuse: Callable[[str], status.ApiError] | None = None,
+) -> Body:
+    """The object that a plain value says, unknown and duplicate fields refused, told or ignored as the client asked.
+
+    `refuse` makes the error for a value that does not fit; without it that is upstream's 400 for a body.
+    """
     try:
         checked = schema.check(module, name, value)
     except schema.TypeMismatch as error:
-        raise _unfit(name, value, error) from None
+        raise refuse(str(error)) if refuse else _unfit(name, value, error) from None
     strangers = duplicates + [f'unknown field "{path}"' for path in checked.unknown]
     mode = request.query.get("fieldValidation") or "Warn"
     if strangers and mode == "Strict":
-        raise status.bad_request(f"strict decoding error: {', '.join(strangers)}")
+        text = f"strict decoding error: {', '.join(strangers)}"
+        raise refuse(text) if refuse else _unfit(name, value, text)
     if mode not in ("Strict", "Warn", "Ignore"):
-        error = status.field_not_supported("fieldValidation", mode, ["Ignore", "Strict", "Warn"])
-        raise status.invalid("meta.k8s.io", "PatchOptions", "", [error])
+        wrong = status.field_not_supported("fieldValidation", mode, ["Ignore", "Strict", "Warn"])
+        raise status.invalid("meta.k8s.io", "PatchOptions", "", [wrong])
     return Body(convert(module, name, checked.value), tuple(strangers) if mode == "Warn" else ())
 
 
@@ -95,7 +108,7 @@ def convert(module: str, name: str, value: Any) -> Any:
         raise _unfit(name, value, error) from None
 
 
-def _unfit(name: str, value: Any, error: Exception) -> status.ApiError:
+def _unfit(name: str, value: Any, error: Exception | str) -> status.ApiError:
     return status.bad_request(f"{name} in version {_version(value)} cannot be handled as a {name}: {error}")
 
 

@@ -190,7 +190,7 @@ async def patch_(server: Server, target: Target, request: Request) -> Response:
         before = codec.plain(old)
         after = patched(row.module, row.kind, before, kind, document)
         after["kind"], after["apiVersion"] = row.kind, row.api_version
-        made = bodies.typed(row.module, row.kind, after, request, [])
+        made = bodies.typed(row.module, row.kind, after, request, [], lambda text: _unfit(kind, document, after, text))
         told[:] = made.warnings
         return made.object
 
@@ -210,10 +210,27 @@ def patched(module: str, name: str, before: Any, kind: str, document: Any) -> An
         else:
             after = patch.strategic(module, name, before, document)
     except patch.PatchError as error:
-        raise status.ApiError(422, str(error)) from None
+        if error.code != 422:
+            raise status.ApiError(error.code, str(error)) from None
+        raise _refused(str(error)) from None
     if not isinstance(after, dict):
-        raise status.ApiError(422, "the patch leaves no object")
+        raise _refused("the patch leaves no object")
     return after
+
+
+def _refused(why: str) -> status.ApiError:
+    """A patch that does not apply: upstream's message, and why as the cause, which kubectl prints."""
+    return status.ApiError(
+        422,
+        "the server rejected our request due to an error in our request",
+        details={"causes": [{"reason": "UnexpectedServerResponse", "message": why}]},
+    )
+
+
+def _unfit(kind: str, document: Any, after: Any, text: str) -> status.ApiError:
+    """A patch after which the object has unknown fields or wrong types."""
+    shown = patch.shown(document) if kind == "strategic" else codec.encode(after).decode()
+    return status.invalid("", "", "", [status.field_invalid("patch", shown, text)])
 
 
 async def change(

@@ -6,9 +6,9 @@ lists are merged. All raise PatchError; the outcome is then checked like any bod
 
 from __future__ import annotations
 
-from skerry.api.patch.base import PatchError
+from skerry.api.patch.base import PatchError, shown
 from skerry.api.patch.jsonpatch import json_patch
 from skerry.api.patch.merge import merge
 from skerry.api.patch.strategic import strategic
 
-__all__ = ["PatchError", "json_patch", "merge", "strategic"]
+__all__ = ["PatchError", "json_patch", "merge", "shown", "strategic"]
