@@ -219,12 +219,8 @@ def patched(module: str, name: str, before: Any, kind: str, document: Any) -> An
 
 
 def _refused(why: str) -> status.ApiError:
-    """A patch that does not apply: upstream's message, and why as the cause, which kubectl prints."""
-    return status.ApiError(
-        422,
-        "the server rejected our request due to an error in our request",
-        details={"causes": [{"reason": "UnexpectedServerResponse", "message": why}]},
-    )
+    """A patch that does not apply: upstream's message, which does not say why, and why."""
+    return status.ApiError(422, f"the server rejected our request due to an error in our request: {why}")
 
 
 def _unfit(kind: str, document: Any, after: Any, text: str) -> status.ApiError:

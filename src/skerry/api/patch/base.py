@@ -8,8 +8,8 @@ from typing import Any
 class PatchError(ValueError):
     """A patch that is malformed (code 400), too large (413), or does not apply to this object (422).
 
-    Upstream answers a 422 with the message "the server rejected our request due to an error in our request" and puts
-    this text into the one cause (reason UnexpectedServerResponse); the others have the text as their message.
+    Upstream answers a 422 with "the server rejected our request due to an error in our request" and keeps the reason
+    to itself; the others have their text as the message.
     """
 
     def __init__(self, message: str, code: int = 400) -> None:
