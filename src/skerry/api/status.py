@@ -190,9 +190,8 @@ def invalid(group: str, kind: str, name: str, errors: Sequence[FieldError]) -> A
     texts = list(dict.fromkeys(str(one) for one in errors))
     text = texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]"
     causes = [{"reason": one.reason, "message": one.message, "field": one.field} for one in errors]
-    return ApiError(
-        422, f'{_qualified(group, kind)} "{name}" is invalid: {text}', details=_details(group, kind, name, causes=causes)
-    )
+    message = f'{_qualified(group, kind)} "{name}" is invalid: {text}'
+    return ApiError(422, message, details=_details(group, kind, name, causes=causes))
 
 
 def forbidden(group: str, plural: str, name: str, why: str, causes: list[dict[str, Any]] | None = None) -> ApiError:

@@ -37,7 +37,7 @@ def parse(path: str) -> Target | None:
     resource = resources.by_path(group, version, parts[0])
     if resource is None or (namespace and not resource.namespaced):
         return None
-    name, subresource = (parts[1:3] + ["", ""])[:2]
+    name, subresource = [*parts[1:3], "", ""][:2]
     if resource.namespaced and name and not namespace:
         return None
     if subresource and subresource not in resource.subresources:

@@ -99,7 +99,7 @@ class Client:
         patch: Any,
         namespace: str = "",
         *,
-        type: str = "merge",
+        type: str = "merge",  # noqa: A002  (it is the word)
         subresource: str = "",
     ) -> T:
         """`patch` is plain values; `type` is merge, strategic or json."""

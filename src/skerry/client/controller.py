@@ -28,7 +28,7 @@ async def _worker(queue: Queue, sync: Callable[[str], Awaitable[None]]) -> None:
             await sync(key)
         except asyncio.CancelledError:
             raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  (one key's trouble must not end the others')
             if not isinstance(error, status.ApiError):
                 _log.exception("working on %s failed", key)
             elif not status.is_conflict(error):

@@ -32,8 +32,8 @@ class Recorder:
         self._task: asyncio.Task[None] | None = None
         self._numbers = itertools.count(int(self._clock.now() * 1e9))
 
-    def event(self, obj: Any, type: str, reason: str, message: str, *, field_path: str = "") -> None:
-        """Says that `reason` happened to `obj`; `type` is Normal or Warning. Returns at once."""
+    def event(self, obj: Any, kind: str, reason: str, message: str, *, field_path: str = "") -> None:
+        """Says that `reason` happened to `obj`; `kind` is Normal or Warning. Returns at once."""
         about = core.ObjectReference(
             kind=obj.kind,
             api_version=obj.api_version,
@@ -49,7 +49,7 @@ class Recorder:
                 name=f"{about.name}.{next(self._numbers):x}", namespace=about.namespace or "default"
             ),
             involved_object=about,
-            type=type,
+            type=kind,
             reason=reason,
             message=message[:1024],
             source=core.EventSource(component=self._component, host=self._host),
@@ -59,7 +59,7 @@ class Recorder:
             last_timestamp=now,
             count=1,
         )
-        self._queue.put_nowait(((about.kind, about.namespace, about.name, about.uid, type, reason, message), made))
+        self._queue.put_nowait(((about.kind, about.namespace, about.name, about.uid, kind, reason, message), made))
         if self._task is None or self._task.done():
             self._task = asyncio.get_running_loop().create_task(self._write())
 

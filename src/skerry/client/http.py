@@ -132,8 +132,8 @@ class HttpTransport:
         event = await connection.event()
         while isinstance(event, h11.InformationalResponse):
             event = await connection.event()
-        if not isinstance(event, h11.Response):
-            raise EOFError("the connection was closed before the answer came")
+        if not isinstance(event, h11.Response):  # the end of the connection is an event too
+            raise EOFError("the connection was closed before the answer came")  # noqa: TRY004
         headers = {name.decode(): value.decode("latin-1") for name, value in event.headers}
         pieces = self._pieces(connection)
         if "content-length" in headers:
@@ -149,7 +149,7 @@ class HttpTransport:
                 elif isinstance(event, h11.EndOfMessage):
                     break
                 else:
-                    raise EOFError("the connection was closed in the middle of an answer")
+                    raise EOFError("the connection was closed in the middle of an answer")  # noqa: TRY004
         except BaseException:
             connection.close()
             raise

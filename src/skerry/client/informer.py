@@ -99,7 +99,7 @@ class Informer(Generic[T]):
                 delay = 0.05
             except asyncio.CancelledError:
                 raise
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001  (a cache goes on whatever a server sends)
                 if status.is_expired(error):
                     self.resource_version = ""
                     continue
@@ -153,7 +153,7 @@ class Informer(Generic[T]):
         for call in self._subscribers:
             try:
                 call(told, item)
-            except Exception:
+            except Exception:  # noqa: BLE001  (one subscriber must not starve the others)
                 _log.exception("a subscriber of %s failed on %s", self.kind.__name__, key)
 
     def _index(self, key: str, old: T | None, new: T | None) -> None:

@@ -110,8 +110,8 @@ class _ControlPlane:
             self._ended.set()
 
     async def _start(self, stack: contextlib.AsyncExitStack) -> None:
-        from skerry.apiserver import bootstrap
         from skerry.api.types import core
+        from skerry.apiserver import bootstrap
         from skerry.apiserver.edge import Edge
         from skerry.client.informer import Informers
         from skerry.clock import SystemClock

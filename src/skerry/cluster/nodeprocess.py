@@ -1,7 +1,7 @@
 """One node's process: the node agent, the service proxy and the DNS server, each a client of the API.
 
-Called in a process of its own inside the node's namespaces (cluster/namespaces.py), forked from the control plane before
-it had threads. The node becomes Ready when its proxy and its DNS have seen everything there is.
+Called in a process of its own inside the node's namespaces (cluster/namespaces.py), forked from the control plane
+before that had threads. The node becomes Ready when its proxy and its DNS have seen everything there is.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def main(context: NodeContext, config: ClusterConfig) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s", force=True)
     try:
         asyncio.run(_Node(context, config).run())
-    except Exception:
+    except Exception:  # noqa: BLE001  (the log is where people look)
         _log.exception("the node ends")
         return 1
     return 0
@@ -79,10 +79,10 @@ class _Node:
         from skerry.dns.forward import Forwarder, upstreams
         from skerry.dns.records import Records
         from skerry.dns.server import DnsServer, follow
-        from skerry.netlink.route import Routes
+        from skerry.netlink.route import HOST, Routes
 
         with Routes() as routes:
-            routes.add_address(routes.index("lo"), f"{DNS_IP}/32")
+            routes.add_address(routes.index("lo"), f"{DNS_IP}/32", HOST)
         records = Records(ZONE, own_networks=["10.96.0.0/12", "10.244.0.0/16"])
         server = DnsServer(records, Forwarder(upstreams(_host_resolv_conf(), [DNS_IP]), self._outward, self._clock))
         stack.push_async_callback(server.close)

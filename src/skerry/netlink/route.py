@@ -36,8 +36,8 @@ _TABLE_MAIN, _PROTOCOL_STATIC, _UNICAST, _UNREACHABLE, _ONLINK = 254, 4, 1, 7, 4
 _PERMANENT = 0x80
 _BUFFER = 1 << 16
 
-UNIVERSE, LINK = 0, 253
-"""Scopes of a route: reached through a gateway, or directly on its link."""
+UNIVERSE, LINK, HOST = 0, 253, 254
+"""Scopes: reached through a gateway, directly on a link, or only within this network namespace."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,9 +179,12 @@ class Routes:
 
     # Addresses
 
-    def add_address(self, index: int, cidr: str) -> None:
-        """Gives a link an address, e.g. "10.243.0.1/24" (a bare address: /32 or /128)."""
-        self._socket.request(wire.Message(_NEWADDR, wire.CREATE | wire.REPLACE, _address(index, cidr)))
+    def add_address(self, index: int, cidr: str, scope: int = 0) -> None:
+        """Gives a link an address, e.g. "10.243.0.1/24" (a bare address: /32 or /128).
+
+        With the scope HOST it answers, but no connection of the node begins there.
+        """
+        self._socket.request(wire.Message(_NEWADDR, wire.CREATE | wire.REPLACE, _address(index, cidr, scope)))
 
     def delete_address(self, index: int, cidr: str) -> None:
         self._delete(wire.Message(_DELADDR, 0, _address(index, cidr)), errno.EADDRNOTAVAIL)
@@ -298,9 +301,9 @@ def _describe(name: str, mac: str, mtu: int, up: bool) -> bytes:
     return _LINK.pack(0, 0, 0, flags, flags) + _names(name, mac, mtu)
 
 
-def _address(index: int, cidr: str) -> bytes:
+def _address(index: int, cidr: str, scope: int = 0) -> bytes:
     family, packed, length = _prefix(cidr)
-    head = _ADDR.pack(family, length, 0, 0, index)
+    head = _ADDR.pack(family, length, 0, scope, index)
     return head + wire.attribute(_IFA_LOCAL, packed) + wire.attribute(_IFA_ADDRESS, packed)
 
 

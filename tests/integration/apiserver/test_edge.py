@@ -11,6 +11,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.helpers import server as helper
 
 from skerry.api import status
 from skerry.api.types import core, meta
@@ -21,7 +22,6 @@ from skerry.client.http import Address, HttpTransport
 from skerry.client.informer import Informers
 from skerry.cluster import certificates
 from skerry.cluster.paths import ClusterPaths
-from tests.helpers import server as helper
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -7,13 +7,13 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.helpers import server as helper
 
 from skerry.api import status
 from skerry.api.types import core, meta
 from skerry.api.wire import Request
 from skerry.client.client import lines
 from skerry.clock import FakeClock
-from tests.helpers import server as helper
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

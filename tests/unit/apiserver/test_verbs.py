@@ -7,11 +7,11 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.helpers import server as helper
 
 from skerry.api import status
 from skerry.api.types import apps, core, meta
 from skerry.clock import FakeClock
-from tests.helpers import server as helper
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

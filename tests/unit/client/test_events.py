@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from tests.helpers import server as helper
+
 from skerry.api.types import core, meta
 from skerry.client.events import Recorder
 from skerry.clock import FakeClock
-from tests.helpers import server as helper
 
 
 async def test_a_repeated_event_is_counted() -> None:

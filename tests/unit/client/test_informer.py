@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.helpers import server as helper
 
 from skerry.api.status import ApiError
 from skerry.api.types import core, meta
@@ -13,13 +14,13 @@ from skerry.apiserver.app import in_process
 from skerry.client.client import Client
 from skerry.client.informer import Informers
 from skerry.clock import FakeClock
-from tests.helpers import server as helper
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from skerry.api.wire import Request, Response
     from tests.helpers.server import ApiServer
+
+    from skerry.api.wire import Request, Response
 
 
 @pytest.fixture
@@ -96,6 +97,7 @@ async def test_after_an_outage_it_knows_what_happened_meanwhile(server: ApiServe
     broken = False
     direct = in_process(server.app, helper.ADMIN)
     streams: list[asyncio.Event] = []
+    watching = asyncio.Event()
 
     async def flaky(request: Request) -> Response:
         if broken:
@@ -104,6 +106,7 @@ async def test_after_an_outage_it_knows_what_happened_meanwhile(server: ApiServe
         if not isinstance(response.body, bytes):
             inner, cut = response.body, asyncio.Event()
             streams.append(cut)
+            watching.set()
 
             async def pieces() -> AsyncIterator[bytes]:
                 ended = asyncio.ensure_future(cut.wait())
@@ -126,8 +129,7 @@ async def test_after_an_outage_it_knows_what_happened_meanwhile(server: ApiServe
     await server.client.create(config("a"))
     await informers.start()
     await informers.synced()
-    while not streams:
-        await asyncio.sleep(0)
+    await asyncio.wait_for(watching.wait(), 5)
     broken = True
     streams[-1].set()
     await server.client.delete(core.ConfigMap, "a", "default")
