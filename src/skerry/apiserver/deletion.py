@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from skerry.apiserver.verbs import Server
 
 _ATTEMPTS = 20
+_IMMORTAL = ("default", "kube-public", "kube-system")
 _FOREGROUND, _ORPHAN = "foregroundDeletion", "orphan"
 
 
@@ -90,6 +91,8 @@ async def remove(
     for _ in range(_ATTEMPTS):
         current = await find(server.store, target)
         obj = load(row, current)
+        if row.kind == "Namespace" and target.name in _IMMORTAL:
+            raise status.forbidden("", row.plural, target.name, "this namespace may not be deleted")
         metadata.check_preconditions(obj, row, wanted.uid or "", wanted.resource_version or "")
         if not mark(obj, row, options, strategy.default_delete_grace(obj), server.clock.now()):
             return current, False

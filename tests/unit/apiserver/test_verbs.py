@@ -292,6 +292,12 @@ async def test_a_terminating_namespace_takes_nothing_new(server: ApiServer) -> N
         await server.client.get(core.Namespace, "a")
 
 
+async def test_some_namespaces_are_immortal(server: ApiServer) -> None:
+    with pytest.raises(status.ApiError, match="this namespace may not be deleted") as caught:
+        await server.client.delete(core.Namespace, "default")
+    assert caught.value.code == 403
+
+
 async def test_dry_run_stores_and_allocates_nothing(server: ApiServer) -> None:
     body = b'{"kind":"Service","apiVersion":"v1","metadata":{"name":"s"},"spec":{"ports":[{"port":80}]}}'
     before = server.store.revision
