@@ -38,7 +38,6 @@ _SUBJECTS = {
     "Lease": "cluster",
     "ConfigMap": "config",
     "Secret": "config",
-    "ServiceAccount": "config",
     "Ingress": "ingress",
     "IngressClass": "ingress",
 }
@@ -71,6 +70,10 @@ def cells(obj: Any, now: float) -> list[Any]:
 def row(obj: Any, now: float, include: str = "Metadata") -> dict[str, Any]:
     """One row. `include` says what goes with the cells: `Metadata` (or ""), `Object` or `None` (T1)."""
     out: dict[str, Any] = {"cells": cells(obj, now)}
+    if type(obj).__name__ == "Pod":
+        conditions = importlib.import_module("skerry.api.tables.pod").conditions(obj)
+        if conditions:
+            out["conditions"] = conditions
     match include:
         case "None":
             out["object"] = None

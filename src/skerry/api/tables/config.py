@@ -1,4 +1,4 @@
-"""ConfigMap (T17), Secret and ServiceAccount."""
+"""ConfigMap (T17) and Secret. A ServiceAccount is printed as any kind is: its secrets are not counted since 1.35."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from skerry.api.types import core
 
 CONFIGMAP_COLUMNS = (NAME, column("Data", "How many keys it has."), AGE)
 SECRET_COLUMNS = (NAME, column("Type", "What the data is for."), column("Data", "How many keys it has."), AGE)
-SERVICEACCOUNT_COLUMNS = (NAME, column("Secrets", "How many secrets it refers to."), AGE)
 
 
 def configmap_cells(obj: core.ConfigMap, now: float) -> list[Any]:
@@ -20,7 +19,3 @@ def configmap_cells(obj: core.ConfigMap, now: float) -> list[Any]:
 
 def secret_cells(obj: core.Secret, now: float) -> list[Any]:
     return [obj.metadata.name, obj.type, len(obj.data), since(obj.metadata.creation_timestamp, now)]
-
-
-def serviceaccount_cells(obj: core.ServiceAccount, now: float) -> list[Any]:
-    return [obj.metadata.name, len(obj.secrets), since(obj.metadata.creation_timestamp, now)]

@@ -17,7 +17,8 @@ from skerry.api.validation import meta, names
 
 _NAMES: dict[str, names.Check] = {
     "Namespace": names.dns1123_label,
-    "Service": names.dns1035_label,
+    # S8: since 1.36 a Service may begin with a digit.
+    "Service": names.dns1123_label,
     "Event": names.path_segment,
 }
 

@@ -32,17 +32,19 @@ def update_namespace(new: core.Namespace, old: core.Namespace) -> list[FieldErro
 
 def create_node(obj: core.Node) -> list[FieldError]:
     """A new Node."""
-    out = taints("spec.taints", obj.spec.taints)
+    out = taints("metadata.taints", obj.spec.taints)  # upstream's path
     cidrs = obj.spec.pod_cid_rs
     for i, text in enumerate(cidrs):
         out += ip.cidr(f"spec.podCIDRs[{i}]", text)
+        if text in cidrs[:i]:
+            out.append(field_duplicate(f"spec.podCIDRs[{i}]", text))
     if len(cidrs) > 2 or (len(cidrs) == 2 and len({":" in one for one in cidrs}) == 1):
         why = "may specify no more than one CIDR for each IP family"
         out.append(field_invalid("spec.podCIDRs", cidrs, why))
     for field, values in (("capacity", obj.status.capacity), ("allocatable", obj.status.allocatable)):
         for name, text in values.items():
             if not quantity.valid(text):
-                out.append(field_invalid(f"status.{field}[{name}]", text, quantity.SAYS))
+                out.append(field_invalid(f"status.{field}.{name}", text, quantity.SAYS))
     return out
 
 
@@ -69,10 +71,13 @@ def taints(path: str, values: list[core.Taint]) -> list[FieldError]:
     for i, one in enumerate(values):
         at = f"{path}[{i}]"
         out += checked(f"{at}.key", one.key, names.qualified_name)
-        out += checked(f"{at}.value", one.value, names.label_value)
+        complaints = names.label_value(one.value)
+        if complaints:
+            out.append(field_invalid(f"{at}.value", one.value, ";".join(complaints)))
         out += one_of(f"{at}.effect", one.effect, EFFECTS) if one.effect else [field_required(f"{at}.effect")]
         if (one.key, one.effect) in seen:
-            out.append(field_duplicate(at, shown(one)))
+            why = "taints must be unique by key and effect pair"
+            out.append(FieldError("FieldValueDuplicate", at, why, shown(one)))
         seen.add((one.key, one.effect))
     return out
 

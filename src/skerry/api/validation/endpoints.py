@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from skerry.api.status import (
     FieldError,
     field_duplicate,
@@ -21,6 +23,10 @@ _ENDPOINTS, _PORTS, _ADDRESSES, _ZONES = 1000, 20000, 100, 8
 
 def create_endpoints(obj: core.Endpoints) -> list[FieldError]:
     """New Endpoints."""
+    return _subsets(obj, ())
+
+
+def _subsets(obj: core.Endpoints, known: Collection[str]) -> list[FieldError]:
     out: list[FieldError] = []
     for i, subset in enumerate(obj.subsets):
         path = f"subsets[{i}]"
@@ -28,7 +34,7 @@ def create_endpoints(obj: core.Endpoints) -> list[FieldError]:
             out.append(field_required(path, "must specify `addresses` or `notReadyAddresses`"))
         for name, group in (("addresses", subset.addresses), ("notReadyAddresses", subset.not_ready_addresses)):
             for j, one in enumerate(group):
-                out += _address(one, f"{path}.{name}[{j}]")
+                out += _address(one, f"{path}.{name}[{j}]", known)
         for j, port in enumerate(subset.ports):
             out += _port(port, len(subset.ports) > 1, f"{path}.ports[{j}]")
     return out
@@ -36,11 +42,14 @@ def create_endpoints(obj: core.Endpoints) -> list[FieldError]:
 
 def update_endpoints(new: core.Endpoints, old: core.Endpoints) -> list[FieldError]:
     """Endpoints that exist; what has not changed is not checked again."""
-    return [] if new.subsets == old.subsets else create_endpoints(new)
+    if new.subsets == old.subsets:
+        return []
+    known = {one.ip for subset in old.subsets for one in (*subset.addresses, *subset.not_ready_addresses)}
+    return _subsets(new, known)
 
 
-def _address(one: core.EndpointAddress, path: str) -> list[FieldError]:
-    out = ip.endpoint(f"{path}.ip", one.ip)
+def _address(one: core.EndpointAddress, path: str, known: Collection[str]) -> list[FieldError]:
+    out = ip.endpoint(f"{path}.ip", one.ip, known)
     if one.hostname:
         out += checked(f"{path}.hostname", one.hostname, names.dns1123_label)
     # The controller writes an empty nodeName for a pod on no node (E22).
@@ -69,7 +78,7 @@ def create_endpointslice(obj: discovery.EndpointSlice) -> list[FieldError]:
         out.append(field_required("addressType"))
     elif obj.address_type not in ADDRESS_TYPES:
         out.append(field_not_supported("addressType", obj.address_type, ADDRESS_TYPES))
-    return out + _slice(obj)
+    return out + _slice(obj, ())
 
 
 def update_endpointslice(new: discovery.EndpointSlice, old: discovery.EndpointSlice) -> list[FieldError]:
@@ -77,15 +86,15 @@ def update_endpointslice(new: discovery.EndpointSlice, old: discovery.EndpointSl
     out: list[FieldError] = []
     if new.address_type != old.address_type:
         out.append(field_invalid("addressType", new.address_type, IMMUTABLE))
-    return out + _slice(new)
+    return out + _slice(new, {text for one in old.endpoints for text in one.addresses})
 
 
-def _slice(obj: discovery.EndpointSlice) -> list[FieldError]:
+def _slice(obj: discovery.EndpointSlice, known: Collection[str]) -> list[FieldError]:
     out: list[FieldError] = []
     if len(obj.endpoints) > _ENDPOINTS:
         return [field_too_many("endpoints", len(obj.endpoints), _ENDPOINTS)]
     for i, one in enumerate(obj.endpoints):
-        out += _endpoint(one, obj.address_type, f"endpoints[{i}]")
+        out += _endpoint(one, obj.address_type, f"endpoints[{i}]", known)
     if len(obj.ports) > _PORTS:
         return [*out, field_too_many("ports", len(obj.ports), _PORTS)]
     seen: set[str] = set()
@@ -94,14 +103,14 @@ def _slice(obj: discovery.EndpointSlice) -> list[FieldError]:
     return out
 
 
-def _endpoint(one: discovery.Endpoint, kind: str, path: str) -> list[FieldError]:
+def _endpoint(one: discovery.Endpoint, kind: str, path: str, known: Collection[str]) -> list[FieldError]:
     out: list[FieldError] = []
     if not one.addresses:
         out.append(field_required(f"{path}.addresses", "must contain at least 1 address"))
     elif len(one.addresses) > _ADDRESSES:
         out.append(field_too_many(f"{path}.addresses", len(one.addresses), _ADDRESSES))
     for i, text in enumerate(one.addresses):
-        out += _slice_address(text, kind, f"{path}.addresses[{i}]")
+        out += _slice_address(text, kind, f"{path}.addresses[{i}]", known)
     if one.hostname is not None:
         out += checked(f"{path}.hostname", one.hostname, names.dns1123_label)
     if one.node_name:
@@ -116,15 +125,28 @@ def _endpoint(one: discovery.Endpoint, kind: str, path: str) -> list[FieldError]
     return out
 
 
-def _slice_address(text: str, kind: str, path: str) -> list[FieldError]:
+def _slice_address(text: str, kind: str, path: str, known: Collection[str]) -> list[FieldError]:
     match kind:
         case "IPv4" | "IPv6":
-            out = ip.address(path, text)
+            out = ip.address(path, text, known)
             if not out and ip.family(text) != kind:
                 out.append(field_invalid(path, text, f"must be an {kind} address"))
             return out or ip.not_special(path, text)
         case "FQDN":
-            return checked(path, text, names.dns1123_subdomain)
+            return _domain(path, text)
+    return []
+
+
+def _domain(path: str, text: str) -> list[FieldError]:
+    """A fully qualified name: at least two labels."""
+    name = text.removesuffix(".")
+    if not name:
+        return [field_required(path)]
+    complaints = names.dns1123_subdomain(name)
+    if complaints:
+        return [field_invalid(path, name, ",".join(complaints))]
+    if "." not in name:
+        return [field_invalid(path, name, "should be a domain with at least two segments separated by dots")]
     return []
 
 

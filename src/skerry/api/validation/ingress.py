@@ -12,7 +12,7 @@ from skerry.api.status import (
 )
 from skerry.api.types import core, networking
 from skerry.api.validation import ip, names
-from skerry.api.validation.errors import checked, shown, unchanged
+from skerry.api.validation.errors import checked, unchanged
 
 CLASS_ANNOTATION = "kubernetes.io/ingress.class"
 PATH_TYPES = ("Exact", "ImplementationSpecific", "Prefix")
@@ -27,7 +27,7 @@ def create_ingress(obj: networking.Ingress) -> list[FieldError]:
     out: list[FieldError] = []
     if annotated is not None and named is not None and annotated != named:
         why = "must match `ingressClassName` when both are specified"
-        out.append(field_invalid(f"metadata.annotations[{CLASS_ANNOTATION}]", annotated, why))
+        out.append(field_invalid(f"annotations.{CLASS_ANNOTATION}", annotated, why))
     return out + _ingress(obj)
 
 
@@ -54,7 +54,7 @@ def _ingress(obj: networking.Ingress) -> list[FieldError]:
     spec, out = obj.spec, list[FieldError]()
     if not spec.rules and spec.default_backend is None:
         why = "either `defaultBackend` or `rules` must be specified"
-        out.append(field_invalid("spec", shown(spec.rules), why))
+        out.append(field_invalid("spec", None, why))
     if spec.default_backend is not None:
         out += _backend(spec.default_backend, "spec.defaultBackend")
     for i, rule in enumerate(spec.rules):
@@ -91,7 +91,7 @@ def _path(one: networking.HTTPIngressPath, path: str) -> list[FieldError]:
     out: list[FieldError] = []
     match one.path_type:
         case None:
-            out.append(field_required(f"{path}.pathType", "pathType must be specified"))
+            return [field_required(f"{path}.pathType", "pathType must be specified")]
         case "Exact" | "Prefix":
             if not one.path.startswith("/"):
                 out.append(field_invalid(f"{path}.path", one.path, "must be an absolute path"))
@@ -113,12 +113,12 @@ def _backend(one: networking.IngressBackend, path: str) -> list[FieldError]:
     if one.resource is not None:
         return _reference(one.resource, f"{path}.resource")
     if one.service is None:
-        return [field_required(path, "resource or service backend is required")]
+        return [field_invalid(path, "", "resource or service backend is required")]
     service, out = one.service, list[FieldError]()
     if not service.name:
         out.append(field_required(f"{path}.service.name"))
     else:
-        out += checked(f"{path}.service.name", service.name, names.dns1035_label)
+        out += checked(f"{path}.service.name", service.name, names.dns1123_label)
     if service.port.name and service.port.number:
         out.append(field_invalid(path, "", "cannot set both port name & port number"))
     elif service.port.name:
@@ -137,7 +137,7 @@ def _reference(one: core.TypedLocalObjectReference, path: str) -> list[FieldErro
         out += checked(f"{path}.apiGroup", one.api_group, names.dns1123_subdomain)
     for field, value in (("kind", one.kind), ("name", one.name)):
         if not value:
-            out.append(field_required(f"{path}.{field}", f"{field} is required"))
+            out.append(field_required(f"{path}.{field}"))
         else:
             out += checked(f"{path}.{field}", value, names.path_segment)
     return out
@@ -146,7 +146,7 @@ def _reference(one: core.TypedLocalObjectReference, path: str) -> list[FieldErro
 def create_ingressclass(obj: networking.IngressClass) -> list[FieldError]:
     """A new IngressClass."""
     out: list[FieldError] = []
-    if len(obj.spec.controller) > _CONTROLLER_LIMIT:
+    if len(obj.spec.controller.encode()) > _CONTROLLER_LIMIT:
         out.append(field_too_long("spec.controller", _CONTROLLER_LIMIT))
     out += _controller(obj.spec.controller)
     if obj.spec.parameters is not None:
@@ -175,7 +175,7 @@ def _parameters(one: networking.IngressClassParametersReference) -> list[FieldEr
         out += checked(f"{path}.apiGroup", one.api_group, names.dns1123_subdomain)
     for field, value in (("kind", one.kind), ("name", one.name)):
         if not value:
-            out.append(field_required(f"{path}.{field}", f"{field} is required"))
+            out.append(field_required(f"{path}.{field}"))
         else:
             out += checked(f"{path}.{field}", value, names.path_segment)
     match one.scope:

@@ -1,11 +1,13 @@
-"""IP addresses and CIDRs in fields that have always taken more spellings than they should (S17, V5).
+"""IP addresses and CIDRs, their spellings, and those that nobody may use (S17, V5).
 
-`10.0.0.010` and `::ffff:10.0.0.1` are still accepted here; `canonical` tells what they mean.
+`10.0.0.010` and `::ffff:10.0.0.1` were good once: since 1.36 they are refused, except where an object has them already.
+`parse` reads them all the same, `canonical` tells what they mean.
 """
 
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Collection
 
 from skerry.api.status import FieldError, field_invalid
 
@@ -29,7 +31,7 @@ def parse(text: str) -> Address | None:
 
 
 def _octet(text: str) -> bool:
-    if not text.isdigit():
+    if not text.isdecimal():
         raise ValueError(text)
     return True
 
@@ -46,17 +48,41 @@ def family(text: str) -> str:
     return "" if found is None else f"IPv{found.version}"
 
 
-def address(path: str, text: str) -> list[FieldError]:
-    """An address in any accepted spelling."""
-    return [] if parse(text) is not None else [field_invalid(path, text, _IP_SAYS)]
+def _leading_zero(text: str) -> bool:
+    return any(len(part) > 1 and part[0] == "0" for part in text.split("."))
 
 
-def cidr(path: str, text: str) -> list[FieldError]:
-    """A network in any accepted spelling."""
+def _mapped(text: str) -> bool:
+    return ":" in text and ipaddress.IPv6Address(text).ipv4_mapped is not None
+
+
+def address(path: str, text: str, known: Collection[str] = ()) -> list[FieldError]:
+    """An address; one of `known` (the object's old ones) may be spelled oddly."""
+    if parse(text) is None:
+        return [field_invalid(path, text, _IP_SAYS)]
+    if text in known:
+        return []
+    if _mapped(text):
+        return [field_invalid(path, text, "must not be an IPv4-mapped IPv6 address")]
+    if ":" not in text and _leading_zero(text):
+        return [field_invalid(path, text, "must not have leading 0s")]
+    return []
+
+
+def cidr(path: str, text: str, known: Collection[str] = ()) -> list[FieldError]:
+    """A network; one of `known` (the object's old ones) may be spelled oddly."""
     ip, slash, bits = text.partition("/")
     found = parse(ip)
-    if not slash or found is None or not bits.isdigit() or int(bits) > (128 if ":" in ip else 32):
+    if not slash or found is None or not bits.isdecimal() or int(bits) > (128 if ":" in ip else 32):
         return [field_invalid(path, text, _CIDR_SAYS)]
+    if text in known:
+        return []
+    if _mapped(ip):
+        return [field_invalid(path, text, "must not have an IPv4-mapped IPv6 address")]
+    if (":" not in ip and _leading_zero(ip)) or (len(bits) > 1 and bits[0] == "0"):
+        return [field_invalid(path, text, "must not have leading 0s in IP or prefix length")]
+    if ipaddress.ip_interface(f"{found}/{bits}").network.network_address != found:
+        return [field_invalid(path, text, "must not have bits set beyond the prefix length")]
     return []
 
 
@@ -85,6 +111,6 @@ def _link_local_multicast(found: Address) -> bool:
     return packed[0] == 0xFF and packed[1] & 0x0F == 0x02
 
 
-def endpoint(path: str, text: str) -> list[FieldError]:
+def endpoint(path: str, text: str, known: Collection[str] = ()) -> list[FieldError]:
     """An address and not a special one."""
-    return address(path, text) or not_special(path, text)
+    return address(path, text, known) or not_special(path, text)

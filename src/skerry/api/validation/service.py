@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from skerry.api.defaults.service import externally_accessible
 from skerry.api.status import (
     FieldError,
@@ -25,7 +27,6 @@ SOURCE_RANGES = "service.beta.kubernetes.io/load-balancer-source-ranges"
 TOPOLOGY_MODE = "service.kubernetes.io/topology-mode"
 TOPOLOGY_HINTS = "service.kubernetes.io/topology-aware-hints"
 _ONLY_LB = "may only be used when `type` is 'LoadBalancer'"
-_KUBELET = 10250
 _ONCE = "may not change once set"
 
 
@@ -41,7 +42,7 @@ def needs_health_check(spec: core.ServiceSpec) -> bool:
 
 def create_service(obj: core.Service) -> list[FieldError]:
     """A new Service."""
-    return _service(obj)
+    return _service(obj, _Known())
 
 
 def update_service(new: core.Service, old: core.Service) -> list[FieldError]:
@@ -52,9 +53,9 @@ def update_service(new: core.Service, old: core.Service) -> list[FieldError]:
         out.append(field_invalid("spec.loadBalancerClass", new.spec.load_balancer_class, _ONCE))
     if needs_health_check(old.spec) and needs_health_check(new.spec):
         before, after = old.spec.health_check_node_port, new.spec.health_check_node_port
-        if before and before != after:
-            out.append(field_invalid("spec.healthCheckNodePort", after, IMMUTABLE))
-    return out + _service(new)
+        if before != after:
+            out.append(field_forbidden("spec.healthCheckNodePort", IMMUTABLE))
+    return out + _service(new, _Known(old))
 
 
 def status_service(new: core.Service, old: core.Service) -> list[FieldError]:  # noqa: ARG001
@@ -80,7 +81,16 @@ def status_service(new: core.Service, old: core.Service) -> list[FieldError]:  #
     return out
 
 
-def _service(obj: core.Service) -> list[FieldError]:
+class _Known:
+    """Addresses that a Service has already: they are not judged by newer rules."""
+
+    def __init__(self, old: core.Service | None = None) -> None:
+        spec = old.spec if old is not None else core.ServiceSpec()
+        self.cluster_ips, self.external_ips = spec.cluster_i_ps, spec.external_i_ps
+        self.source_ranges = [one.strip() for one in spec.load_balancer_source_ranges]
+
+
+def _service(obj: core.Service, known: _Known) -> list[FieldError]:
     spec = obj.spec
     out = _annotations(obj.metadata.annotations)
     if not spec.ports and not headless(spec) and spec.type != "ExternalName":
@@ -91,12 +101,12 @@ def _service(obj: core.Service) -> list[FieldError]:
         out += _port(port, len(spec.ports) > 1, seen, f"spec.ports[{i}]")
     out += meta.labels("spec.selector", spec.selector)
     out += _affinity(spec)
-    out += cluster_ips(spec)
+    out += cluster_ips(spec, known.cluster_ips)
     for i, text in enumerate(spec.external_i_ps):
-        out += ip.endpoint(f"spec.externalIPs[{i}]", text)
+        out += ip.endpoint(f"spec.externalIPs[{i}]", text, known.external_ips)
     out += [field_required("spec.type")] if not spec.type else one_of("spec.type", spec.type, TYPES)
     out += _unique_ports(spec)
-    out += _load_balancer(obj)
+    out += _load_balancer(obj, known)
     out += _external(spec)
     return out + _internal(spec)
 
@@ -111,11 +121,6 @@ def _annotations(annotations: dict[str, str]) -> list[FieldError]:
 
 def _by_type(spec: core.ServiceSpec) -> list[FieldError]:
     out: list[FieldError] = []
-    if spec.type == "LoadBalancer":
-        for i, port in enumerate(spec.ports):
-            if port.port == _KUBELET:
-                why = f"may not expose port {_KUBELET} externally since it is used by kubelet"
-                out.append(field_invalid(f"spec.ports[{i}]", port.port, why))
     if spec.type in ("LoadBalancer", "NodePort"):
         out += [
             field_invalid(f"spec.clusterIPs[{i}]", text, f"may not be set to 'None' for {spec.type} services")
@@ -191,8 +196,8 @@ def _affinity(spec: core.ServiceSpec) -> list[FieldError]:
     return [field_not_supported("spec.sessionAffinity", spec.session_affinity, ("ClientIP", "None"))]
 
 
-def cluster_ips(spec: core.ServiceSpec) -> list[FieldError]:
-    """clusterIP, clusterIPs, ipFamilies and ipFamilyPolicy among themselves (S24)."""
+def cluster_ips(spec: core.ServiceSpec, known: Collection[str] = ()) -> list[FieldError]:
+    """clusterIP, clusterIPs, ipFamilies and ipFamilyPolicy among themselves (S24); `known` are the old addresses."""
     if spec.type == "ExternalName":
         return []
     out: list[FieldError] = []
@@ -211,7 +216,7 @@ def cluster_ips(spec: core.ServiceSpec) -> list[FieldError]:
             if len(ips) > 1:
                 bad.append(field_invalid(path, ips, "'None' must be the first and only value"))
         else:
-            bad += ip.address(f"{path}[{i}]", text)
+            bad += ip.address(f"{path}[{i}]", text, known)
     out += bad
     if len(ips) > 2:
         out.append(field_invalid(path, ips, "may only hold up to 2 values"))
@@ -258,7 +263,7 @@ def _unique_ports(spec: core.ServiceSpec) -> list[FieldError]:
     return out
 
 
-def _load_balancer(obj: core.Service) -> list[FieldError]:
+def _load_balancer(obj: core.Service, known: _Known) -> list[FieldError]:
     spec, out = obj.spec, []
     is_one = spec.type == "LoadBalancer"
     if spec.load_balancer_source_ranges:
@@ -266,7 +271,7 @@ def _load_balancer(obj: core.Service) -> list[FieldError]:
         if not is_one:
             out.append(field_forbidden(path, _ONLY_LB))
         for i, text in enumerate(spec.load_balancer_source_ranges):
-            out += ip.cidr(f"{path}[{i}]", text.strip())
+            out += ip.cidr(f"{path}[{i}]", text.strip(), known.source_ranges)
     elif SOURCE_RANGES in obj.metadata.annotations:
         path, value = f"metadata.annotations[{SOURCE_RANGES}]", obj.metadata.annotations[SOURCE_RANGES].strip()
         if not is_one:
@@ -276,7 +281,7 @@ def _load_balancer(obj: core.Service) -> list[FieldError]:
     if spec.allocate_load_balancer_node_ports is not None and not is_one:
         out.append(field_forbidden("spec.allocateLoadBalancerNodePorts", _ONLY_LB))
     if spec.allocate_load_balancer_node_ports is None and is_one:
-        out.append(field_required("spec.allocateLoadBalancerNodePorts"))
+        out.append(field_required("allocateLoadBalancerNodePorts"))
     if spec.load_balancer_class is not None:
         if not is_one:
             out.append(field_forbidden("spec.loadBalancerClass", _ONLY_LB))
@@ -299,6 +304,8 @@ def _external(spec: core.ServiceSpec) -> list[FieldError]:
     if port and not needs_health_check(spec):
         why = "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'"
         out.append(field_invalid("spec.healthCheckNodePort", port, why))
+    elif needs_health_check(spec) and not port:
+        out.append(field_required("spec.healthCheckNodePort"))
     elif port:
         out += [field_invalid("spec.healthCheckNodePort", port, one) for one in names.port_number(port)]
     return out

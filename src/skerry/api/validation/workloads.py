@@ -47,7 +47,7 @@ def status_deployment(new: apps.Deployment, old: apps.Deployment) -> list[FieldE
     for name, count in counts.items():
         out += not_negative(f"status.{name}", count)
     out += not_negative("status.collisionCount", status.collision_count)
-    out += _at_most(counts, "replicas", ("updatedReplicas", "readyReplicas", "availableReplicas"))
+    out += _at_most(counts, "status.replicas", ("updatedReplicas", "readyReplicas", "availableReplicas"))
     out += _at_most(counts, "readyReplicas", ("availableReplicas",))
     if (status.collision_count or 0) < (old.status.collision_count or 0):
         out.append(field_invalid("status.collisionCount", status.collision_count, "cannot be decremented"))
@@ -79,15 +79,15 @@ def status_replicaset(new: apps.ReplicaSet, old: apps.ReplicaSet) -> list[FieldE
     }
     for name, count in counts.items():
         out += not_negative(f"status.{name}", count)
-    out += _at_most(counts, "replicas", ("fullyLabeledReplicas", "readyReplicas", "availableReplicas"))
+    out += _at_most(counts, "status.replicas", ("fullyLabeledReplicas", "readyReplicas", "availableReplicas"))
     return out + _at_most(counts, "readyReplicas", ("availableReplicas",))
 
 
 def _at_most(counts: dict[str, int], limit: str, parts: tuple[str, ...]) -> list[FieldError]:
     return [
-        field_invalid(f"status.{name}", counts[name], f"cannot be greater than status.{limit}")
+        field_invalid(f"status.{name}", counts[name], f"cannot be greater than {limit}")
         for name in parts
-        if counts[name] > counts[limit]
+        if counts[name] > counts[limit.removeprefix("status.")]
     ]
 
 

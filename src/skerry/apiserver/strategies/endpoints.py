@@ -9,6 +9,8 @@ from skerry.apiserver.strategies.addresses import ip_warnings
 from skerry.apiserver.strategies.base import Strategy
 
 MANAGED_BY = "endpoints.kubernetes.io/managed-by"
+SLICE_MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
+_CONTROLLERS = ("endpointslice-controller.k8s.io", "endpointslicemirroring-controller.k8s.io")
 DEPRECATED = "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"
 
 
@@ -54,9 +56,15 @@ class EndpointSliceStrategy(Strategy):
         return super().changes_generation(new, old) or new.metadata.labels != old.metadata.labels
 
     def warnings(self, new: Any, old: Any | None) -> list[str]:
-        if new.address_type == "FQDN" and old is None:
-            return ["addressType: FQDN endpoints are deprecated"]
-        return []
+        if new.metadata.labels.get(SLICE_MANAGED_BY) in _CONTROLLERS:
+            return []
+        known = {text for one in old.endpoints for text in one.addresses} if old is not None else set()
+        out = ["addressType: FQDN endpoints are deprecated"] if new.address_type == "FQDN" and old is None else []
+        for i, one in enumerate(new.endpoints):
+            for j, text in enumerate(one.addresses):
+                if text not in known and new.address_type != "FQDN":
+                    out += ip_warnings(f"endpoints[{i}].addresses[{j}]", text)
+        return out
 
 
 def _drop_read_only(obj: Any) -> None:

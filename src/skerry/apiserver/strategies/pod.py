@@ -8,6 +8,7 @@ from skerry.api import codec
 from skerry.api.defaults.pod import admit
 from skerry.api.qos import qos_class
 from skerry.api.types import core
+from skerry.api.validation import names
 from skerry.apiserver.strategies.base import Context, Strategy
 
 
@@ -36,6 +37,10 @@ class PodStrategy(Strategy):
         before.spec.node_name = new.spec.node_name
         return super().changes_generation(new, before)
 
+    def warnings(self, new: Any, old: Any | None) -> list[str]:
+        """On creation only: people seldom write to a pod later, and its status is written often."""
+        return pod_warnings(new) if old is None else []
+
     def default_delete_grace(self, obj: Any) -> int:
         """R14: the spec's grace period; a pod on no node, or one that has ended, goes at once."""
         if not obj.spec.node_name or obj.status.phase in ("Succeeded", "Failed"):
@@ -49,6 +54,26 @@ class PodStrategy(Strategy):
         if path == "status.podIP":
             return str(obj.status.pod_i_ps[0].ip if obj.status.pod_i_ps else obj.status.pod_ip)
         return super().field(obj, path)
+
+
+def pod_warnings(obj: core.Pod) -> list[str]:
+    """What is allowed and yet likely a mistake."""
+    out: list[str] = []
+    complaints = names.dns1123_label(obj.metadata.name)
+    if complaints:
+        what = "this is used in the Pod's hostname, which can result in surprising behavior; a DNS label is recommended"
+        out.append(f"metadata.name: {what}: [{' '.join(complaints)}]")
+    for name, group in (("containers", obj.spec.containers), ("initContainers", obj.spec.init_containers)):
+        for i, container in enumerate(group):
+            seen: set[str] = set()
+            for j, variable in enumerate(container.env):
+                if variable.name in seen:
+                    at = f"spec.{name}[{i}].env[{j}]"
+                    out.append(
+                        f'{at}: hides previous definition of "{variable.name}", which may be dropped when using apply'
+                    )
+                seen.add(variable.name)
+    return out
 
 
 def _qos(obj: Any) -> str:

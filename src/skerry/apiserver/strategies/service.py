@@ -1,18 +1,18 @@
 """Service: what is kept, dropped and allocated when one is written (S25-S34, S36-S46).
 
-Allocation runs only for an object that passes the checks, so that a bad one is told what is wrong with it first.
+Allocation comes before the checks, as upstream: a taken address is told before a bad selector.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from skerry.api import status, validation
+from skerry.api import status
 from skerry.api.defaults.service import externally_accessible
 from skerry.api.status import ApiError, FieldError, field_invalid
 from skerry.api.types import core
 from skerry.api.validation import ip
-from skerry.api.validation.service import cluster_ips, needs_health_check
+from skerry.api.validation.service import cluster_ips, headless, needs_health_check
 from skerry.apiserver.strategies import service_warnings
 from skerry.apiserver.strategies.allocator import Full, ServiceAllocator, Taken, ports_of
 from skerry.apiserver.strategies.base import Context, Strategy
@@ -27,8 +27,7 @@ class ServiceStrategy(Strategy):
         super().prepare_create(obj, ctx)
         if obj.spec.cluster_ip and not obj.spec.cluster_i_ps:
             obj.spec.cluster_i_ps = [obj.spec.cluster_ip]
-        if not validation.create(obj):
-            _Allocation(ctx, obj, None).run()
+        _Allocation(ctx, obj, None).run()
 
     def prepare_update(self, new: core.Service, old: core.Service, subresource: str, ctx: Context) -> None:
         super().prepare_update(new, old, subresource, ctx)
@@ -37,8 +36,7 @@ class ServiceStrategy(Strategy):
         normalize(new.spec, old.spec)
         carry_over(new.spec, old.spec)
         drop_for_type(new, old)
-        if not validation.update(new, old):
-            _Allocation(ctx, new, old).run()
+        _Allocation(ctx, new, old).run()
 
     def after_delete(self, obj: core.Service, ctx: Context) -> None:
         """S34."""
@@ -47,9 +45,9 @@ class ServiceStrategy(Strategy):
         for port in ports_of(obj):
             ctx.ranges.free_port(port)
 
-    def warnings(self, new: core.Service, old: core.Service | None) -> list[str]:
+    def warnings(self, new: core.Service, old: core.Service | None) -> list[str]:  # noqa: ARG002
         """S25."""
-        return service_warnings.of(new, old)
+        return service_warnings.of(new.spec, new.metadata.annotations)
 
 
 def needs_cluster_ip(spec: core.ServiceSpec) -> bool:
@@ -152,7 +150,7 @@ class _Allocation:
         self._node_ports(before)
         self._health_check(before)
         after = ports_of(self.new)
-        gone_ips = set(_real(old.spec)) - set(_real(self.new.spec)) if old is not None else set()
+        gone_ips = set(_real(old.spec)) - set(_real(self.new.spec)) if old is not None else set[str]()
         for port in before - after:
             self.transaction.on_success(lambda port=port: self.ranges.free_port(port))  # type: ignore[misc]
         for text in gone_ips:
@@ -173,12 +171,15 @@ class _Allocation:
         spec = self.new.spec
         if spec.type == "ExternalName" or spec.cluster_ip == "None":
             return
-        held = set(_real(self.old.spec)) if self.old is not None else set()
+        held = 0
+        if self.old is not None and self.old.spec.type != "ExternalName":
+            if headless(self.old.spec):
+                return  # which cannot change: the checks say so
+            held = len(_real(self.old.spec))
         asked = list(spec.cluster_i_ps)
-        for i, family in enumerate(spec.ip_families):
+        # What is held already stays; a changed one is refused by the checks (S31).
+        for i, family in enumerate(spec.ip_families[held:], held):
             text = asked[i] if i < len(asked) else ""
-            if text in held:
-                continue
             try:
                 got = self.ranges.take_ip(family, text)
             except Taken as error:
@@ -200,15 +201,18 @@ class _Allocation:
         for port in spec.ports:
             if port.node_port:
                 by_port.setdefault(port.port, port.node_port)
-        have = set(held)
+        done: dict[int, int] = {}
+        taken: set[int] = set()
         for i, port in enumerate(spec.ports):
             wanted = port.node_port or by_port.get(port.port, 0)
             if not wanted and not needs_node_port(spec):
                 continue
-            if wanted not in have or not wanted:
+            # A new Service shares a node port only between equal port numbers; a changed one wherever it says so.
+            shared = done.get(port.port) == wanted if self.old is None else wanted in held | taken
+            if not wanted or not shared:
                 wanted = self._port(wanted, f"spec.ports[{i}].nodePort")
-                have.add(wanted)
-            port.node_port = by_port[port.port] = wanted
+            taken.add(wanted)
+            port.node_port = by_port[port.port] = done[port.port] = wanted
 
     def _port(self, wanted: int, path: str) -> int:
         try:
@@ -249,7 +253,7 @@ def families(obj: core.Service, old: core.Service | None, ranges: ServiceAllocat
         kept = before.ip_family_policy if before is not None else None
         spec.ip_family_policy = kept or ("RequireDualStack" if alone else "SingleStack")
     policy = spec.ip_family_policy
-    errors = cluster_ips(spec)
+    errors = cluster_ips(spec, before.cluster_i_ps if before is not None else ())
     if before is not None:
         errors += _shrink(spec, before)
     if policy == "SingleStack":
