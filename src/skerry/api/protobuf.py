@@ -14,13 +14,13 @@ import calendar
 import functools
 import struct
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
+from skerry.api import protowire
 from skerry.api.types import _build
 
 MAGIC = b"k8s\x00"
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _ABSENT: Any = object()  # what a zero value decodes to where a field is no pointer
 
 # Each reads a wire value (int, or memoryview for what has a length) into a JSON value.
@@ -34,16 +34,16 @@ def decode(body: bytes) -> tuple[str, str, dict[str, Any]]:
         raise ValueError("provided data does not appear to be a protobuf message, expected prefix 6b 38 73 00")
     version = kind = ""
     raw: memoryview = memoryview(b"")
-    for number, value in _pairs(memoryview(body)[len(MAGIC) :]):
+    for number, value in protowire.pairs(memoryview(body)[len(MAGIC) :]):
         if number == 1:
-            for inner, text in _pairs(_message(value)):
+            for inner, text in protowire.pairs(protowire.message(value)):
                 if inner == 1:
                     version = _text(text)
                 elif inner == 2:
                     kind = _text(text)
         elif number == 2:
-            raw = _message(value)
-        elif number == 3 and len(_message(value)):
+            raw = protowire.message(value)
+        elif number == 3 and len(protowire.message(value)):
             raise ValueError(f"unsupported content encoding {_text(value)!r}")
     module = _module(version, kind)
     if module is None:
@@ -55,8 +55,10 @@ def encode(module: str, name: str, value: dict[str, Any]) -> bytes:
     """The body for a plain JSON value of a kind. ValueError or TypeError if the value does not fit the table."""
     content = _build.table()[module]
     own = f"{content.group}/{content.version}" if content.group else content.version
-    meta = _sized(1, str(value.get("apiVersion") or own).encode()) + _sized(2, str(value.get("kind") or name).encode())
-    return MAGIC + _sized(1, meta) + _sized(2, _write_struct(module, name)(value)) + _sized(3, b"") + _sized(4, b"")
+    sized = protowire.sized
+    meta = sized(1, str(value.get("apiVersion") or own).encode()) + sized(2, str(value.get("kind") or name).encode())
+    raw = _write_struct(module, name)(value)
+    return MAGIC + sized(1, meta) + sized(2, raw) + sized(3, b"") + sized(4, b"")
 
 
 def _module(version: str, kind: str) -> str | None:
@@ -68,95 +70,25 @@ def _module(version: str, kind: str) -> str | None:
     return None
 
 
-# The wire.
-
-
-def _varint(data: memoryview, at: int) -> tuple[int, int]:
-    out = shift = 0
-    while True:
-        if at >= len(data):
-            raise ValueError("unexpected end of data")
-        byte = data[at]
-        out |= (byte & 0x7F) << shift
-        at += 1
-        if byte < 0x80:
-            return out & 0xFFFFFFFFFFFFFFFF, at
-        shift += 7
-        if shift > 63:
-            raise ValueError("integer overflow")
-
-
-def _pairs(data: memoryview) -> Iterator[tuple[int, Any]]:
-    """Field numbers and wire values of a message. ValueError if it ends too early or has a wire type nobody knows."""
-    at, end = 0, len(data)
-    while at < end:
-        tag, at = _varint(data, at)
-        number, wire = tag >> 3, tag & 7
-        value: Any
-        if wire == _BYTES:
-            size, at = _varint(data, at)
-            value, at = data[at : at + size], at + size
-        elif wire == _VARINT:
-            value, at = _varint(data, at)
-        elif wire in (_FIXED64, _FIXED32):
-            size = 8 if wire == _FIXED64 else 4
-            value, at = data[at : at + size], at + size
-        else:
-            raise ValueError(f"illegal wire type {wire} of field {number}")
-        if at > end or number == 0:
-            raise ValueError("unexpected end of data" if number else "illegal tag 0")
-        yield number, value
-
-
-def _message(value: Any) -> memoryview:
-    if not isinstance(value, memoryview):
-        raise ValueError("wrong wire type: a message or text was expected")  # noqa: TRY004 - the sender's fault, not ours
-    return value
-
-
-def _number(value: Any) -> int:
-    if not isinstance(value, int):
-        raise ValueError("wrong wire type: a number was expected")  # noqa: TRY004 - as above
-    return value
-
-
-def _write_varint(value: int) -> bytes:
-    value &= 0xFFFFFFFFFFFFFFFF
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
-
-
-def _sized(number: int, data: bytes) -> bytes:
-    return _write_varint(number << 3 | _BYTES) + _write_varint(len(data)) + data
-
-
-def _counted(number: int, value: int) -> bytes:
-    return _write_varint(number << 3 | _VARINT) + _write_varint(value)
-
-
 # Scalars.
 
 
 def _text(value: Any) -> str:
-    return str(_message(value), "utf-8")  # UnicodeDecodeError is a ValueError
+    return str(protowire.message(value), "utf-8")  # UnicodeDecodeError is a ValueError
 
 
 def _signed(value: Any) -> int:
-    found = _number(value)
+    found = protowire.number(value)
     return found - (1 << 64) if found >> 63 else found
 
 
 def _int32(value: Any) -> int:
-    found = _number(value) & 0xFFFFFFFF
+    found = protowire.number(value) & 0xFFFFFFFF
     return found - (1 << 32) if found >> 31 else found
 
 
 def _double(value: Any) -> float:
-    if len(_message(value)) != 8:
+    if len(protowire.message(value)) != 8:
         raise ValueError("wrong wire type: a double was expected")
     found: float = struct.unpack("<d", value)[0]
     return found
@@ -164,11 +96,11 @@ def _double(value: Any) -> float:
 
 def _timestamp(value: Any) -> tuple[int, int] | None:
     """Seconds and nanoseconds; None if nothing is written, which is the zero time."""
-    data = _message(value)
+    data = protowire.message(value)
     if not len(data):
         return None
     seconds = nanos = 0
-    for number, inner in _pairs(data):
+    for number, inner in protowire.pairs(data):
         if number == 1:
             seconds = _signed(inner)
         elif number == 2:
@@ -196,7 +128,7 @@ def _micro_time(value: Any) -> Any:
 def _write_time(value: str) -> bytes:
     whole, _, fraction = value.removesuffix("Z").partition(".")
     seconds = calendar.timegm(time.strptime(whole, "%Y-%m-%dT%H:%M:%S"))
-    return _counted(1, seconds) + _counted(2, int(fraction.ljust(9, "0")) if fraction else 0)
+    return protowire.counted(1, seconds) + protowire.counted(2, int(fraction.ljust(9, "0")) if fraction else 0)
 
 
 def _only(number: int) -> Callable[[Any], memoryview]:
@@ -204,9 +136,9 @@ def _only(number: int) -> Callable[[Any], memoryview]:
 
     def read(value: Any) -> memoryview:
         out = memoryview(b"")
-        for found, inner in _pairs(_message(value)):
+        for found, inner in protowire.pairs(protowire.message(value)):
             if found == number:
-                out = _message(inner)
+                out = protowire.message(inner)
         return out
 
     return read
@@ -217,7 +149,7 @@ _first = _only(1)
 
 def _int_or_string(value: Any) -> Any:
     kind, number, text = 0, 0, ""
-    for field, inner in _pairs(_message(value)):
+    for field, inner in protowire.pairs(protowire.message(value)):
         if field == 1:
             kind = _signed(inner)
         elif field == 2:
@@ -229,7 +161,7 @@ def _int_or_string(value: Any) -> Any:
 
 def _write_int_or_string(value: int | str) -> bytes:
     kind, number, text = (1, 0, value) if isinstance(value, str) else (0, value, "")
-    return _counted(1, kind) + _counted(2, number) + _sized(3, text.encode())
+    return protowire.counted(1, kind) + protowire.counted(2, number) + protowire.sized(3, text.encode())
 
 
 def _raw(value: Any) -> Any:
@@ -242,16 +174,16 @@ def _raw(value: Any) -> Any:
 def _write_raw(value: Any) -> bytes:
     from skerry.api import codec
 
-    return _sized(1, codec.encode(value))
+    return protowire.sized(1, codec.encode(value))
 
 
 _READ: dict[str, Read] = {
     "str": _text,
-    "bool": lambda value: _number(value) != 0,
+    "bool": lambda value: protowire.number(value) != 0,
     "int32": _int32,
     "int64": _signed,
     "float": _double,
-    "bytes": lambda value: base64.b64encode(_message(value)).decode(),
+    "bytes": lambda value: base64.b64encode(protowire.message(value)).decode(),
     "Time": _time,
     "MicroTime": _micro_time,
     "Quantity": lambda value: str(_first(value), "utf-8"),
@@ -263,7 +195,7 @@ _WRITE: dict[str, Write] = {
     "bytes": base64.b64decode,
     "Time": _write_time,
     "MicroTime": _write_time,
-    "Quantity": lambda value: _sized(1, value.encode()),
+    "Quantity": lambda value: protowire.sized(1, value.encode()),
     "IntOrString": _write_int_or_string,
     "Raw": _write_raw,
 }
@@ -285,7 +217,7 @@ def _reader(entry: str) -> Read:
     """How one value of a type of the table is read."""
     if entry.startswith("items:"):
         inner = _reader(entry[8:])  # items:[]str: a message whose field 1 repeats
-        return lambda value: [inner(one) for number, one in _pairs(_message(value)) if number == 1]
+        return lambda value: [inner(one) for number, one in protowire.pairs(protowire.message(value)) if number == 1]
     if "." in entry:
         return _struct(*entry.split(".", 1))
     return _READ[entry]
@@ -297,7 +229,7 @@ def _entry_reader(entry: str) -> Callable[[Any], tuple[str, Any]]:
 
     def run(value: Any) -> tuple[str, Any]:
         key, out = "", zero
-        for number, inner in _pairs(_message(value)):
+        for number, inner in protowire.pairs(protowire.message(value)):
             if number == 1:
                 key = _text(inner)
             elif number == 2:
@@ -316,7 +248,7 @@ def _add_list(name: str, entry: str) -> Callable[[dict[str, Any], Any], None]:
         if packs and isinstance(value, memoryview):
             at = 0
             while at < len(value):
-                number, at = _varint(value, at)
+                number, at = protowire.varint(value, at)
                 into.append(read(number))
         else:
             into.append(read(value))
@@ -374,7 +306,7 @@ def _struct(module: str, name: str) -> Read:
         if not rows:
             rows.update((one.number, _adder(one)) for one in _build.table()[module].structs[name])
         out: dict[str, Any] = {}
-        for number, inner in _pairs(_message(value)):
+        for number, inner in protowire.pairs(protowire.message(value)):
             add = rows.get(number)
             if add is not None:
                 add(out, inner)
@@ -389,22 +321,22 @@ def _struct(module: str, name: str) -> Read:
 def _writer(entry: str) -> Callable[[int, Any], bytes]:
     """How one value of a type of the table is written, with its tag."""
     if entry in ("bool", "int32", "int64"):
-        return lambda number, value: _counted(number, int(value))
+        return lambda number, value: protowire.counted(number, int(value))
     if entry == "float":
-        return lambda number, value: _write_varint(number << 3 | _FIXED64) + struct.pack("<d", value)
+        return lambda number, value: protowire.write_varint(number << 3 | protowire.FIXED64) + struct.pack("<d", value)
     if entry.startswith("[]"):
         inner = _writer(entry[2:])
         return lambda number, value: b"".join(inner(number, one) for one in value)
     if entry.startswith("map:"):
         of = _writer(entry[4:])
         return lambda number, value: b"".join(
-            _sized(number, _sized(1, key.encode()) + of(2, one)) for key, one in sorted(value.items())
+            protowire.sized(number, protowire.sized(1, key.encode()) + of(2, one)) for key, one in sorted(value.items())
         )
     if entry.startswith("items:"):
         within = _writer(entry[6:])
-        return lambda number, value: _sized(number, within(1, value))
+        return lambda number, value: protowire.sized(number, within(1, value))
     make = _write_struct(*entry.split(".", 1)) if "." in entry else _WRITE[entry]
-    return lambda number, value: _sized(number, make(value))
+    return lambda number, value: protowire.sized(number, make(value))
 
 
 @functools.cache

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from skerry.api import protobuf, schema
+from skerry.api import protobuf, protowire, schema
 from skerry.api.types import _build
 
 KINDS = [(module, kind) for module, content in _build.table().items() for kind in content.kinds]
@@ -153,7 +153,7 @@ def test_every_kind_can_be_read_and_written(module: str, kind: str) -> None:
 
 
 def field(number: int, value: bytes) -> bytes:
-    return protobuf._sized(number, value)
+    return protowire.sized(number, value)
 
 
 def wrap(version: str, kind: str, raw: bytes) -> bytes:
@@ -161,7 +161,7 @@ def wrap(version: str, kind: str, raw: bytes) -> bytes:
 
 
 def test_zero_values_of_what_is_no_pointer_are_absent_and_pointers_stay() -> None:
-    counted = protobuf._counted
+    counted = protowire.counted
     port = field(1, b"") + field(2, b"TCP") + counted(3, 80) + field(4, counted(1, 0) + counted(2, 0) + field(3, b""))
     service = wrap(
         "v1", "Service", field(1, field(1, b"web") + field(8, b"")) + field(2, field(1, port)) + field(3, b"")
@@ -174,7 +174,7 @@ def test_zero_values_of_what_is_no_pointer_are_absent_and_pointers_stay() -> Non
 
 
 def test_unknown_fields_are_skipped() -> None:
-    strange = field(1, field(1, b"a") + field(99, b"x") + protobuf._counted(98, 7)) + b"\xf9\x06" + bytes(8)
+    strange = field(1, field(1, b"a") + field(99, b"x") + protowire.counted(98, 7)) + b"\xf9\x06" + bytes(8)
     assert protobuf.decode(wrap("v1", "ConfigMap", strange))[2]["metadata"] == {"name": "a"}
 
 
@@ -207,7 +207,7 @@ def test_delete_options_are_known_in_every_group() -> None:
         (wrap("v1", "Pod", b"\x0b"), "illegal wire type 3"),
         (wrap("v1", "Pod", b"\xff" * 12), "integer overflow"),
         (wrap("v1", "Pod", field(1, field(1, b"\xff\xfe"))), "utf-8"),
-        (wrap("v1", "Pod", field(1, field(8, protobuf._counted(1, 2**62)))), "out of range"),
+        (wrap("v1", "Pod", field(1, field(8, protowire.counted(1, 2**62)))), "out of range"),
         (wrap("v1", "Pod", b"") + field(3, b"gzip"), "unsupported content encoding"),
     ],
 )

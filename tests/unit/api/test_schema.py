@@ -7,6 +7,8 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from skerry.api import quantity, schema
 
@@ -230,3 +232,21 @@ def test_amounts_in_canonical_form(given: str, shown: str) -> None:
 def test_what_is_no_amount(bad: str) -> None:
     with pytest.raises(ValueError):
         quantity.canonical(bad)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=8,
+)
+SPEC = st.dictionaries(st.sampled_from(["containers", "replicas", "selector", "template", "strategy", "x"]), JSON)
+
+
+@given(st.dictionaries(st.sampled_from(["metadata", "status", "kind", "x"]), JSON), SPEC)
+def test_anything_is_either_refused_or_clean(body: dict[str, Any], spec: dict[str, Any]) -> None:
+    try:
+        found = schema.check("apps", "Deployment", {**body, "spec": spec})
+    except schema.TypeMismatch:
+        return
+    again = schema.check("apps", "Deployment", found.value)
+    assert again == schema.Checked(found.value, [])
