@@ -1,0 +1,64 @@
+"""What this machine is and has: for the Node object and for pods that ask. Reads files of /proc and /etc.
+
+Called by registration.py and instances.py.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import platform
+from typing import TYPE_CHECKING
+
+from skerry import __version__
+from skerry.api.types import core
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+KUBERNETES = "v1.36.0"
+PODS = "110"
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path) as file:
+            return file.read()
+    except OSError:
+        return ""
+
+
+@functools.cache
+def machine_resources() -> dict[str, str]:
+    """What there is of cpu and memory, as quantities."""
+    fields = dict(line.split(":", 1) for line in _read("/proc/meminfo").splitlines() if ":" in line)
+    return {"cpu": str(os.cpu_count() or 1), "memory": fields.get("MemTotal", "0 kB").split()[0] + "Ki"}
+
+
+def capacity(data: Path) -> dict[str, str]:
+    """What a Node's status has as capacity; `data` is on the disk that pods use."""
+    disk = os.statvfs(data)
+    return {**machine_resources(), "pods": PODS, "ephemeral-storage": f"{disk.f_blocks * disk.f_frsize // 1024}Ki"}
+
+
+def architecture() -> str:
+    found = platform.machine()
+    return _ARCHITECTURES.get(found, found)
+
+
+def node_info() -> core.NodeSystemInfo:
+    """The machine as `kubectl get nodes -o wide` shows it."""
+    release = dict(line.split("=", 1) for line in _read("/etc/os-release").splitlines() if "=" in line)
+    machine = _read("/etc/machine-id").strip()
+    return core.NodeSystemInfo(
+        machine_id=machine,
+        system_uuid=machine,
+        boot_id=_read("/proc/sys/kernel/random/boot_id").strip(),
+        kernel_version=os.uname().release,
+        os_image=release.get("PRETTY_NAME", "Linux").strip("\"'"),
+        container_runtime_version=f"skerry://{__version__}",
+        kubelet_version=f"{KUBERNETES}+skerry.{__version__}",
+        operating_system="linux",
+        architecture=architecture(),
+    )

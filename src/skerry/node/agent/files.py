@@ -1,0 +1,117 @@
+"""A pod's directory on its node: where its files, volumes, root file systems and logs are. Called by worker.py.
+
+`<pods>/<namespace>_<name>_<uid>/`: `<container>/<restart>.log`, and under names that no container can have `_files`,
+`_volumes` and `_rootfs`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from typing import TYPE_CHECKING
+
+from skerry.node.logs.writer import older
+from skerry.node.resolvconf import fqdn, hostname, hosts, resolv_conf
+from skerry.node.runtime.spec import Mount
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from skerry.api.types import core
+    from skerry.node.agent.services import NodeServices
+    from skerry.node.resolvconf import Warn
+
+MESSAGE_LIMIT = 4096
+_TERMINATION_LOG = "/dev/termination-log"
+
+
+def uid_of(directory: Path) -> str:
+    """The uid in the name of a pod's directory."""
+    return directory.name.rpartition("_")[2]
+
+
+class PodFiles:
+    """The directory of one pod."""
+
+    def __init__(self, pods: Path, pod: core.Pod) -> None:
+        meta = pod.metadata
+        self.root = pods / f"{meta.namespace}_{meta.name}_{meta.uid}"
+
+    @property
+    def volumes(self) -> Path:
+        return self.root / "_volumes"
+
+    def log(self, container: str, attempt: int) -> Path:
+        return self.root / container / f"{attempt}.log"
+
+    def scratch(self, instance: str) -> Path:
+        """For one instance's root file system."""
+        return self.root / "_rootfs" / instance[:12]
+
+    def forget_log(self, container: str, attempt: int) -> None:
+        """Deletes the log of an instance whose turn to be `--previous` is over."""
+        path = self.log(container, attempt)
+        for one in (path, older(path)):
+            one.unlink(missing_ok=True)
+
+    def write_own(self, services: NodeServices, pod: core.Pod, ip: str) -> list[Warn]:
+        """/etc/hosts, hostname and resolv.conf (D18-D23); warnings that deserve events."""
+        directory = self.root / "_files"
+        directory.mkdir(parents=True, exist_ok=True)
+        text, warnings = resolv_conf(pod, services.cluster_dns, services.cluster_domain, services.host_resolv_conf)
+        (directory / "resolv.conf").write_text(text)
+        (directory / "hosts").write_text(hosts(pod, [ip], services.cluster_domain))
+        (directory / "hostname").write_text(host_name(services, pod) + "\n")
+        return warnings
+
+    def own_mounts(self) -> list[Mount]:
+        directory = self.root / "_files"
+        return [
+            Mount(source=str(directory / one), target=f"/etc/{one}") for one in ("hosts", "hostname", "resolv.conf")
+        ]
+
+    def message_mount(self, container: core.Container, instance: str) -> Mount:
+        """The file in which a container may leave its last words."""
+        path = self._message(instance)
+        path.touch()
+        path.chmod(0o666)
+        return Mount(source=str(path), target=container.termination_message_path or _TERMINATION_LOG)
+
+    def message(self, container: core.Container, instance: str, code: int, log: Path) -> str:
+        """The last words of an instance that ended with `code`: its file, or the end of its log if that was chosen."""
+        path = self._message(instance)
+        text = _end(path)
+        path.unlink(missing_ok=True)
+        if not text and code and container.termination_message_policy == "FallbackToLogsOnError":
+            lines = [line.split(b" ", 3)[-1] for line in _end(log).splitlines()[-80:]]
+            text = b"\n".join(lines)[-2048:]
+        return text.decode(errors="replace")
+
+    def _message(self, instance: str) -> Path:
+        return self.root / "_files" / f"message-{instance[:12]}"
+
+    def remove_mounts(self) -> None:
+        """Deletes what only running containers need; logs stay."""
+        for name in ("_rootfs", "_volumes", "_files"):
+            shutil.rmtree(self.root / name, ignore_errors=True)
+
+    def remove(self) -> None:
+        shutil.rmtree(self.root, ignore_errors=True)
+
+
+def host_name(services: NodeServices, pod: core.Pod) -> str:
+    """What `hostname` says in the pod."""
+    if pod.spec.host_network:
+        return services.name
+    if pod.spec.set_hostname_as_fqdn:
+        return (fqdn(pod, services.cluster_domain) or hostname(pod))[:64]
+    return hostname(pod)
+
+
+def _end(path: Path) -> bytes:
+    """The last 4096 bytes of a file, b"" if there is none."""
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        size = file.seek(0, 2)
+        file.seek(max(0, size - MESSAGE_LIMIT))
+        return file.read(MESSAGE_LIMIT)
+    return b""

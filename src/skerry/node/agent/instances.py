@@ -1,0 +1,263 @@
+"""The container instances of one pod: launched, watched, probed, logged, stopped. Called by worker.py.
+
+The worker's machine decides; everything here ends in telling it something and waking the worker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import secrets
+import signal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from skerry.api import status
+from skerry.api.types import core
+from skerry.node.agent.capacity import machine_resources
+from skerry.node.agent.containers import HOST_IMAGE, CreateError, container_spec, stop_signal
+from skerry.node.agent.environment import ConfigError, Sources, needs, service_variables, variables
+from skerry.node.agent.sandboxes import found
+from skerry.node.images.errors import ImageError
+from skerry.node.logs.writer import ContainerLog
+from skerry.node.probes.handlers import ask
+from skerry.node.probes.worker import ContainerProbes
+from skerry.node.runtime.spec import ExecResult, RuntimeFailure
+from skerry.node.volumes.payload import VolumeError
+from skerry.node.volumes.setup import mounts
+
+if TYPE_CHECKING:
+    from skerry.node.agent.services import NodeServices
+    from skerry.node.agent.worker import PodWorker
+    from skerry.node.images.store import Image
+    from skerry.node.probes.schedule import Kind
+    from skerry.node.runtime.spec import ContainerSpec
+
+_log = logging.getLogger(__name__)
+
+LAST_OUTPUT = 2.0
+"""Seconds that the pipes of an ended container are still read."""
+
+
+@dataclass(slots=True)
+class Instance:
+    """A running container."""
+
+    id: str
+    name: str
+    log: ContainerLog
+    probes: ContainerProbes
+    stop_signal: int
+    stdin: int | None
+
+
+@dataclass(slots=True)
+class _Launch:
+    task: asyncio.Task[None]
+    committed: bool = False
+    """Past the point where it can be given up: there may be a process."""
+
+
+class Instances:
+    """`volumes`: where the pod's volumes are, once they are made. `live`: the running instances by id."""
+
+    def __init__(self, services: NodeServices, worker: PodWorker) -> None:
+        self._services, self._worker = services, worker
+        self.volumes: dict[str, str] = {}
+        self.live: dict[str, Instance] = {}
+        self._launches: dict[str, _Launch] = {}
+
+    def current(self, name: str) -> Instance | None:
+        """The running instance of a container."""
+        return self.live.get(self._worker.machine.containers[name].id)
+
+    # Starting.
+
+    def launch(self, name: str, attempt: int) -> None:
+        self._launches[name] = _Launch(self._worker.spawn(self._launch(name, attempt)))
+
+    def abort(self, name: str) -> None:
+        """Gives up a launch that still waits for its image."""
+        launch = self._launches.get(name)
+        if launch is not None and not launch.committed:
+            launch.task.cancel()
+            self._worker.machine.on_aborted(name)
+            self._worker.wake()
+
+    async def _launch(self, name: str, attempt: int) -> None:
+        worker, machine = self._worker, self._worker.machine
+        container = machine.containers[name].spec
+        instance = secrets.token_hex(32)
+        try:
+            image = await self._image(container)
+            self._launches[name].committed = True
+            await self._start(container, image, instance, attempt)
+        except ImageError as error:
+            machine.on_image_failed(name, error.reason, error.message, worker.now)
+        except (ConfigError, VolumeError) as error:
+            machine.on_start_failed(name, "CreateContainerConfigError", str(error), worker.now)
+        except CreateError as error:
+            machine.on_start_failed(name, error.reason, str(error), worker.now)
+        except RuntimeFailure as error:
+            text = f"failed to start container: {error}"
+            machine.on_start_failed(name, "RunContainerError", text, worker.now, instance)
+            await self._services.runtime.remove_container(instance)
+        except (status.ApiError, OSError) as error:
+            machine.on_start_failed(name, "CreateContainerError", str(error), worker.now)
+        except Exception as error:
+            # Whatever it is, the container must not wait for ever for an answer.
+            machine.on_start_failed(name, "CreateContainerError", repr(error), worker.now)
+            worker.wake()
+            raise
+        worker.wake()
+
+    async def _image(self, container: core.Container) -> Image | None:
+        if container.image == HOST_IMAGE:
+            return None
+
+        def say(kind: str, reason: str, message: str) -> None:
+            self._worker.say(kind, reason, message, container.name)
+
+        return await self._services.images.ensure(container.image, container.image_pull_policy, say)
+
+    async def _start(self, container: core.Container, image: Image | None, instance: str, attempt: int) -> None:
+        worker, services = self._worker, self._services
+        spec = await self._spec(container, image, instance)
+        worker.files.forget_log(container.name, attempt - 2)
+        log = ContainerLog(worker.files.log(container.name, attempt), services.clock)
+        try:
+            started = await services.runtime.start(spec)
+        except BaseException:
+            log.close()
+            raise
+        log.attach(started.stdout, started.stderr)
+        probes = ContainerProbes(
+            container,
+            ip=worker.machine.ip,
+            began=started.started_at,
+            run=self._runner(instance),
+            clock=services.clock,
+            listener=_Told(worker, container.name, instance),
+        )
+        made = Instance(instance, container.name, log, probes, stop_signal(container, image), started.stdin)
+        self.live[instance] = made
+        names = (image.reference, image.digest) if image is not None else (container.image, "")
+        worker.machine.on_started(container.name, instance, started.started_at, *names)
+        if worker.machine.leave_at is None:
+            probes.start()
+        worker.spawn(self._watch(made))
+
+    async def _spec(self, container: core.Container, image: Image | None, instance: str) -> ContainerSpec:
+        pod, services, files = self._worker.pod, self._services, self._worker.files
+        maps, names = needs(container)
+        namespace, client = pod.metadata.namespace, services.client
+        sources = Sources(
+            {name: await found(client, core.ConfigMap, name, namespace) for name in maps},
+            {name: await found(client, core.Secret, name, namespace) for name in names},
+        )
+        links = pod.spec.enable_service_links is not False
+        from_services = service_variables(services.informers.of(core.Service).list(), namespace, links)
+        facts = {"podIP": self._worker.machine.ip, "hostIP": services.ip, **machine_resources()}
+        own = variables(pod, container, from_services, sources, facts)
+        return container_spec(
+            pod,
+            container,
+            image=image,
+            instance=instance,
+            scratch=files.scratch(instance),
+            variables=own,
+            mounts=[
+                *files.own_mounts(),
+                files.message_mount(container, instance),
+                *mounts(container, self.volumes, own),
+            ],
+        )
+
+    def _runner(self, instance: str) -> _Runner:
+        return _Runner(self._services, instance)
+
+    # Running and ending.
+
+    async def _watch(self, one: Instance) -> None:
+        worker, services = self._worker, self._services
+        ended = await services.runtime.wait(one.id)
+        one.probes.stop()
+        try:
+            async with asyncio.timeout(LAST_OUTPUT):
+                await one.log.finished()
+        except TimeoutError:
+            one.log.close()
+        container = worker.machine.containers[one.name].spec
+        words = worker.files.message(container, one.id, ended.code, one.log.path)
+        self.live.pop(one.id, None)
+        if one.stdin is not None:
+            os.close(one.stdin)
+        worker.machine.on_exited(one.name, one.id, ended.code, ended.finished_at, worker.now, words)
+        worker.wake()
+        await services.runtime.remove_container(one.id)
+
+    def leave(self) -> None:
+        """The pod is being deleted (R7)."""
+        for one in self.live.values():
+            one.probes.leave()
+
+    async def pre_stop(self, name: str, instance: str, seconds: float) -> None:
+        """Runs the hook; how it ended matters only for an event (R15)."""
+        worker = self._worker
+        container = worker.machine.containers[name].spec
+        hook = container.lifecycle.pre_stop if container.lifecycle is not None else None
+        if hook is not None and hook.sleep is not None:
+            await self._services.clock.sleep(min(hook.sleep.seconds, seconds))
+        elif hook is not None:
+            outcome = await ask(hook, container, worker.machine.ip, self._runner(instance), seconds)
+            if not outcome.success:
+                worker.say("Warning", "FailedPreStopHook", f"PreStopHook failed: {outcome.output}", name)
+        worker.machine.on_hook_done(name, instance, worker.now)
+        worker.wake()
+
+    async def terminate(self, instance: str) -> None:
+        one = self.live.get(instance)
+        if one is not None:
+            await self._services.runtime.signal(instance, one.stop_signal)
+
+    async def kill(self, instance: str) -> None:
+        await self._services.runtime.signal(instance, signal.SIGKILL)
+
+    def close(self) -> None:
+        """The worker ends; what still runs is the runtime's to end."""
+        for one in self.live.values():
+            one.probes.stop()
+            one.log.close()
+
+
+class _Runner:
+    """Runs commands in one instance, for probes and hooks."""
+
+    def __init__(self, services: NodeServices, instance: str) -> None:
+        self._services, self._instance = services, instance
+
+    async def __call__(self, command: list[str], seconds: float) -> ExecResult:
+        return await self._services.runtime.exec(self._instance, command, seconds=seconds)
+
+
+class _Told:
+    """What the probes of one instance find, for the pod's machine."""
+
+    def __init__(self, worker: PodWorker, name: str, instance: str) -> None:
+        self._worker, self._name, self._instance = worker, name, instance
+
+    def ready(self, ready: bool) -> None:
+        self._worker.machine.on_ready(self._name, self._instance, ready)
+        self._worker.wake()
+
+    def startup_passed(self) -> None:
+        self._worker.machine.on_startup_passed(self._name, self._instance)
+        self._worker.wake()
+
+    def unhealthy(self, kind: Kind, grace: int | None) -> None:
+        self._worker.machine.on_unhealthy(self._name, self._instance, kind.value, grace)
+        self._worker.wake()
+
+    def say(self, reason: str, message: str) -> None:
+        self._worker.say("Warning", reason, message, self._name)

@@ -1,0 +1,110 @@
+"""The pods of one node: a worker for each, fed by the cache of the pods bound to it.
+
+Called by main.py and node/streams.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import shutil
+from typing import TYPE_CHECKING
+
+from skerry.api.types import core
+from skerry.node.agent.files import uid_of
+from skerry.node.agent.worker import PodWorker
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from skerry.node.agent.services import NodeServices
+
+_log = logging.getLogger(__name__)
+
+
+class PodManager:
+    """`workers` by uid: also of pods that have ended, until their objects are gone."""
+
+    def __init__(self, services: NodeServices) -> None:
+        self._services = services
+        self.workers: dict[str, PodWorker] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._closed = False
+
+    async def start(self) -> None:
+        """Returns when the pods that are there have their workers, and what earlier ones left is cleaned up."""
+        informer = self._services.informers.of(core.Pod, field_selector=f"spec.nodeName={self._services.name}")
+        self._services.informers.of(core.Service)
+        await informer.synced()
+        await self._services.informers.of(core.Service).synced()
+        wanted = {one.metadata.uid: one for one in informer.list()}
+        await asyncio.to_thread(self._clean_up, set(wanted))
+        informer.subscribe(self._changed)
+
+    async def close(self) -> None:
+        """Stops the workers. Containers are the runtime's to end."""
+        self._closed = True
+        for task in self._tasks.values():
+            task.cancel()
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+
+    def find(self, namespace: str, name: str) -> PodWorker | None:
+        """The worker of a pod by its name; of two with one name, the newer one's."""
+        found = [
+            one
+            for one in self.workers.values()
+            if one.pod.metadata.name == name and one.pod.metadata.namespace == namespace
+        ]
+        return found[-1] if found else None
+
+    def statistics(self) -> dict[str, int]:
+        running = sum(len(one.instances.live) for one in self.workers.values())
+        return {"pods": len(self.workers), "containers": running}
+
+    def _clean_up(self, wanted: set[str]) -> None:
+        """What is on disk is of an earlier life: processes and mounts died with it."""
+        directory = self._services.pods_directory
+        directory.mkdir(parents=True, exist_ok=True)
+        for one in directory.iterdir():
+            if uid_of(one) not in wanted:
+                _remove(one)
+            else:
+                _remove(one / "_rootfs")
+
+    def _changed(self, old: core.Pod | None, new: core.Pod | None) -> None:
+        if old is not None and (new is None or new.metadata.uid != old.metadata.uid):
+            self._vanished(old.metadata.uid)
+        if new is None or self._closed:
+            return
+        worker = self.workers.get(new.metadata.uid)
+        if worker is not None:
+            worker.update(new)
+            return
+        worker = self.workers[new.metadata.uid] = PodWorker(self._services, new)
+        task = asyncio.create_task(self._run(worker), name=f"pod {new.metadata.namespace}/{new.metadata.name}")
+        self._tasks[new.metadata.uid] = task
+
+    def _vanished(self, uid: str) -> None:
+        worker = self.workers.get(uid)
+        if worker is None:
+            return
+        worker.vanish()
+        if uid not in self._tasks:
+            del self.workers[uid]
+
+    async def _run(self, worker: PodWorker) -> None:
+        uid = worker.machine.uid
+        try:
+            await worker.run()
+        except Exception:  # noqa: BLE001 - one pod must not end the others
+            _log.exception("the worker of pod %s/%s", worker.pod.metadata.namespace, worker.pod.metadata.name)
+            await self._services.runtime.remove_pod(uid)
+        await asyncio.to_thread(worker.files.remove)
+        del self._tasks[uid]
+        # One whose object is still there (a finalizer holds it) is remembered, or it would be started again.
+        if worker.machine.vanished:
+            del self.workers[uid]
+
+
+def _remove(path: Path) -> None:
+    shutil.rmtree(path, ignore_errors=True)

@@ -1,0 +1,172 @@
+"""Keeps the node's Node object and its Lease: registers, says Ready, renews. Called by main.py."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any
+
+from skerry.api import codec, status
+from skerry.api.types import coordination, core, meta
+from skerry.clock import rfc3339, rfc3339_micro
+from skerry.node.agent.capacity import architecture, capacity, node_info
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from skerry.node.agent.services import NodeServices
+
+_log = logging.getLogger(__name__)
+
+LEASES = "kube-node-lease"
+LEASE_SECONDS = 40
+RENEW_EVERY = 10.0
+REPORT_EVERY = 300.0
+"""Seconds between two writes of a status that has not changed."""
+
+_FINE = (
+    ("MemoryPressure", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
+    ("DiskPressure", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
+    ("PIDPressure", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
+)
+
+
+def node_object(services: NodeServices, now: float, *, ready: bool) -> core.Node:
+    """The Node as it should be at `now`."""
+    arch = architecture()
+    time = rfc3339(now)
+
+    def condition(kind: str, true: bool, reason: str, message: str) -> core.NodeCondition:
+        return core.NodeCondition(
+            type=kind,
+            status="True" if true else "False",
+            reason=reason,
+            message=message,
+            last_heartbeat_time=time,
+            last_transition_time=time,
+        )
+
+    conditions = [condition(kind, False, reason, message) for kind, reason, message in _FINE]
+    if ready:
+        conditions.append(condition("Ready", True, "KubeletReady", "kubelet is posting ready status"))
+    else:
+        text = "container runtime network not ready: the service proxy or the cluster DNS is still starting"
+        conditions.append(condition("Ready", False, "KubeletNotReady", text))
+    has = capacity(services.data)
+    return core.Node(
+        metadata=meta.ObjectMeta(
+            name=services.name,
+            labels={
+                "beta.kubernetes.io/arch": arch,
+                "beta.kubernetes.io/os": "linux",
+                "kubernetes.io/arch": arch,
+                "kubernetes.io/hostname": services.name,
+                "kubernetes.io/os": "linux",
+            },
+        ),
+        spec=core.NodeSpec(pod_cidr=services.pod_cidr, pod_cid_rs=[services.pod_cidr]),
+        status=core.NodeStatus(
+            capacity=has,
+            allocatable=dict(has),
+            conditions=conditions,
+            addresses=[
+                core.NodeAddress(type="InternalIP", address=services.ip),
+                core.NodeAddress(type="Hostname", address=services.name),
+            ],
+            node_info=node_info(),
+        ),
+    )
+
+
+def keep_times(node: core.Node, known: core.Node) -> None:
+    """Gives unchanged conditions the transition times they have."""
+    before = {one.type: one for one in known.status.conditions}
+    for one in node.status.conditions:
+        had = before.get(one.type)
+        if had is not None and had.status == one.status:
+            one.last_transition_time = had.last_transition_time
+
+
+class Registration:
+    """The node in the API, for as long as `run` runs."""
+
+    def __init__(self, services: NodeServices) -> None:
+        self._services = services
+        self.node: core.Node | None = None
+
+    async def run(self) -> None:
+        """Registers, then reports and renews until cancelled."""
+        ready = self._services.ready
+        said = ready is None or ready.is_set()
+        await self._insist(lambda: self._report(ready=said))
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._leases())
+            if not said and ready is not None:
+                await ready.wait()
+                await self._insist(lambda: self._report(ready=True))
+            while True:
+                await self._services.clock.sleep(REPORT_EVERY)
+                await self._insist(lambda: self._report(ready=True))
+
+    async def _insist(self, work: Callable[[], Awaitable[None]]) -> None:
+        pause = 0.05
+        while True:
+            try:
+                return await work()
+            except status.ApiError as error:
+                _log.warning("node %s: %s", self._services.name, error)
+                await self._services.clock.sleep(pause)
+                pause = min(2 * pause, 5.0)
+
+    async def _report(self, *, ready: bool) -> None:
+        services = self._services
+        wanted = node_object(services, services.clock.now(), ready=ready)
+        try:
+            known = await services.client.create(wanted)
+        except status.ApiError as error:
+            if not status.is_already_exists(error):
+                raise
+            known = await services.client.get(core.Node, services.name)
+            labels = {
+                key: value for key, value in wanted.metadata.labels.items() if known.metadata.labels.get(key) != value
+            }
+            if labels:
+                change = {"metadata": {"labels": labels}}
+                known = await services.client.patch(core.Node, services.name, change)
+        keep_times(wanted, known)
+        if known.status != wanted.status:
+            change = {"status": _merged(codec.plain(wanted.status))}
+            known = await services.client.patch(
+                core.Node, services.name, change, type="strategic", subresource="status"
+            )
+        self.node = known
+
+    async def _leases(self) -> None:
+        while True:
+            await self._insist(self._renew)
+            await self._services.clock.sleep(RENEW_EVERY)
+
+    async def _renew(self) -> None:
+        services = self._services
+        assert self.node is not None
+        now = rfc3339_micro(services.clock.now())
+        change = {"spec": {"renewTime": now, "holderIdentity": services.name, "leaseDurationSeconds": LEASE_SECONDS}}
+        try:
+            await services.client.patch(coordination.Lease, services.name, change, LEASES)
+        except status.ApiError as error:
+            if not status.is_not_found(error):
+                raise
+            owner = meta.OwnerReference(api_version="v1", kind="Node", name=services.name, uid=self.node.metadata.uid)
+            lease = coordination.Lease(
+                metadata=meta.ObjectMeta(name=services.name, namespace=LEASES, owner_references=[owner]),
+                spec=coordination.LeaseSpec(
+                    holder_identity=services.name, lease_duration_seconds=LEASE_SECONDS, renew_time=now
+                ),
+            )
+            await services.client.create(lease)
+
+
+def _merged(found: dict[str, Any]) -> dict[str, Any]:
+    """Addresses are replaced, not merged: an old address is not an address."""
+    found["addresses"] = [*found.get("addresses", ()), {"$patch": "replace"}]
+    return found

@@ -1,0 +1,48 @@
+"""What a node agent works with. Made by the process that runs a node (cluster/nodeprocess.py) and by tests."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import asyncio
+    from pathlib import Path
+
+    from skerry.client.client import Client
+    from skerry.client.events import Recorder
+    from skerry.client.informer import Informers
+    from skerry.clock import Clock
+    from skerry.node.images.manager import Images
+    from skerry.node.runtime.client import Runtime
+
+
+@dataclass(kw_only=True)
+class NodeServices:
+    """`name`, `ip`, `pod_cidr`: the node's. `data`: its own directory. `socket`: where its streams server listens.
+
+    `informers` are shared with whatever else runs in the process and started by the caller. `recorder` writes events as
+    component "kubelet". `host_resolv_conf` is the text of the machine's own file. The node says Ready when `ready` is
+    set (None: at once).
+    """
+
+    name: str
+    ip: str
+    pod_cidr: str
+    client: Client
+    informers: Informers
+    clock: Clock
+    runtime: Runtime
+    images: Images
+    recorder: Recorder
+    data: Path
+    socket: Path
+    cluster_dns: tuple[str, ...] = ("10.96.0.10",)
+    cluster_domain: str = "cluster.local"
+    host_resolv_conf: str = ""
+    ready: asyncio.Event | None = None
+
+    @property
+    def pods_directory(self) -> Path:
+        """One directory a pod: `<namespace>_<name>_<uid>`."""
+        return self.data / "pods"
