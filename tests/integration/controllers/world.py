@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from typing import Any, TypeVar
 
 import msgspec
@@ -15,7 +15,7 @@ from tests.helpers import server as helper
 
 from skerry.api import codec
 from skerry.api.types import apps, core, discovery, meta
-from skerry.client.client import Client
+from skerry.client.client import Client, WatchEvent
 from skerry.client.informer import Informers
 from skerry.clock import Clock, SystemClock, rfc3339
 from skerry.controllers import manager
@@ -42,6 +42,7 @@ class World:
     def __init__(self, api: helper.ApiServer, clock: Clock, caches: Informers) -> None:
         self.api, self.clock, self.caches = api, clock, caches
         self.client: Client = api.client
+        self.controllers: Client = api.client
         self._changed = asyncio.Event()
         self._addresses = 0
         for kind in _KINDS:
@@ -119,7 +120,7 @@ class World:
         ip = pod.status.pod_ip
         if not ip:
             self._addresses += 1
-            ip = f"10.244.1.{self._addresses}"
+            ip = f"10.244.{self._addresses // 250}.{self._addresses % 250}"
         kept = [one for one in pod.status.conditions if one.type != "Ready"]
         condition = core.PodCondition(
             type="Ready", status="True" if ready else "False", last_transition_time=rfc3339(self.clock.now())
@@ -134,15 +135,45 @@ class World:
         await self.client.delete(core.Pod, pod.metadata.name, pod.metadata.namespace, grace_period_seconds=0)
 
 
+class Lagging(Client):
+    """A client whose watches can be held back, kind by kind: its caches then show the past."""
+
+    def __init__(self, client: Client) -> None:
+        super().__init__(client._transport)
+        self._gates: dict[type[Any], asyncio.Event] = {}
+
+    def hold(self, *kinds: type[Any]) -> None:
+        for kind in kinds:
+            self._gate(kind).clear()
+
+    def release(self) -> None:
+        for gate in self._gates.values():
+            gate.set()
+
+    def _gate(self, kind: type[Any]) -> asyncio.Event:
+        if kind not in self._gates:
+            self._gates[kind] = asyncio.Event()
+            self._gates[kind].set()
+        return self._gates[kind]
+
+    async def watch(self, kind: type[T], namespace: str = "", **more: Any) -> AsyncIterator[WatchEvent[T]]:
+        async with aclosing(super().watch(kind, namespace, **more)) as events:
+            async for event in events:
+                await self._gate(kind).wait()
+                yield event
+
+
 @asynccontextmanager
-async def world(clock: Clock | None = None) -> AsyncIterator[World]:
+async def world(clock: Clock | None = None, *, lagging: bool = False) -> AsyncIterator[World]:
     clock = clock or SystemClock()
     api = await helper.start(clock)
-    caches, informers = Informers(api.client, clock), Informers(api.client, clock)
+    seen = Lagging(api.client) if lagging else api.client
+    caches, informers = Informers(api.client, clock), Informers(seen, clock)
     made = World(api, clock, caches)
+    made.controllers = seen
     await caches.start()
     await caches.synced()
-    running = await manager.run(api.client, clock, informers, ca="-----BEGIN CERTIFICATE-----\n")
+    running = await manager.run(seen, clock, informers, ca="-----BEGIN CERTIFICATE-----\n")
     try:
         yield made
     finally:
