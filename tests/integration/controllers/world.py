@@ -15,6 +15,7 @@ from tests.helpers import server as helper
 
 from skerry.api import codec
 from skerry.api.types import apps, core, discovery, meta
+from skerry.api.wire import Request, Response
 from skerry.client.client import Client, WatchEvent
 from skerry.client.informer import Informers
 from skerry.clock import Clock, SystemClock, rfc3339
@@ -141,6 +142,12 @@ class Lagging(Client):
     def __init__(self, client: Client) -> None:
         super().__init__(client._transport)
         self._gates: dict[type[Any], asyncio.Event] = {}
+        self.asked: list[str] = []  # every write, as `METHOD path`
+
+    async def _send(self, request: Request) -> Response:
+        if request.method != "GET":
+            self.asked.append(f"{request.method} {request.path}")
+        return await super()._send(request)
 
     def hold(self, *kinds: type[Any]) -> None:
         for kind in kinds:
