@@ -21,7 +21,7 @@ from skerry.clock import Clock, SystemClock
 from skerry.netlink.route import Routes
 from skerry.node.network.pods import PodNetwork, inside
 from skerry.proxy.brain import Brain
-from skerry.proxy.nftables.backend import Nftables
+from skerry.proxy.nftables.backend import LINGER, Nftables
 from skerry.proxy.table import Node
 
 NODE_IP = "10.243.0.2"
@@ -122,7 +122,7 @@ class Host:
 class Network:
     """The node with its proxy's brain and kernel table. Make it in a namespace of the test's own."""
 
-    def __init__(self, clock: Clock | None = None) -> None:
+    def __init__(self, clock: Clock | None = None, linger: float = LINGER) -> None:
         linux.sysctl("net.ipv4.ip_forward", "1")
         for which in ("all", "default"):
             linux.sysctl(f"net.ipv4.conf.{which}.rp_filter", "0")
@@ -137,7 +137,7 @@ class Network:
         self._pods = PodNetwork()
         self._number = 1
         self.brain = Brain(NODE)
-        self.kernel = Nftables(NODE, clock or SystemClock())
+        self.kernel = Nftables(NODE, clock or SystemClock(), linger=linger)
         self.kernel.start(self.brain.table)
 
     def pod(self) -> Host:

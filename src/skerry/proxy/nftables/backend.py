@@ -27,8 +27,8 @@ _NEXT = f"{schema.TABLE}-next"
 class Nftables:
     """Carries out service tables. Calls block for as long as the kernel works, usually some tens of microseconds."""
 
-    def __init__(self, node: Node, clock: Clock) -> None:
-        self._node, self._clock = node, clock
+    def __init__(self, node: Node, clock: Clock, *, linger: float = LINGER) -> None:
+        self._node, self._clock, self._linger = node, clock, linger
         self._nft = nft.Nft()
         self._planner = Planner()
         self._sweep: Timer | None = None
@@ -72,7 +72,7 @@ class Nftables:
 
     def _plan_sweep(self) -> None:
         stamp = self._planner.stamp
-        self._sweep = self._clock.call_later(LINGER, lambda: self._do_sweep(stamp))
+        self._sweep = self._clock.call_later(self._linger, lambda: self._do_sweep(stamp))
 
     def _do_sweep(self, stamp: int) -> None:
         self._sweep = None

@@ -1,0 +1,182 @@
+"""When the proxy programs: not before both lists are there, the first change at once, those right after it together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from tests.unit.proxy.build import NODE, endpoint, service, slice_of
+
+from skerry.api.types import core
+from skerry.clock import FakeClock
+from skerry.proxy.server import RETRY_FIRST, WINDOW, Proxy
+from skerry.proxy.table import Change, ServiceTable
+
+
+class FakeInformer:
+    """An informer whose events the test makes up."""
+
+    def __init__(self) -> None:
+        self.resource_version = ""
+        self._items: dict[str, Any] = {}
+        self._subscribers: list[Callable[[Any, Any], None]] = []
+        self._synced = asyncio.Event()
+
+    def subscribe(self, call: Callable[[Any, Any], None]) -> None:
+        self._subscribers.append(call)
+
+    async def synced(self) -> None:
+        await self._synced.wait()
+
+    def sync(self, revision: str = "1") -> None:
+        self.resource_version = revision
+        self._synced.set()
+
+    def put(self, item: Any, revision: int = 0) -> None:
+        item.metadata.resource_version = str(revision)
+        old = self._items.get(item.metadata.name)
+        self._items[item.metadata.name] = item
+        for call in self._subscribers:
+            call(old, item)
+
+    def delete(self, name: str, revision: int) -> None:
+        last = self._items.pop(name)
+        last.metadata.resource_version = str(revision)
+        for call in self._subscribers:
+            call(last, None)
+
+
+class FakeInformers:
+    def __init__(self) -> None:
+        self.services, self.slices = FakeInformer(), FakeInformer()
+
+    def of(self, kind: Any) -> FakeInformer:
+        return self.services if kind is core.Service else self.slices
+
+
+class Recording:
+    """A back end that writes down what it is told."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, int]] = []
+        self.refuse = False
+
+    def start(self, table: ServiceTable) -> None:
+        self._note("start", len(table.frontends))
+
+    def program(self, table: ServiceTable, change: Change) -> None:
+        assert change
+        self._note("program", len(change.frontends))
+
+    def _note(self, what: str, size: int) -> None:
+        if self.refuse:
+            raise OSError(5, "no")
+        self.calls.append((what, size))
+
+    def close(self) -> None:
+        self.calls.append(("close", 0))
+
+
+class Rig:
+    def __init__(self) -> None:
+        self.clock, self.informers, self.kernel = FakeClock(), FakeInformers(), Recording()
+        self.applied: list[int] = []
+        made: Any = self.informers
+        self.proxy = Proxy(made, NODE, self.kernel, self.clock, on_applied=self.applied.append)
+
+    async def start(self) -> None:
+        self.informers.services.sync()
+        self.informers.slices.sync("7")
+        await self.proxy.start()
+        self.kernel.calls.clear()
+
+
+async def test_p2_nothing_is_programmed_before_both_lists_are_there() -> None:
+    rig = Rig()
+    starting = asyncio.create_task(rig.proxy.start())
+    await rig.clock.settle()
+    rig.informers.services.put(service())
+    rig.informers.services.sync()
+    rig.informers.slices.put(slice_of(endpoint("10.244.1.1")), 9)
+    await rig.clock.settle()
+    assert rig.kernel.calls == []
+    assert rig.proxy.applied_revision == 0
+    rig.informers.slices.sync("11")
+    await starting
+    assert rig.kernel.calls == [("start", 1)]
+    assert rig.proxy.applied_revision == 11
+
+
+async def test_the_first_change_at_once_and_the_next_ones_together() -> None:
+    rig = Rig()
+    await rig.start()
+    rig.informers.services.put(service("a", "10.96.0.1"))
+    await rig.clock.settle()
+    assert rig.kernel.calls == [("program", 1)]
+    for number in range(2, 5):
+        rig.informers.services.put(service(f"s{number}", f"10.96.0.{number}"))
+        await rig.clock.settle()
+    assert rig.kernel.calls == [("program", 1)]
+    await rig.clock.advance(WINDOW)
+    assert rig.kernel.calls == [("program", 1), ("program", 3)]
+    await rig.clock.advance(WINDOW)
+    rig.informers.services.put(service("b", "10.96.0.9"))
+    await rig.clock.settle()
+    assert len(rig.kernel.calls) == 3
+
+
+async def test_a_revision_is_acknowledged_when_it_is_in_the_kernel() -> None:
+    rig = Rig()
+    await rig.start()
+    assert rig.applied == [7]
+    rig.informers.services.put(service(), 8)
+    await rig.clock.settle()
+    assert rig.proxy.applied_revision == 7  # Services have no part in it
+    rig.informers.slices.put(slice_of(endpoint("10.244.1.1")), 9)
+    rig.informers.slices.put(slice_of(endpoint("10.244.1.2")), 10)
+    assert rig.proxy.applied_revision == 7
+    await rig.clock.advance(WINDOW)
+    assert rig.applied == [7, 10]
+    rig.informers.slices.delete("web-1", 12)
+    await rig.clock.advance(WINDOW)
+    assert rig.applied == [7, 10, 12]
+
+
+async def test_a_change_that_changes_nothing_is_acknowledged_too() -> None:
+    rig = Rig()
+    await rig.start()
+    rig.informers.slices.put(slice_of(endpoint("10.244.1.1"), of="nobody"), 9)
+    await rig.clock.settle()
+    assert rig.kernel.calls == []
+    assert rig.applied == [7, 9]
+
+
+async def test_a_kernel_that_refuses_is_asked_again_for_everything() -> None:
+    rig = Rig()
+    await rig.start()
+    rig.kernel.refuse = True
+    rig.informers.services.put(service(), 8)
+    rig.informers.slices.put(slice_of(endpoint("10.244.1.1")), 9)
+    await rig.clock.settle()
+    assert rig.applied == [7]
+    rig.informers.services.put(service("b", "10.96.0.2"), 10)
+    await rig.clock.advance(RETRY_FIRST)
+    assert rig.proxy.statistics().failures == 2
+    rig.kernel.refuse = False
+    await rig.clock.advance(2 * RETRY_FIRST)
+    assert rig.kernel.calls == [("start", 2)]
+    assert rig.applied == [7, 9]
+    rig.informers.services.put(service("c", "10.96.0.3"), 11)
+    await rig.clock.advance(WINDOW)
+    assert rig.kernel.calls[-1] == ("program", 1)
+
+
+async def test_after_stop_nothing_happens() -> None:
+    rig = Rig()
+    await rig.start()
+    rig.informers.services.put(service())
+    rig.proxy.stop()
+    rig.informers.services.put(service("b", "10.96.0.2"))
+    await rig.clock.advance(1)
+    assert rig.kernel.calls == [("close", 0)]
