@@ -114,7 +114,8 @@ def user_of(pod: core.Pod, container: core.Container, image: Image | None) -> Us
     extra = [*outer.supplemental_groups, *([outer.fs_group] if outer.fs_group is not None else [])] if outer else []
     if _first(inner.run_as_non_root if inner else None, outer.run_as_non_root if outer else None):
         _refuse_root(pod, container, name if wanted is None else "", uid)
-    return User(uid, gid if group is None else group, list(dict.fromkeys([*groups, *extra])))
+    gid = gid if group is None else group
+    return User(uid, gid, list(dict.fromkeys([gid, *groups, *extra])))
 
 
 def _first(*values: T | None) -> T | None:
