@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, TypeVar
 
 from skerry import linux
 from skerry.node.images import users
-from skerry.node.images.errors import ImageError
 from skerry.node.pods.text import expand
 from skerry.node.runtime.spec import DEFAULT_CAPABILITIES, ContainerSpec, HostImage, Mount, Overlay
 
@@ -108,8 +107,8 @@ def user_of(pod: core.Pod, container: core.Container, image: Image | None) -> Us
     wanted = _first(inner.run_as_user if inner else None, outer.run_as_user if outer else None)
     try:
         uid, gid, groups = users.resolve(name if wanted is None else str(wanted), layers)
-    except ImageError as error:
-        raise CreateError(error.message) from None
+    except users.NoSuchUserError as error:
+        raise CreateError(str(error)) from None
     group = _first(inner.run_as_group if inner else None, outer.run_as_group if outer else None)
     extra = [*outer.supplemental_groups, *([outer.fs_group] if outer.fs_group is not None else [])] if outer else []
     if _first(inner.run_as_non_root if inner else None, outer.run_as_non_root if outer else None):
