@@ -13,7 +13,7 @@ import logging
 import signal
 import socket
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from skerry.cluster import tokens
 
@@ -93,6 +93,7 @@ class _Node:
 
     async def _proxy(self, stack: contextlib.AsyncExitStack) -> None:
         """The service proxy in the node's kernel, and the node ports on the host's loopback."""
+        from skerry.api.types import core
         from skerry.client.events import Recorder
         from skerry.proxy.conntrack import Conntrack
         from skerry.proxy.hostports import HostPorts
@@ -105,19 +106,21 @@ class _Node:
         proxy = Proxy(self._informers, here, Nftables(here, self._clock), self._clock, conntrack=Conntrack())
         stack.callback(proxy.stop)
         await proxy.start()
+        if node.index != 1:
+            return  # one node holds the host's ports: there is one loopback
         recorder = Recorder(self._client, "skerry-proxy", self._name, clock=self._clock)
         ports = HostPorts(
-            self._informers,
-            self._open_host,
+            self._informers.of(core.Service),
             node.node_ip,
+            self._open_host,
             self._clock,
             on_error=lambda service, message: recorder.event(service, "Warning", "HostPortUnavailable", message),
         )
         stack.push_async_callback(ports.close)
-        await ports.start()
+        ports.start()
 
-    async def _open_host(self, kind: Literal["tcp", "udp"], address: str, port: int) -> socket.socket:
-        return await self._broker.listen("host", address, port, kind=kind)
+    async def _open_host(self, kind: str, address: str, port: int) -> socket.socket:
+        return await self._broker.listen("host", address, port, kind="udp" if kind == "udp" else "tcp")
 
     async def _agent(self, stack: contextlib.AsyncExitStack) -> asyncio.Task[None]:
         """The pods of this node."""
