@@ -45,14 +45,14 @@ class _End(asyncio.Protocol):
         self.transport = transport
 
     def data_received(self, data: bytes) -> None:
-        if self.other is not None and self.other.transport is not None:
+        if self.other is not None and self.other.transport is not None and not self.other.transport.is_closing():
             self.other.transport.write(data)
 
     def eof_received(self) -> bool:
         """Half-close: the other direction goes on until it ends as well."""
         self.read_all = True
         other = self.other
-        if other is None or other.transport is None or other.lost:
+        if other is None or other.transport is None or other.transport.is_closing():
             return False
         if other.read_all:
             other.transport.close()
