@@ -44,10 +44,18 @@ class Lines:
 
     def feed(self, data: bytes, seconds: float) -> bytes:
         """The lines that `data`, read at `seconds`, completes."""
+        start = b"%s %s F " % (stamp(seconds), self._name)
         if self._rest:
             data = self._rest + data
+        first, last = data.find(b"\n"), data.rfind(b"\n")
+        if last < 0 or first > LONGEST or len(data) - first > LONGEST:
+            return self._feed_long(data, start)
+        # Nothing in here is too long for a line: one replace does them all, however many there are.
+        self._rest = data[last + 1 :]
+        return start + data[:last].replace(b"\n", b"\n" + start) + b"\n"
+
+    def _feed_long(self, data: bytes, start: bytes) -> bytes:
         *whole, rest = data.split(b"\n")
-        start = b"%s %s F " % (stamp(seconds), self._name)
         more = start[:-2] + b"P "
         out = []
         for line in whole:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from skerry.clock import Clock
 
 _log = logging.getLogger(__name__)
-_READ = 1 << 16
+_READ = 16 << 10  # so that one that floods its log does not keep the others waiting
 ROTATE_AT = 10 << 20
 
 

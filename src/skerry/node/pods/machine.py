@@ -85,8 +85,10 @@ class PodMachine:
     # Inputs.
 
     def on_pod(self, pod: core.Pod, now: float) -> None:
-        """The object changed. Its containers cannot, but it may be deleted now, or sooner than before (R14)."""
+        """The object changed: it may be deleted now, or sooner than before (R14), or want another image."""
         self.pod = pod
+        for spec in (*pod.spec.init_containers, *pod.spec.containers):
+            self.containers[spec.name].spec = spec
         if pod.metadata.deletion_timestamp:
             grace = pod.metadata.deletion_grace_period_seconds
             self._hurry(now + (30 if grace is None else grace))
@@ -145,7 +147,7 @@ class PodMachine:
         one.problem = one.later = None
         one.pull.reset()
         one.started, one.ready = one.spec.startup_probe is None, one.spec.readiness_probe is None
-        one.unhealthy, one.stop, one.aborted = "", None, False
+        one.doom, one.grace, one.stop, one.aborted = "", None, None, False
         self._events.append(Event("Normal", "Created", f"Created container: {name}", name))
         self._events.append(Event("Normal", "Started", f"Started container {name}", name))
 
@@ -202,7 +204,7 @@ class PodMachine:
         """The liveness or startup probe (`probe`) has failed for good (R6); `grace` is the probe's own (R17)."""
         one = self.containers[name]
         if one.id == instance and one.stage is Stage.RUNNING and self.leave_at is None:
-            one.unhealthy, one.grace = probe, grace
+            one.doom, one.grace = f"Container {name} failed {probe.lower()} probe, will be restarted", grace
 
     def on_hook_done(self, name: str, instance: str, now: float) -> None:
         """The preStop hook is over, well or not (R15)."""
@@ -300,11 +302,11 @@ class PodMachine:
 
     def _keep(self, one: Container, now: float) -> None:
         """Sees to it that a container runs, if it should."""
-        if one.unhealthy and one.stop is None and one.stage is Stage.RUNNING:
-            grace = self._grace() if one.grace is None else one.grace
-            text = f"Container {one.name} failed {one.unhealthy.lower()} probe, will be restarted"
-            one.stop = Stop(now + grace)
-            self._events.append(Event("Normal", "Killing", text, one.name))
+        if one.stage is Stage.RUNNING and one.launched != one.spec.image and not one.doom:
+            one.doom = f"Container {one.name} definition changed, will be restarted"
+        if one.doom and one.stop is None and one.stage is Stage.RUNNING:
+            one.stop = Stop(now + (self._grace() if one.grace is None else one.grace))
+            self._events.append(Event("Normal", "Killing", one.doom, one.name))
         if one.active or (one.ended is not None and not self.restarts(one, one.ended.code)):
             return
         if now < one.not_before:
@@ -313,6 +315,7 @@ class PodMachine:
         if one.ended is not None and (one.problem is None or one.problem.reason == "CrashLoopBackOff"):
             one.crash.lengthen(one.ended.finished_at, now)
         one.stage, one.aborted, one.later = Stage.LAUNCHING, False, None
+        one.launched = one.spec.image
         self._actions.append(Launch(one.name, one.attempts))
 
     def _pause(self, one: Container, now: float) -> None:

@@ -77,6 +77,8 @@ class Container:
 
     `ended`: the end of the newest instance, None while it lives. `last`: the end of the one before. `later`: a problem
     that takes the place of `problem` at a time, with events to say then. `started`, `ready`: what its probes say.
+    `launched`: the image that was asked for last. `doom`: why the running instance must make way for another, in the
+    words of the event.
     """
 
     spec: core.Container
@@ -86,6 +88,7 @@ class Container:
     id: str = ""
     image: str = ""
     image_id: str = ""
+    launched: str = ""
     started_at: float = 0.0
     ended: Ended | None = None
     last: Ended | None = None
@@ -96,7 +99,7 @@ class Container:
     pull: Backoff = field(default_factory=Backoff)
     started: bool = False
     ready: bool = False
-    unhealthy: str = ""
+    doom: str = ""
     grace: float | None = None
     stop: Stop | None = None
     aborted: bool = False

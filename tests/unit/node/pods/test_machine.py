@@ -458,6 +458,18 @@ def test_a_probes_own_grace_r17():
     assert play.wake == 1
 
 
+def test_another_image_is_another_instance():
+    play = Play(pod())
+    (now,) = play.up("web")
+    play.step()
+    play.m.on_pod(pod(core.Container(name="web", image="nginx:2")), play.now)
+    assert play.step() == [Terminate("web", now)]
+    assert ("Killing", "Container web definition changed, will be restarted") in play.events
+    play.exit("web", now)
+    assert play.step() == [Launch("web", 1)]
+    assert play.m.containers["web"].spec.image == "nginx:2"
+
+
 def test_probe_results_of_an_older_instance_are_not_believed():
     probe = core.Probe(tcp_socket=core.TCPSocketAction(port=80))
     play = Play(pod(container(readiness_probe=probe)))
