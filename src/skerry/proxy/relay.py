@@ -39,20 +39,36 @@ class _End(asyncio.Protocol):
         self.transport: asyncio.Transport | None = None
         self.read_all = False
         self.lost = False
+        self._early: list[bytes] = []
 
     def connection_made(self, transport: Any) -> None:
         transport.set_write_buffer_limits(high=_HIGH_WATER)
         self.transport = transport
 
     def data_received(self, data: bytes) -> None:
-        if self.other is not None and self.other.transport is not None and not self.other.transport.is_closing():
+        if self.other is None or self.other.transport is None:
+            self._early.append(data)
+        elif not self.other.transport.is_closing():
             self.other.transport.write(data)
+
+    def link(self, other: _End) -> None:
+        """There is another end now, connected; it gets what came before."""
+        self.other = other
+        if other.transport is None:
+            return
+        for data in self._early:
+            other.transport.write(data)
+        self._early.clear()
+        if self.read_all:
+            other.transport.write_eof()
 
     def eof_received(self) -> bool:
         """Half-close: the other direction goes on until it ends as well."""
         self.read_all = True
         other = self.other
-        if other is None or other.transport is None or other.transport.is_closing():
+        if other is None or other.transport is None:
+            return True
+        if other.transport.is_closing():
             return False
         if other.read_all:
             other.transport.close()
@@ -141,12 +157,12 @@ class TcpRelay:
         if client.lost or client.transport is None:
             server.reset()
             return
-        client.other = server
+        client.link(server)
         client.transport.resume_reading()
 
 
 class _Client(_End):
-    """The end that the listener accepted; it reads nothing before there is another end."""
+    """The end that the listener accepted; it reads (almost) nothing before there is another end."""
 
     def __init__(self, relay: TcpRelay) -> None:
         super().__init__()
@@ -154,8 +170,13 @@ class _Client(_End):
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        transport.pause_reading()
+        # Only after this call: some Pythons (3.11.2) begin to read then, paused or not.
+        asyncio.get_running_loop().call_soon(self._pause)
         self._relay.accepted(self)
+
+    def _pause(self) -> None:
+        if self.other is None and self.transport is not None and not self.lost:
+            self.transport.pause_reading()
 
     def connection_lost(self, error: Exception | None) -> None:
         super().connection_lost(error)

@@ -100,15 +100,24 @@ class Proxy:
     def stop(self) -> None:
         """Follows no changes any more. What is in the kernel stays there."""
         self._stopped = True
-        for one in (self._soon, self._timer):
-            if one is not None:
-                one.cancel()
+        self._cancel()
         self._back_end.close()
         if self._conntrack is not None:
             self._conntrack.close()
 
+    def _cancel(self) -> None:
+        for one in (self._soon, self._timer):
+            if one is not None:
+                one.cancel()
+        self._soon = self._timer = None
+
     def _service(self, old: core.Service | None, new: core.Service | None) -> None:
-        self._collect(self.brain.apply_service(_key(new or old), new))
+        self._change.add(self.brain.apply_service(_key(new or old), new))
+        # A new address must be in the kernel before anybody hears of it (DNS follows the same cache, after us): a
+        # packet to an address that no Service has is dropped, and its sender tries again only after a second.
+        if self._started and not self._stopped and not self._retry:
+            self._cancel()
+            self._program()
 
     def _slice(self, old: discovery.EndpointSlice | None, new: discovery.EndpointSlice | None) -> None:
         one: Any = new or old

@@ -241,3 +241,28 @@ async def test_datagrams_and_their_answers() -> None:
     with pytest.raises(ConnectionRefusedError):
         await rig.host.ask(HOST, 30053)
     await rig.finish()
+
+
+@in_network_namespace
+async def test_what_a_client_says_before_the_backend_is_reached_is_kept() -> None:
+    rig = Rig()
+    pod = rig.network.pod()
+
+    async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(await reader.read(-1))
+        writer.close()
+
+    made = pod.do(lambda: socket.create_server(("0.0.0.0", 8080)))
+    await asyncio.start_server(echo, sock=made)
+    await rig.put(web(), pod)
+    loop = asyncio.get_running_loop()
+    for said in (b"", b"x", bytes(100_000)):
+        # All of it is in the kernel, the end as well, before the relay's first turn.
+        client = rig.host.do(lambda: socket.create_connection((HOST, 30080)))
+        client.setblocking(False)
+        await asyncio.gather(loop.sock_sendall(client, said))
+        client.shutdown(socket.SHUT_WR)
+        reader, writer = await asyncio.open_connection(sock=client)
+        assert await asyncio.wait_for(reader.read(-1), 5) == said
+        writer.close()
+    await rig.finish()
