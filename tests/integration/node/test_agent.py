@@ -6,9 +6,11 @@ import asyncio
 import contextlib
 from pathlib import Path
 
+import pytest
 from tests.integration.node.world import PATIENCE, condition, in_world, ready, shell, state
 
 from skerry.api.types import core, meta
+from skerry.node.agent.worker import PodWorker
 
 
 def test_logs_are_followed_until_the_container_ends(tmp_path: Path) -> None:
@@ -114,5 +116,30 @@ def test_a_finalizer_keeps_the_object_but_not_the_processes(tmp_path: Path) -> N
         await world.cleaned_up()
         await world.client.patch(core.Pod, "p", {"metadata": {"finalizers": None}}, "default")
         await world.gone()
+
+    in_world(tmp_path, work)
+
+
+def test_a_worker_that_breaks_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    step = PodWorker._step
+    broken = []
+
+    def breaks(worker):
+        if worker.status.phase == "Running" and not broken:
+            broken.append(worker)
+            raise RuntimeError("a mistake of ours")
+        step(worker)
+
+    monkeypatch.setattr(PodWorker, "_step", breaks)
+
+    async def work(world):
+        await world.create(shell("sleep 100"))
+        pod = await world.until(ready)
+        await world.client.patch(core.Pod, "p", {"metadata": {"labels": {"poke": "it"}}}, "default")
+        again = await world.until(lambda one: ready(one) and one.status.container_statuses[0].restart_count == 1)
+        assert broken and again.metadata.uid == pod.metadata.uid
+        await world.client.delete(core.Pod, "p", "default", grace_period_seconds=1)
+        await world.gone()
+        await world.cleaned_up()
 
     in_world(tmp_path, work)

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+RESTART_AFTER = 1.0
+"""Seconds before a worker that failed is replaced."""
+
 
 class PodManager:
     """`workers` by uid: also of pods that have ended, until their objects are gone."""
@@ -94,16 +97,27 @@ class PodManager:
 
     async def _run(self, worker: PodWorker) -> None:
         uid = worker.machine.uid
-        try:
-            await worker.run()
-        except Exception:  # noqa: BLE001 - one pod must not end the others
-            _log.exception("the worker of pod %s/%s", worker.pod.metadata.namespace, worker.pod.metadata.name)
+        while not await self._lived(worker):
+            # Nothing but a mistake in this program leads here. What the pod's status tells is enough to begin again.
             await self._services.runtime.remove_pod(uid)
+            if worker.machine.vanished:
+                break
+            await self._services.clock.sleep(RESTART_AFTER)
+            worker = self.workers[uid] = PodWorker(self._services, self.workers[uid].pod)
         await asyncio.to_thread(worker.files.remove)
         del self._tasks[uid]
         # One whose object is still there (a finalizer holds it) is remembered, or it would be started again.
         if worker.machine.vanished:
             del self.workers[uid]
+
+    async def _lived(self, worker: PodWorker) -> bool:
+        """Runs a worker; whether it came to its end."""
+        try:
+            await worker.run()
+        except Exception:  # noqa: BLE001 - one pod must not end the others
+            _log.exception("the worker of pod %s/%s", worker.pod.metadata.namespace, worker.pod.metadata.name)
+            return False
+        return True
 
 
 def _remove(path: Path) -> None:

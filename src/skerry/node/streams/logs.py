@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from skerry.node.logs.writer import ContainerLog
     from skerry.node.streams.call import Call
 
+_PULLING = {"ErrImagePull": "image can't be pulled", "ImagePullBackOff": "trying and failing to pull image"}
+
 
 async def container_logs(call: Call, manager: PodManager, services: NodeServices) -> None:
     """Streams a log. Query: follow, previous, tailLines, sinceSeconds, sinceTime, timestamps, limitBytes."""
@@ -79,6 +81,7 @@ def _where(worker: PodWorker, container: str, *, previous: bool) -> tuple[Path, 
     if not one.attempts:
         init = "PodInitializing" if worker.pod.spec.init_containers else "ContainerCreating"
         reason = one.problem.reason if one.problem is not None else init
+        reason = _PULLING.get(reason, reason)
         raise status.bad_request(f'container "{container}" in pod "{pod}" is waiting to start: {reason}')
     live = worker.instances.current(container)
     return worker.files.log(container, one.attempts - 1), live.log if live is not None else None
