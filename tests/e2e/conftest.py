@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import tempfile
 import uuid
 from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
 
 import pytest
 from tests.helpers.cluster import Cluster
+from tests.helpers.images import push_tutorial_images
 from tests.helpers.kubectl import MINORS, Kubectl, KubectlMissing, binary
+from tests.helpers.registry import docker_registry
 
 from skerry.cluster import probes
+from skerry.testing.images import MissingToolError
 
 _running: list[Cluster] = []
 
@@ -21,10 +26,27 @@ def api() -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="session")
-def cluster() -> Iterator[Cluster]:
-    """A cluster of one node, shared by all tests that break nothing; use `namespace`."""
+def registry() -> Iterator[str]:
+    """A real registry on loopback that has the tutorial's images, made of this machine's files: its URL."""
+    with tempfile.TemporaryDirectory(prefix="skerry-registry-") as directory, docker_registry(Path(directory)) as url:
+        try:
+            push_tutorial_images(url)
+        except MissingToolError as error:
+            pytest.skip(str(error))
+        yield url
+
+
+@pytest.fixture(scope="session")
+def cluster(registry: str) -> Iterator[Cluster]:
+    """A cluster of one node that pulls from `registry`, shared by all tests that break nothing; see `pods`."""
     skip_without_namespaces()
-    yield from _started("--ephemeral")
+    yield from _started("--ephemeral", "--registry-mirror", f"docker.io={registry}")
+
+
+@pytest.fixture
+def pods(cluster: Cluster, namespace: str) -> Iterator[Kubectl]:
+    """The newest kubectl against the shared cluster with a node, in a namespace of the test's own."""
+    yield from in_namespace(cluster, MINORS[-1], namespace)
 
 
 @pytest.fixture

@@ -90,7 +90,7 @@ def start(config: ClusterConfig, lock: state.Lock, *, foreground: bool = False) 
 def _child(config: ClusterConfig, lock: state.Lock, pipe: int, *, foreground: bool) -> NoReturn:
     code = 1
     try:
-        os.umask(0o077)
+        os.umask(0o022)  # containers inherit it; what is private lies in private directories
         if not foreground:
             os.setsid()
             _redirect(config.paths)

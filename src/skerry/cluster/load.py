@@ -40,5 +40,6 @@ def load(name: str, archive: str) -> list[str]:
     finally:
         connection.close()
     if answer.status != 200:
-        raise ClusterError(body.decode(errors="replace").strip() or f"{nodes[0]} answered {answer.status}.")
+        said = body.decode(errors="replace").strip().splitlines() or [f"{nodes[0]} answered {answer.status}"]
+        raise ClusterError(f"{archive}: {said[0].rstrip(':')}.")
     return [str(image) for image in json.loads(body)["images"]]
