@@ -65,7 +65,9 @@ class _Node:
             stack.push_async_callback(self._informers.stop)
             await _answers(self._config.paths.api_socket)
             await self._informers.start()
-            await asyncio.gather(self._dns(stack), self._proxy(stack))
+            # The proxy first: of one change it hears before DNS does, and a name leads to an address that answers.
+            await self._proxy(stack)
+            await self._dns(stack)
             agent = await self._agent(stack)
             gc.collect()
             gc.freeze()

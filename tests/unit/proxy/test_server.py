@@ -111,19 +111,37 @@ async def test_p2_nothing_is_programmed_before_both_lists_are_there() -> None:
 async def test_the_first_change_at_once_and_the_next_ones_together() -> None:
     rig = Rig()
     await rig.start()
-    rig.informers.services.put(service("a", "10.96.0.1"))
+    for number in range(1, 5):
+        rig.informers.services.put(service(f"s{number}", f"10.96.0.{number}"))
+    await rig.clock.advance(WINDOW)
+    rig.kernel.calls.clear()
+
+    def change(number: int) -> None:
+        made = slice_of(endpoint(f"10.244.1.{number}"), of=f"s{number}", name=f"s{number}-1")
+        rig.informers.slices.put(made, 10 + number)
+
+    change(1)
     await rig.clock.settle()
     assert rig.kernel.calls == [("program", 1)]
     for number in range(2, 5):
-        rig.informers.services.put(service(f"s{number}", f"10.96.0.{number}"))
+        change(number)
         await rig.clock.settle()
     assert rig.kernel.calls == [("program", 1)]
     await rig.clock.advance(WINDOW)
     assert rig.kernel.calls == [("program", 1), ("program", 3)]
     await rig.clock.advance(WINDOW)
-    rig.informers.services.put(service("b", "10.96.0.9"))
+    rig.informers.slices.delete("s1-1", 20)
     await rig.clock.settle()
     assert len(rig.kernel.calls) == 3
+
+
+async def test_a_new_service_is_in_the_kernel_before_anybody_else_hears_of_it() -> None:
+    rig = Rig()
+    await rig.start()
+    rig.informers.services.put(service("a", "10.96.0.1"))
+    assert rig.kernel.calls == [("program", 1)]
+    rig.informers.services.put(service("b", "10.96.0.2"))
+    assert rig.kernel.calls == [("program", 1), ("program", 1)]
 
 
 async def test_a_revision_is_acknowledged_when_it_is_in_the_kernel() -> None:
@@ -176,7 +194,8 @@ async def test_after_stop_nothing_happens() -> None:
     rig = Rig()
     await rig.start()
     rig.informers.services.put(service())
+    rig.informers.slices.put(slice_of(endpoint("10.244.1.1")), 9)
     rig.proxy.stop()
     rig.informers.services.put(service("b", "10.96.0.2"))
     await rig.clock.advance(1)
-    assert rig.kernel.calls == [("close", 0)]
+    assert rig.kernel.calls == [("program", 1), ("close", 0)]
