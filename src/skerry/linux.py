@@ -10,6 +10,7 @@ import ctypes
 import os
 import signal
 import struct
+import sys
 
 CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC = 0x00020000, 0x04000000, 0x08000000
 CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x10000000, 0x20000000, 0x40000000
@@ -141,6 +142,17 @@ def reset_signals() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
 
 
+def log_to(path: str) -> None:
+    """Makes a file, appended to, this process's stdout and stderr."""
+    log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    os.close(log)
+    # Whatever Python's own were, they may have been something else than 1 and 2.
+    sys.stdout = open(1, "w", buffering=1, closefd=False)  # noqa: SIM115  for this process's life
+    sys.stderr = open(2, "w", buffering=1, closefd=False)  # noqa: SIM115  for this process's life
+
+
 def children_signal() -> int:
     """A file descriptor that has one byte, the signal's number, for every SIGCHLD and SIGTERM from now on."""
     reader, writer = os.pipe()
@@ -172,7 +184,7 @@ def close_on_exec_from(fd: int) -> None:
 
 def bound_capabilities(names: list[str]) -> None:
     """Takes every capability out of the bounding set that is not named. ValueError for a name the kernel never had."""
-    keep = {CAPABILITIES.index(name) for name in names}
+    keep = {_number(name) for name in names}
     for number in range(len(CAPABILITIES)):
         if number not in keep:
             try:
@@ -181,9 +193,15 @@ def bound_capabilities(names: list[str]) -> None:
                 return  # an older kernel: it knows none of the later ones either
 
 
+def _number(capability: str) -> int:
+    if capability not in CAPABILITIES:
+        raise ValueError(f'unknown capability "{capability}"')
+    return CAPABILITIES.index(capability)
+
+
 def set_capabilities(names: list[str]) -> None:
     """Makes exactly these the permitted and effective set; nothing is inheritable or ambient."""
-    mask = sum(1 << CAPABILITIES.index(name) for name in names)
+    mask = sum(1 << _number(name) for name in names)
     low, high = mask & 0xFFFFFFFF, mask >> 32
     header = struct.pack("=Ii", _CAPABILITY_VERSION_3, 0)
     _check(_libc.capset(header, struct.pack("=IIIIII", low, low, 0, high, high, 0)))

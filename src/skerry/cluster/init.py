@@ -52,7 +52,9 @@ class Step:
 def run(plan: Plan, control: socket.socket, brokers: list[socket.socket]) -> NoReturn:
     """The life of I, already in all its namespaces. `brokers`: the agents' ends, one a node."""
     try:
-        packets.send(control, {}, [_fabric(plan)])
+        api = _fabric(plan)
+        packets.send(control, {}, [api])
+        os.close(api)
         nodes = _start_nodes(plan, control, brokers)
         pidfds = [os.pidfd_open(pid) for pid in nodes]
         packets.send(control, {}, pidfds)
@@ -140,10 +142,7 @@ def _node(plan: Plan, node: NodePlan, broker: socket.socket, report: socket.sock
     code = 1
     try:
         with Step(f"open {_log(plan, node)}"):
-            log = os.open(_log(plan, node), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-            os.dup2(log, 1)
-            os.dup2(log, 2)
-            os.close(log)
+            linux.log_to(_log(plan, node))
         _node_namespaces(plan, node)
         ours, agents = packets.pair()
         agent = os.fork()
@@ -153,9 +152,12 @@ def _node(plan: Plan, node: NodePlan, broker: socket.socket, report: socket.sock
             _agent(NodeContext(node, plan, agents, broker))
         agents.close()
         broker.close()
-        packets.send(report, {})
-        report.close()
-        code = spawner.serve(ours, agent, _settings(plan))
+
+        def ready() -> None:
+            packets.send(report, {})
+            report.close()
+
+        code = spawner.serve(ours, agent, _settings(plan), ready)
     except StepError as error:
         packets.send(report, error.report)
     except BaseException:  # noqa: BLE001  a process must not fall back into the code of its parent
@@ -227,6 +229,12 @@ def _supervise(control: socket.socket, nodes: list[int]) -> NoReturn:
     poll.register(events, select.POLLIN)
     left, stopping = set(nodes), False
     while True:
+        for pid, status in linux.reap():
+            if pid in left:
+                left.discard(pid)
+                print(f"node {nodes.index(pid) + 1} ended: {os.waitstatus_to_exitcode(status)}", flush=True)  # noqa: T201
+        if stopping and not left:
+            os._exit(0)
         for fd, _ in poll.poll():
             if fd == events:
                 os.read(events, 512)
@@ -236,9 +244,3 @@ def _supervise(control: socket.socket, nodes: list[int]) -> NoReturn:
                 stopping = True
                 for pid in left:
                     os.kill(pid, signal.SIGTERM)
-        for pid, status in linux.reap():
-            if pid in left:
-                left.discard(pid)
-                print(f"node {nodes.index(pid) + 1} ended: {os.waitstatus_to_exitcode(status)}", flush=True)  # noqa: T201
-        if stopping and not left:
-            os._exit(0)

@@ -211,14 +211,11 @@ def _own_files(plan: Plan, keep: list[int]) -> None:
     Others are replaced by /dev/null rather than closed, so that the objects that think they own them do no harm later.
     """
     null = os.open("/dev/null", os.O_RDWR)
-    log = os.open(os.path.join(plan.data_dir, "logs", "cluster.log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     for fd in [int(name) for name in os.listdir("/proc/self/fd")]:
-        if fd > 2 and fd not in (null, log, *keep):
+        if fd > 2 and fd not in (null, *keep):
             with contextlib.suppress(OSError):  # the directory that was listed
                 os.fstat(fd)
                 os.dup2(null, fd, inheritable=False)
     os.dup2(null, 0)
-    os.dup2(log, 1)
-    os.dup2(log, 2)
     os.close(null)
-    os.close(log)
+    linux.log_to(os.path.join(plan.data_dir, "logs", "cluster.log"))

@@ -11,11 +11,13 @@ cheap; the agent, with its event loop and its memory, asks over a socketpair (cl
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import select
 import signal
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,9 +30,12 @@ from skerry.node.runtime.rootfs import Settings
 _POD = {"net": linux.CLONE_NEWNET, "uts": linux.CLONE_NEWUTS, "ipc": linux.CLONE_NEWIPC}
 
 
-def serve(agent_socket: socket.socket, agent: int, settings: Settings) -> int:
-    """Works until the agent (its process id) has ended; its exit code. SIGTERM is passed on to it."""
-    return _Spawner(agent_socket, agent, settings).run()
+def serve(agent_socket: socket.socket, agent: int, settings: Settings, ready: Callable[[], None]) -> int:
+    """Works until the agent (its process id) has ended; its exit code.
+
+    SIGTERM is passed on to the agent from when `ready` is called.
+    """
+    return _Spawner(agent_socket, agent, settings).run(ready)
 
 
 @dataclass(slots=True)
@@ -55,23 +60,24 @@ class _Spawner:
         self._home = {name: os.open(f"/proc/self/ns/{name}", os.O_RDONLY) for name in (*_POD, "pid")}
         self._poll = select.poll()
 
-    def run(self) -> int:
+    def run(self, ready: Callable[[], None]) -> int:
         events = linux.children_signal()
         self._poll.register(self._socket, select.POLLIN)
         self._poll.register(events, select.POLLIN)
         gc.freeze()  # the children's memory stays shared with ours
-        while True:
+        ready()
+        code = self._reap()  # what ended before there was a handler
+        while code is None:
             for fd, _ in self._poll.poll():
                 if fd == events:
                     if signal.SIGTERM in os.read(events, 512):
                         os.kill(self._agent, signal.SIGTERM)
                     code = self._reap()
-                    if code is not None:
-                        return code
                 elif fd in self._starting:
                     self._started(self._starting[fd])
-                else:
+                elif fd == self._socket.fileno():  # else: one that started and ended in this very turn
                     self._receive()
+        return code
 
     def _reap(self) -> int | None:
         """Tells of what has ended; the exit code if that was the agent."""
@@ -154,8 +160,9 @@ class _Spawner:
 
     def _exec(self, message: dict[str, Any], fds: list[int]) -> None:
         inside = self._by_key.get(message["in"])
+        not_running = f"container {message['in']} is not running"
         if inside is None or inside.errors >= 0:
-            raise ProcessLookupError(0, "the container is not running")
+            raise ProcessLookupError(not_running)
         wanted = spec.decode(message["spec"])
         pid_namespace = mnt = -1
         try:
@@ -164,6 +171,10 @@ class _Spawner:
             linux.setns(pid_namespace, linux.CLONE_NEWPID)
             spaces = self._pods[wanted.pod_uid]._replace(mnt=mnt)
             self._fork(message["exec"], message["ask"], wanted, spaces, fds, None)
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ESRCH, errno.ENOMEM):  # it has ended, or is ending now
+                raise ProcessLookupError(not_running) from error
+            raise
         finally:
             for fd in (pid_namespace, mnt):
                 if fd >= 0:
