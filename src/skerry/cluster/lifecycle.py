@@ -203,7 +203,7 @@ def merge(before: State | None, options: Options) -> State:
     checks += [(f"--registry-mirror {host}", url, mirrors.get(host, url)) for host, url in options.registry_mirrors]
     for option, wanted, have in checks:
         if wanted is not None and wanted != have:
-            was = f"no {option}" if have in (False, "") else f"{option} {have}"
+            was = f"no {option}" if have is False or have == "" else f"{option} {have}"
             raise ClusterError(
                 f'Cluster "{options.name}" was made with {was}: leave the option out, choose another --name, or '
                 "`skerry delete` it first."
@@ -293,8 +293,7 @@ def _listen(fixed: int, asked: int | None) -> socket.socket:
 
     Without SO_REUSEPORT, so that a port that somebody else serves is noticed.
     """
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener = _reusable()
     port = fixed or DEFAULT_PORT
     try:
         listener.bind(("127.0.0.1", port))
@@ -302,15 +301,21 @@ def _listen(fixed: int, asked: int | None) -> socket.socket:
     except OSError as error:
         if error.errno not in (errno.EADDRINUSE, errno.EACCES) or (error.errno == errno.EACCES and not fixed):
             raise
-        if fixed:
-            listener.close()
-            raise ClusterError(_port_taken(port, asked, error.errno)) from None
         # A socket that failed to bind may still be bound by listen's failure: take a new one.
         listener.close()
-        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        if fixed:
+            raise ClusterError(_port_taken(port, asked, error.errno)) from None
+        listener = _reusable()
         listener.bind(("127.0.0.1", 0))
         listener.listen(1024)
     return listener
+
+
+def _reusable() -> socket.socket:
+    """A socket whose connections' TIME_WAIT, which they inherit this for, does not keep the next start off its port."""
+    made = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    return made
 
 
 def _port_taken(port: int, asked: int | None, code: int) -> str:

@@ -118,6 +118,21 @@ def test_a_chosen_port(home: Home) -> None:
     assert port_of(home.start(api_port=port)) == port
 
 
+def test_a_port_chosen_because_6443_was_taken_can_be_had_again_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken, port = taken_port()
+    monkeypatch.setattr(lifecycle, "DEFAULT_PORT", port)
+    with taken, lifecycle._listen(0, None) as listener:
+        chosen = listener.getsockname()[1]
+        assert chosen != port
+        client = socket.create_connection(("127.0.0.1", chosen), timeout=5)
+        served, _ = listener.accept()
+        served.close()  # the server ends first: its side of the connection stays in TIME_WAIT for a minute
+        assert client.recv(1) == b""
+        client.close()
+    with lifecycle._listen(chosen, None) as again:
+        assert again.getsockname()[1] == chosen
+
+
 def test_the_port_of_a_cluster_was_taken_meanwhile(home: Home) -> None:
     port = port_of(home.start())
     lifecycle.stop("x")
@@ -148,7 +163,7 @@ def test_up_on_a_running_one_says_so(home: Home, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("option", "value", "named"),
     [
-        ("nodes", 2, "--nodes 1"),
+        ("nodes", 0, "--nodes 1"),
         ("ephemeral", True, "no --ephemeral"),
         ("network", "host", "--network contained"),
         ("store", "http://etcd", "no --store"),
@@ -376,3 +391,9 @@ def test_existing_names_what_there_is(home: Home) -> None:
     home.start("y")
     with pytest.raises(ClusterError, match=r"\(there is y\): `skerry up` makes it"):
         lifecycle.existing("default")
+
+
+def test_zero_nodes_is_said_as_a_number(home: Home) -> None:
+    home.start(nodes=0)
+    with pytest.raises(ClusterError, match="was made with --nodes 0:"):
+        home.start(nodes=1)
