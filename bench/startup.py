@@ -61,7 +61,7 @@ def main() -> None:
     table(("step", "s"), [(step, f"{seconds:.3f}") for step, seconds in steps])
     if beside:
         alone = statistics.median(beside)
-        print(f"etcd alone, start to healthy, same run: {alone:.3f} s; one node of Skerry is {typical / alone:.2f} of it.")
+        print(f"etcd alone, same run: {alone:.3f} s until healthy; Skerry, one node: {typical / alone:.2f} of it.")
     print("Peers on their own terms (command only, others' machines):")
     table(("peer", "s", "Skerry is"), [(name, took, f"{typical / took:.3f} of it") for name, took in PEERS])
 
