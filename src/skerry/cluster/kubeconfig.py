@@ -11,6 +11,7 @@ whatever YAML 1.1 thinks that it means. Called by `skerry up`, `delete` and `kub
 from __future__ import annotations
 
 import base64
+import fcntl
 import json
 import os
 import time
@@ -309,29 +310,61 @@ def _try_chown(fd: int, uid: int, gid: int) -> None:
         pass  # not root: the file becomes ours, as with any editor that renames
 
 
+_OURS = b"skerry\n"
+
+
 class _Lock:
-    """`FILE.lock`, made with O_EXCL as client-go does."""
+    """`FILE.lock`, made with O_EXCL as client-go does.
+
+    Ours says so inside and is held with flock as well: one that was left by a kill is known by that and taken away.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path.with_name(path.name + ".lock")
         self._of = path
+        self._fd = -1
 
     def __enter__(self) -> None:
         until = time.monotonic() + LOCK_SECONDS
         while True:
             try:
-                os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0))
-                return
+                self._fd = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
+                break
             except FileExistsError:
+                if self._remove_abandoned():
+                    continue
                 if time.monotonic() >= until:
                     raise ClusterError(
                         f"{self._of} is locked by another program; if none is running, one was killed while it wrote: "
                         f"remove {self.path} and try again."
                     ) from None
                 time.sleep(0.01)  # client-go's lock can only be polled
+        fcntl.flock(self._fd, fcntl.LOCK_EX)
+        os.write(self._fd, _OURS)
+
+    def _remove_abandoned(self) -> bool:
+        """Removes a lock of ours whose holder was killed; True if the lock may be tried again at once."""
+        try:
+            fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            return True
+        except OSError:
+            return False  # client-go's has no permissions, and is its own affair
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # With the flock nobody else removes this file; that it is still the one at the path is to be looked at.
+            if os.read(fd, 64) != _OURS or not os.path.samestat(os.fstat(fd), os.stat(self.path)):
+                return False
+            os.unlink(self.path)
+            return True
+        except OSError:
+            return False  # somebody holds it, or has just removed it
+        finally:
+            os.close(fd)
 
     def __exit__(self, *_: object) -> None:
         try:
             os.unlink(self.path)
         except FileNotFoundError:
             pass  # somebody removed it as left behind
+        os.close(self._fd)

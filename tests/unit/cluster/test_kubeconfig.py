@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import stat
 import threading
 from pathlib import Path
@@ -155,6 +156,26 @@ def test_a_lock_left_behind_is_said_in_one_sentence(tmp_path: Path, monkeypatch:
     with pytest.raises(ClusterError, match=r"remove .*config\.lock and try again"):
         kubeconfig.add(path, ENTRY)
     assert not path.exists() and (tmp_path / "config.lock").exists()
+
+
+def test_a_lock_of_ours_whose_holder_was_killed_is_taken_away(tmp_path: Path) -> None:
+    path = tmp_path / "config"
+    child = os.fork()
+    if child == 0:
+        kubeconfig._Lock(path).__enter__()
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(child, 0)
+    assert (tmp_path / "config.lock").exists()
+    kubeconfig.add(path, ENTRY)
+    assert os.listdir(tmp_path) == ["config"]
+
+
+def test_a_lock_of_ours_that_is_held_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "config"
+    monkeypatch.setattr(kubeconfig, "LOCK_SECONDS", 0.02)
+    with kubeconfig._Lock(path), pytest.raises(ClusterError, match="locked by another program"):
+        kubeconfig.add(path, ENTRY)
+    kubeconfig.add(path, ENTRY)
 
 
 def test_many_at_once_lose_nothing(tmp_path: Path) -> None:
