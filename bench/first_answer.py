@@ -113,7 +113,7 @@ def main() -> None:
         cluster.delete()
     table(("replicas", "kubectl's own time, s", "first 200 through the Service, s", "all in the endpoints, s"), rows)
     alone = statistics.median(floor)
-    print(f"The same nginx by hand, same run: {alone:.3f} s to its first 200; Skerry: {typical / alone:.1f} times that.")
+    print(f"The same nginx by hand, same run: {alone:.3f} s; with Skerry {typical / alone:.0f} times that.")
     print("Peers (app running, others' machines):")
     table(("peer", "s", "Skerry is"), [(name, took, f"{typical / took:.3f} of it") for name, took in PEERS])
 
