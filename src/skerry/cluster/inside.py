@@ -87,7 +87,21 @@ def exec_inside(node_pid: int, argv: list[str], resolv_conf: str, *, die_with_pa
         linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
     for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them, and that would be inherited
         signal.signal(number, signal.SIG_DFL)
-    os.execvp(argv[0], argv)
+    os.execv(_find(argv[0]), argv)
+
+
+def _find(name: str) -> str:
+    """The program that a shell would start. FileNotFoundError or PermissionError if there is none."""
+    if "/" in name:
+        return name
+    found = [os.path.join(directory or ".", name) for directory in os.environ.get("PATH", os.defpath).split(":")]
+    found = [path for path in found if os.path.isfile(path)]
+    for path in found:
+        if os.access(path, os.X_OK):
+            return path
+    if found:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), name)
+    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
 
 
 def _enter(node_pid: int) -> None:

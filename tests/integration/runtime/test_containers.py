@@ -138,11 +138,12 @@ def test_this_machines_files_are_read_only_and_homes_are_hidden(tmp_path: Path) 
             test -e /var/run/docker.sock && echo docker
             grep ^hosts: /etc/nsswitch.conf
             ls -A /sys/class/net
+            echo x > /dev/null && chmod 600 /dev/null || echo refused
             echo x > /proc/sys/kernel/hostname
         """
         code, out, err = await run(runtime, host("c", script))
-        assert out.split() == ["hosts:", "files", "dns", "eth0", "lo"], err
-        assert "Read-only file system" in err
+        assert out.split() == ["hosts:", "files", "dns", "eth0", "lo", "refused"], err
+        assert "/dev/null': Read-only file system" in err
         assert code != 0
 
     on_node(tmp_path, work)

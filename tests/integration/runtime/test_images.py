@@ -79,13 +79,19 @@ def test_a_user_of_the_image(tmp_path: Path, image: Image) -> None:
     if _single():
         pytest.skip("this user has no newuidmap or no ranges")
 
+    def null() -> tuple[int, int]:
+        return os.stat("/dev/null").st_uid, os.stat("/dev/null").st_gid
+
     async def work(_: NodeContext, runtime: Runtime) -> None:
         await pod(runtime)
+        before = null()
         text = "id -u; id -g; id -G; echo $HOME; touch /x || echo refused; "
         text += "grep CapEff /proc/self/status; echo to > /dev/stdout"
         code, out, _ = await run(runtime, script(image, "c", text, uid=101, gid=102, groups=[7, 8]))
         assert code == 0
         assert out.split() == ["101", "102", "102", "7", "8", "/home/web", "refused", "CapEff:", "0" * 16, "to"]
+        # stdin was this machine's own /dev/null, and stays this machine's.
+        assert null() == before
         code, out, _ = await run(runtime, script(image, "d", "id -u; id -G; echo $HOME"))
         assert out == "0\n0\n/root\n"
 

@@ -38,7 +38,7 @@ def become(
         os.umask(0o022)
         for target, fd in enumerate(stdio):
             if spec.uid:
-                os.fchown(fd, spec.uid, spec.gid)  # or it could not open /dev/stdout
+                _give(fd, spec.uid, spec.gid)
             os.dup2(fd, target)
         for fd in spaces:
             if fd >= 0:
@@ -72,6 +72,16 @@ def _sentence(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return str(error) or type(error).__name__
+
+
+def _give(fd: int, uid: int, gid: int) -> None:
+    """Makes a pipe the user's, or it could not open /dev/stdout. Never /dev/null, which is this machine's."""
+    if not stat.S_ISFIFO(os.fstat(fd).st_mode):
+        return
+    try:
+        os.fchown(fd, uid, gid)
+    except OSError:
+        pass  # a user that does not exist here: _become_user says so
 
 
 def _environment(spec: ContainerSpec) -> dict[str, str]:

@@ -134,14 +134,15 @@ def _system(root: Root) -> None:
             root.read_only(path)
     for path in _PROC_COVERED:
         if root.has(path):
-            root.bind("/dev/null", path)
+            root.bind("/dev/null", path, read_only=True)
     try:
         root.mount("sysfs", "/sys", "sysfs", _NO_PROGRAMS | linux.MS_RDONLY)
     except PermissionError:
         root.bind("/sys", "/sys", read_only=True)
     root.tmpfs("/dev", linux.MS_NOSUID, mode=0o755, size=64 << 10)
     for name in _DEVICES:
-        root.bind(f"/dev/{name}", f"/dev/{name}")
+        # These are the machine's own. Read-only keeps their owner and mode; the device itself can still be written.
+        root.bind(f"/dev/{name}", f"/dev/{name}", read_only=True)
     for name, target in _DEVICE_LINKS.items():
         root.symlink(target, f"/dev/{name}")
     flags = linux.MS_NOSUID | linux.MS_NOEXEC
