@@ -61,6 +61,8 @@ class Book:
     entries: dict[tuple[type[Any], str], Entry] = field(default_factory=dict)
     acknowledged: int = 0
     refused: list[ApiError] = field(default_factory=list)
+    stopping: bool = False
+    """Writers end after the answer that they wait for."""
     changed: asyncio.Condition = field(default_factory=asyncio.Condition)
     _serial: int = 0
 
@@ -72,6 +74,16 @@ class Book:
         """Waits until so many writes have been acknowledged in all."""
         async with self.changed:
             await self.changed.wait_for(lambda: self.acknowledged >= count)
+
+    async def reach_refusals(self, count: int) -> None:
+        """Waits until so many writes have been refused in all."""
+        async with self.changed:
+            await self.changed.wait_for(lambda: len(self.refused) >= count)
+
+    async def refuse(self, error: ApiError) -> None:
+        self.refused.append(error)
+        async with self.changed:
+            self.changed.notify_all()
 
     async def promise(self) -> None:
         self.acknowledged += 1
@@ -121,9 +133,9 @@ def _affinity(serial: str) -> str:
 
 
 async def write(client: Client, book: Book, writer: int, chance: random.Random, objects: int = 25) -> None:
-    """Creates, updates and deletes objects of its own until the server does not answer any more, or is cancelled."""
+    """Creates, updates and deletes objects of its own until told to stop, or the server does not answer any more."""
     resting: dict[tuple[type[Any], str], Any] = {}
-    while True:
+    while not book.stopping:
         kind: type[Any] = core.Service if chance.random() < 0.3 else core.ConfigMap
         name = f"load-{writer}-{chance.randrange(objects)}"
         entry = book.entries.setdefault((kind, name), Entry())
@@ -132,11 +144,10 @@ async def write(client: Client, book: Book, writer: int, chance: random.Random, 
         except ApiError as error:
             if error.code == 503:
                 return
-            if error.code == 507:
-                entry.pending = ""  # refused: it must not have happened
-            book.refused.append(error)
+            await book.refuse(error)
             if error.code != 507:
                 raise
+            entry.pending = ""  # it must not have happened
             await asyncio.sleep(0.002)  # what a client does that is told to come back
 
 

@@ -57,6 +57,9 @@ class Log:
         except sqlite3.DatabaseError as error:
             if "locked" in str(error):
                 raise LogError(f"{path} is in use by another process") from error
+            if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
+                cure = "make room, or put the cluster elsewhere with --data-dir"
+                raise LogError(f"{path} cannot be written, the disk is full: {cure}") from error
             damaged = "restore it from a copy, or remove the cluster with 'skerry delete'"
             hint = "it could not be made" if new else damaged
             raise LogError(f"{path} cannot be read ({error}): {hint}") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sqlite3
 from typing import TYPE_CHECKING
 
 import pytest
@@ -227,3 +228,14 @@ def test_stamping_can_be_undone(revision: int, inside: bytes) -> None:
     stamped = stamp(plain, revision)
     assert b'"metadata":{"resourceVersion":"%d"' % revision in stamped
     assert unstamp(Record("k", stamped, 1, revision)) == plain
+
+
+def test_a_full_disk_is_named_when_the_file_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        error = sqlite3.OperationalError("database or disk is full")
+        error.sqlite_errorcode = sqlite3.SQLITE_FULL
+        raise error
+
+    monkeypatch.setattr(sqlite3, "connect", full)
+    with pytest.raises(LogError, match=r"the disk is full: make room"):
+        Log(str(tmp_path / "store.db"))
