@@ -102,8 +102,13 @@ def _host(mountpoint: str) -> None:
                 os.symlink(os.readlink(entry.path), here)
             elif entry.is_dir():
                 os.mkdir(here)
-                if entry.name not in _HOST_EMPTY:
-                    linux.bind(entry.path, here, read_only=True)
+                if entry.name in _HOST_EMPTY:
+                    continue
+                try:
+                    linux.bind(entry.path, here)
+                except PermissionError:
+                    continue  # somebody's FUSE file system: it stays empty
+                linux.make_read_only(here, recursive=True)
 
 
 def _make_mount_points(root: Root, wanted: list[Mount | Tmpfs]) -> None:
