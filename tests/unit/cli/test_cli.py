@@ -267,3 +267,15 @@ def test_a_closed_pipe_is_no_traceback() -> None:
     command = f"{sys.executable} -m skerry.cli.main --help | true"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
     assert "Traceback" not in done.stderr
+
+
+def test_json_has_the_fields_that_the_reference_names(stopped: str, capsys: pytest.CaptureFixture[str]) -> None:
+    reference = Path(__file__).resolve().parents[3] / "docs" / "reference" / "cli.md"
+    _, summary, more = reference.read_text().split("\n## JSON\n")[1].split("| field")
+    rows = [[line for line in table.splitlines() if line.startswith("| `")] for table in (summary, more)]
+    fields = [{line.split("`")[1] for line in table} for table in rows]
+    capsys.readouterr()
+    assert cli.main(["list", "-o", "json"]) == 0
+    assert set(json.loads(capsys.readouterr().out)[0]) == fields[0]
+    assert cli.main(["status", "-o", "json"]) == 0
+    assert set(json.loads(capsys.readouterr().out)) == fields[0] | fields[1]
