@@ -73,11 +73,19 @@ class _Spawner:
                     if signal.SIGTERM in os.read(events, 512):
                         os.kill(self._agent, signal.SIGTERM)
                     code = self._reap()
-                elif fd in self._starting:
-                    self._started(self._starting[fd])
-                elif fd == self._socket.fileno():  # else: one that started and ended in this very turn
-                    self._receive()
+                else:
+                    self._heed(fd)
         return code
+
+    def _heed(self, fd: int) -> None:
+        """Does what poll named `fd` for; it may be closed since, and its number given anew, in the very same turn."""
+        if fd in self._starting:
+            try:
+                self._started(self._starting[fd])
+            except BlockingIOError:
+                pass  # one that was forked after the poll, and has said nothing yet
+        elif fd == self._socket.fileno():
+            self._receive()
 
     def _reap(self) -> int | None:
         """Tells of what has ended; the exit code if that was the agent."""
