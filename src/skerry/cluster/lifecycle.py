@@ -91,6 +91,7 @@ def start(options: Options, report: Report) -> Started:
                 os.close(running.written)
             state.link(options.name, paths.root)
             _follow(running.daemon, paths, report, nodes=plan.nodes)
+            _warn(report, nodes=plan.nodes)
             kubeconfig.add(target, entry(paths, plan))
         except BaseException:
             running.daemon.kill()
@@ -392,6 +393,15 @@ def _follow(running: daemon.Daemon, paths: ClusterPaths, report: Report, *, node
     raise ClusterError(
         _with_log(f"The control plane did not become ready: it said nothing for {START_SECONDS:.0f} s.", paths)
     )
+
+
+def _warn(report: Report, *, nodes: int) -> None:
+    """Report what will not work on this machine although the nodes are up."""
+    if nodes and os.geteuid() != 0:
+        from skerry.cluster import idmap, probes
+
+        for finding in probes.warnings(idmap.Facts.look()):
+            report({"warning": f"{finding.sentence} Until then only programs that run as root inside work."})
 
 
 def _reason(said: str, nodes: int) -> str:
