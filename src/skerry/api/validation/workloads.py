@@ -103,9 +103,9 @@ def _selector(selector: meta.LabelSelector | None) -> list[FieldError]:
 
 def _template(one: core.PodTemplateSpec, selector: meta.LabelSelector | None) -> list[FieldError]:
     path, out = "spec.template", list[FieldError]()
-    if selector is not None and (selector.match_labels or selector.match_expressions):
+    if selector is None or selector.match_labels or selector.match_expressions:  # none at all matches nothing
         try:
-            matches = labels.from_selector(selector).matches(one.metadata.labels)
+            matches = selector is not None and labels.from_selector(selector).matches(one.metadata.labels)
         except ValueError:
             out.append(field_invalid("spec.selector", shown(selector), "invalid label selector"))
             matches = True

@@ -40,7 +40,7 @@ AT = "spec.strategy.rollingUpdate"
         ({}, []),
         ({"replicas": 0, "selector": {"matchExpressions": [{"key": "app", "operator": "In", "values": ["web"]}]}}, []),
         ({"replicas": -1}, ["spec.replicas: Invalid value: -1: must be greater than or equal to 0"]),
-        ({"selector": None}, ["spec.selector: Required value"]),
+        ({"selector": None}, ["spec.selector: Required value", MISMATCH]),
         ({"selector": {}}, ["spec.selector: Invalid value: {}: empty selector is invalid for deployment"]),
         ({"selector": {"matchLabels": {"app": "other"}}}, [MISMATCH]),
         ({"selector": {"matchExpressions": [{"key": "app", "operator": "Has"}]}},
