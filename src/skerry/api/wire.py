@@ -6,8 +6,10 @@ turn them into Responses; the HTTP client reads Responses off a socket.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import Protocol
+from urllib.parse import parse_qs
 
 Headers = dict[str, str]
 
@@ -23,7 +25,10 @@ class User:
 
 @dataclass(slots=True)
 class Request:
-    """`path` without its query; `query` with the last of repeated parameters; header names in lower case."""
+    """`path` without its query; `query` with the last of repeated parameters; header names in lower case.
+
+    `raw_query` is the query as it was sent, for parameters that repeat; a client that sets it need not set `query`.
+    """
 
     method: str
     path: str
@@ -31,16 +36,41 @@ class Request:
     headers: Headers = field(default_factory=dict)
     body: bytes = b""
     user: User | None = None
+    raw_query: str = ""
+
+    def values(self, name: str) -> list[str]:
+        """All values of a repeated query parameter, in order."""
+        if not self.raw_query:
+            return [self.query[name]] if name in self.query else []
+        return parse_qs(self.raw_query, keep_blank_values=True).get(name, [])
+
+
+class Duplex(Protocol):
+    """What a connection becomes by an upgrade: bytes both ways, or over WebSocket messages (never empty ones)."""
+
+    async def read(self) -> bytes:
+        """What has come, as soon as there is something; b"" when nothing more comes. Reads no further than asked."""
+
+    async def write(self, data: bytes) -> None:
+        """Returns when there is room for more. ConnectionError if nobody reads any more."""
+
+    async def close(self) -> None:
+        """Sends what was written, then ends both directions; waits a bounded time for the other side to do so."""
 
 
 @dataclass(slots=True)
 class Response:
-    """`body` is the whole answer, or an iterator of pieces to be sent as they come."""
+    """`body` is the whole answer, or an iterator of pieces to be sent as they come.
+
+    With status 101, `upgrade` is called with the connection once the header is sent; the header `upgrade` says what it
+    becomes: `websocket` means messages, anything else bytes.
+    """
 
     status: int = 200
     body: bytes | AsyncIterator[bytes] = b""
     headers: Headers = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    upgrade: Callable[[Duplex], Awaitable[None]] | None = None
 
     @property
     def streamed(self) -> bool:

@@ -6,17 +6,29 @@ Every request is authenticated, routed, answered; what goes wrong becomes a Stat
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from skerry.api import codec, status
 from skerry.api.wire import Request, Response
-from skerry.apiserver import deletion, discovery, reading, routes, strategies, subresources, verbs, watching
+from skerry.apiserver import (
+    deletion,
+    discovery,
+    podparts,
+    reading,
+    routes,
+    strategies,
+    subresources,
+    verbs,
+    watching,
+)
+from skerry.apiserver.streams import portforward, remotecommand
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from typing import Any
 
     from skerry.api.wire import User
+    from skerry.apiserver.podparts import NodeStreams
     from skerry.apiserver.routes import Target
     from skerry.apiserver.verbs import Server
 
@@ -31,12 +43,6 @@ _METHODS = {
     "PATCH": ("patch", ""),
     "DELETE": ("delete", "deletecollection"),
 }
-
-
-class NodeStreams(Protocol):
-    """The way to a node agent's own little server, for logs and the like."""
-
-    async def __call__(self, node: str, request: Request) -> Response: ...
 
 
 class App:
@@ -156,23 +162,17 @@ class App:
                 return await subresources.evict(self.server, target, request)
             case "log", "GET":
                 return await self._log(target, request)
+            case "exec" | "attach", "GET" | "POST":
+                return await remotecommand.answer(self.server, self._nodes, target, request)
+            case "portforward", "GET" | "POST":
+                return await portforward.answer(self.server, self._nodes, target, request)
         raise status.ApiError(405, f"{target.resource.plural}/{target.subresource} is not served here yet")
 
     async def _log(self, target: Target, request: Request) -> Response:
-        pod = verbs.load(target.resource, await reading.find(self.server.store, target))
-        names = [one.name for one in (*pod.spec.init_containers, *pod.spec.containers)]
-        container = request.query.get("container", "")
-        if not container and len(pod.spec.containers) > 1:
-            raise status.bad_request(
-                f"a container name must be specified for pod {target.name}, choose one of: [{' '.join(names)}]"
-            )
-        container = container or pod.spec.containers[0].name
-        if container not in names:
-            raise status.bad_request(f"container {container} is not valid for pod {target.name}")
-        if not pod.spec.node_name or self._nodes is None:
+        node, path = await podparts.container(self.server, target, request, "containerLogs")
+        if self._nodes is None:
             raise status.bad_request(f"pod {target.name} does not have a host assigned")
-        path = f"/containerLogs/{target.namespace}/{target.name}/{container}"
-        return await self._nodes(pod.spec.node_name, Request("GET", path, request.query))
+        return await self._nodes(node, Request("GET", path, request.query))
 
 
 def in_process(app: App, user: User) -> Callable[[Request], Coroutine[Any, Any, Response]]:

@@ -1,4 +1,7 @@
-"""The sockets: aiohttp in, Request out, Response in, bytes out. Called by cluster/; no other file knows of aiohttp."""
+"""The sockets: aiohttp in, Request out, Response in, bytes out. Called by cluster/.
+
+Only this file and upgrades.py know of aiohttp.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from multidict import CIMultiDict
 
 from skerry.api import codec, status
 from skerry.api.wire import Request, Response
+from skerry.apiserver import upgrades
 
 if TYPE_CHECKING:
     import socket
@@ -57,17 +61,29 @@ class Edge:
             http.method,
             http.path,
             dict(http.query),
-            {name.lower(): value for name, value in http.headers.items()},
+            _headers(http),
             body,
+            raw_query=http.rel_url.raw_query_string,
         )
         response = await self._app(request)
         headers = [(name, value) for name, value in response.headers.items()]
         for text in response.warnings:
             quoted = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ")
             headers.append(("Warning", f'299 - "{quoted}"'))
+        if response.upgrade is not None:
+            return await upgrades.switch(http, response)
         if isinstance(response.body, bytes):
             return _whole(response, headers)
         return await _stream(http, response, response.body, headers)
+
+
+def _headers(http: web.BaseRequest) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name, value in http.headers.items():
+        key = name.lower()
+        # What repeats is one list (RFC 9110 5.2): client-go offers its protocols so.
+        found[key] = f"{found[key]}, {value}" if key in found else value
+    return found
 
 
 def _whole(response: Response, headers: list[tuple[str, str]]) -> web.Response:

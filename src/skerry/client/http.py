@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
 import h11
 
-from skerry.api.status import ApiError
+from skerry.api.status import ApiError, from_status
 from skerry.api.wire import Request, Response
 
 if TYPE_CHECKING:
@@ -62,6 +63,31 @@ class _Connection:
             raise EOFError(f"the answer broke off: {error}") from None
 
 
+class StreamDuplex:
+    """A wire.Duplex of asyncio's streams. `begin`: bytes that were read already."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, begin: bytes = b"") -> None:
+        self._reader, self._writer, self._begin = reader, writer, begin
+
+    async def read(self) -> bytes:
+        begin, self._begin = self._begin, b""
+        try:
+            return begin or await self._reader.read(_READ)
+        except OSError:
+            return b""
+
+    async def write(self, data: bytes) -> None:
+        if self._writer.transport.is_closing():
+            raise ConnectionResetError("the connection is closed")
+        self._writer.write(data)
+        await self._writer.drain()
+
+    async def close(self) -> None:
+        self._writer.close()
+        with contextlib.suppress(OSError):
+            await self._writer.wait_closed()
+
+
 class HttpTransport:
     """A client.Transport. Connections are kept and used again; `token` goes with every request."""
 
@@ -79,14 +105,7 @@ class HttpTransport:
 
     async def __call__(self, request: Request) -> Response:
         """ApiError 503 if the server cannot be reached."""
-        target = quote(request.path, safe="/:@!$&'()*+,;=~%")
-        if request.query:
-            target += "?" + urlencode(request.query)
-        headers = [("host", self._address.host or "localhost"), *request.headers.items()]
-        if self._token:
-            headers.append(("authorization", f"Bearer {self._token}"))
-        headers.append(("content-length", str(len(request.body))))
-        head = h11.Request(method=request.method, target=target, headers=headers)
+        head = self._head(request)
         while True:
             connection = await self._connection()
             again = connection.used
@@ -104,6 +123,39 @@ class HttpTransport:
                 connection.close()
                 raise
             return response
+
+    async def upgrade(self, request: Request, protocol: str) -> StreamDuplex:
+        """Asks for another protocol; its connection, the caller's to close. ApiError as the server says, or 503."""
+        request.headers |= {"connection": "Upgrade", "upgrade": protocol}
+        connection = await self._connection()
+        try:
+            response = await self._exchange(connection, self._head(request), b"")
+            if response.status == 101:
+                return StreamDuplex(connection.reader, connection.writer, connection.protocol.trailing_data[0])
+            body = response.body
+            whole = body if isinstance(body, bytes) else b"".join([piece async for piece in body])
+        except (OSError, h11.RemoteProtocolError, EOFError) as error:
+            connection.close()
+            text = f"{self._address.text} does not answer: {error}"
+            raise ApiError(503, text, reason="ServiceUnavailable") from error
+        except BaseException:
+            connection.close()
+            raise
+        try:
+            said = json.loads(whole)
+        except ValueError:
+            said = whole.decode(errors="replace")
+        raise from_status(response.status, said)
+
+    def _head(self, request: Request) -> h11.Request:
+        target = quote(request.path, safe="/:@!$&'()*+,;=~%")
+        if request.raw_query or request.query:
+            target += "?" + (request.raw_query or urlencode(request.query))
+        headers = [("host", self._address.host or "localhost"), *request.headers.items()]
+        if self._token:
+            headers.append(("authorization", f"Bearer {self._token}"))
+        headers.append(("content-length", str(len(request.body))))
+        return h11.Request(method=request.method, target=target, headers=headers)
 
     async def _connection(self) -> _Connection:
         if self._idle:
@@ -131,6 +183,8 @@ class HttpTransport:
         await connection.writer.drain()
         event = await connection.event()
         while isinstance(event, h11.InformationalResponse):
+            if event.status_code == 101:
+                return Response(101)
             event = await connection.event()
         if not isinstance(event, h11.Response):  # the end of the connection is an event too
             raise EOFError("the connection was closed before the answer came")  # noqa: TRY004

@@ -26,9 +26,11 @@ if TYPE_CHECKING:
     from typing import Any
 
     from skerry.api.types import core
-    from skerry.apiserver.app import App, NodeStreams
+    from skerry.api.wire import Duplex, Request, Response
+    from skerry.apiserver.app import App
     from skerry.apiserver.edge import Edge
     from skerry.client.client import Client
+    from skerry.client.http import HttpTransport
     from skerry.client.informer import Informer, Informers
     from skerry.cluster.config import ClusterConfig, Progress
     from skerry.cluster.namespaces import Handle
@@ -235,17 +237,25 @@ async def _app(config: ClusterConfig, store: EmbeddedStore) -> App:
     known = tokens.read(config.paths.tokens)
     users = {token: User(user.name, user.groups) for token, user in known.items()}
     server = Server(store, SystemClock(), Context(ranges))
-    return App(server, users.get, _node_streams(config))
+    return App(server, users.get, _NodeStreams(config))
 
 
-def _node_streams(config: ClusterConfig) -> NodeStreams:
-    from skerry.api.wire import Request, Response
-    from skerry.client.http import Address, HttpTransport
+class _NodeStreams:
+    """The node agents of this machine, by their unix sockets."""
 
-    async def ask(node: str, request: Request) -> Response:
-        return await HttpTransport(Address(unix=str(config.paths.node_socket(node))))(request)
+    def __init__(self, config: ClusterConfig) -> None:
+        self._config = config
 
-    return ask
+    async def __call__(self, node: str, request: Request) -> Response:
+        return await self._transport(node)(request)
+
+    async def upgrade(self, node: str, request: Request, protocol: str) -> Duplex:
+        return await self._transport(node).upgrade(request, protocol)
+
+    def _transport(self, node: str) -> HttpTransport:
+        from skerry.client.http import Address, HttpTransport
+
+        return HttpTransport(Address(unix=str(self._config.paths.node_socket(node))))
 
 
 def _admin(app: App) -> Client:

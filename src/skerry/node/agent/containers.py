@@ -90,6 +90,7 @@ def container_spec(
         read_only_rootfs=bool(security is not None and security.read_only_root_filesystem),
         mounts=_unique(mounts),
         stdin=container.stdin,
+        tty=container.tty,
     )
 
 

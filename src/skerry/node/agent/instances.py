@@ -51,6 +51,12 @@ class Instance:
     stop_signal: int
     stdin: int | None
 
+    def end_stdin(self) -> None:
+        """Nobody will write to it any more."""
+        if self.stdin is not None:
+            os.close(self.stdin)
+            self.stdin = None
+
 
 @dataclass(slots=True)
 class _Launch:
@@ -183,6 +189,7 @@ class Instances:
         worker, services = self._worker, self._services
         ended = await services.runtime.wait(one.id)
         one.probes.stop()
+        one.log.last()
         try:
             async with asyncio.timeout(LAST_OUTPUT):
                 await one.log.finished()
@@ -191,8 +198,7 @@ class Instances:
         container = worker.machine.containers[one.name].spec
         words = worker.files.message(container, one.id, ended.code, one.log.path)
         self.live.pop(one.id, None)
-        if one.stdin is not None:
-            os.close(one.stdin)
+        one.end_stdin()
         worker.machine.on_exited(one.name, one.id, ended.code, ended.finished_at, worker.now, words)
         worker.wake()
         await services.runtime.remove_container(one.id)

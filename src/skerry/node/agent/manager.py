@@ -60,6 +60,12 @@ class PodManager:
         ]
         return found[-1] if found else None
 
+    async def ended(self, uid: str) -> None:
+        """Returns when nothing of a pod is left on this node."""
+        task = self._tasks.get(uid)
+        if task is not None:
+            await asyncio.wait((task,))
+
     def statistics(self) -> dict[str, int]:
         running = sum(len(one.instances.live) for one in self.workers.values())
         return {"pods": len(self.workers), "containers": running}

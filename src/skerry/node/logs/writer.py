@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from skerry.node.logs.format import Lines
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 _READ = 16 << 10  # so that one that floods its log does not keep the others waiting
 ROTATE_AT = 10 << 20
+Tap = Callable[[str, bytes], None]
 
 
 def older(path: Path) -> Path:
@@ -39,6 +41,10 @@ class ContainerLog:
         self._size = 0
         self._broken = False
         self._streams: dict[int, Lines] = {}
+        self._names: dict[int, str] = {}
+        self._taps: list[Tap] = []
+        self._pausing: set[Tap] = set()
+        self._last = False
         self._waiters: set[asyncio.Future[None]] = set()
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = self._open()
@@ -46,12 +52,44 @@ class ContainerLog:
     def _open(self) -> int:
         return os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
 
-    def attach(self, stdout: int, stderr: int) -> None:
-        """Reads two non-blocking pipe ends to their ends and closes them."""
-        loop = asyncio.get_running_loop()
+    def attach(self, stdout: int, stderr: int | None) -> None:
+        """Reads the non-blocking pipe ends (or a terminal's master side) to their ends and closes them."""
         for fd, name in ((stdout, "stdout"), (stderr, "stderr")):
-            self._streams[fd] = Lines(name)
-            loop.add_reader(fd, self._readable, fd)
+            if fd is not None:
+                self._streams[fd] = Lines(name)
+                self._names[fd] = name
+        self._listen()
+
+    def tap(self, tap: Tap) -> None:
+        """`tap` gets every piece from now on, as ("stdout" or "stderr", bytes). It may ask for `pause`."""
+        self._taps.append(tap)
+
+    def untap(self, tap: Tap) -> None:
+        self._taps.remove(tap)
+        self.resume(tap)
+
+    def pause(self, tap: Tap) -> None:
+        """Nothing more is read until this tap can take it: the container waits, as it would for a terminal."""
+        if self._last:
+            return
+        self._pausing.add(tap)
+        for fd in self._streams:
+            asyncio.get_running_loop().remove_reader(fd)
+
+    def resume(self, tap: Tap) -> None:
+        self._pausing.discard(tap)
+        self._listen()
+
+    def last(self) -> None:
+        """The container has ended: what is left in its pipes is not much, and nobody may hold it up any more."""
+        self._last = True
+        self._pausing.clear()
+        self._listen()
+
+    def _listen(self) -> None:
+        if not self._pausing:
+            for fd in self._streams:
+                asyncio.get_running_loop().add_reader(fd, self._readable, fd)
 
     async def finished(self) -> None:
         """Returns when both pipes are at their ends and everything is in the file."""
@@ -84,6 +122,8 @@ class ContainerLog:
             data = b""
         now = self._clock.now()
         if data:
+            for tap in self._taps:
+                tap(self._names[fd], data)
             self._write(self._streams[fd].feed(data, now))
         else:
             self._end(fd)

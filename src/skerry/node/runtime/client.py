@@ -131,7 +131,7 @@ class Runtime:
             raise StartError(f"pod {spec.pod_uid} has no sandbox")
         if spec.id in self._processes:
             raise StartError(f"container {spec.id} was started already")
-        with _Pipes(stdin=spec.stdin) as pipes:
+        with _Pipes(stdin=spec.stdin, tty=spec.tty) as pipes:
             return await self._launch(spec.id, _Process(spec, spec.id), pipes)
 
     async def wait(self, key: str) -> Exit:
@@ -206,26 +206,38 @@ class Runtime:
         return ExecResult(code=ended.code, output=bytes(output.data))
 
     async def exec_stream(
-        self, container_id: str, argv: list[str], *, env: dict[str, str] | None = None, stdin: bool = False
+        self,
+        container_id: str,
+        argv: list[str],
+        *,
+        env: dict[str, str] | None = None,
+        stdin: bool = False,
+        tty: bool = False,
     ) -> Started:
-        """The same, handing out the pipes (for `kubectl exec`).
+        """The same, handing out the pipes or the terminal (for `kubectl exec`).
 
         Call `wait(started.key)` for its exit code and then `remove_container(started.key)`.
         """
-        with _Pipes(stdin=stdin) as pipes:
-            return await self._exec(container_id, argv, env, pipes)
+        with _Pipes(stdin=stdin, tty=tty) as pipes:
+            return await self._exec(container_id, argv, env, pipes, tty=tty)
+
+    async def kill_group(self, key: str) -> None:
+        """Kills an exec and what it started. Of one that has ended: nothing."""
+        self._signal(key, signal.SIGKILL, group=True)
 
     async def close(self) -> None:
         """Stops speaking to the spawner. Containers stay."""
         self._channel.close()
         self._network.close()
 
-    async def _exec(self, container: str, argv: list[str], env: dict[str, str] | None, pipes: _Pipes) -> Started:
+    async def _exec(
+        self, container: str, argv: list[str], env: dict[str, str] | None, pipes: _Pipes, *, tty: bool = False
+    ) -> Started:
         inside_of = self._processes.get(container)
         if inside_of is None or inside_of.exit.done():
             raise StartError(f"container {container} is not running")
         env = {**inside_of.spec.env, **(env or {})}
-        spec = dataclasses.replace(inside_of.spec, argv=argv, env=env, mounts=[], tmpfs=[])
+        spec = dataclasses.replace(inside_of.spec, argv=argv, env=env, mounts=[], tmpfs=[], tty=tty)
         self._execs += 1
         return await self._launch(f"{container}/exec/{self._execs}", _Process(spec, container), pipes)
 
@@ -285,33 +297,55 @@ class Runtime:
 
 
 class _Pipes:
-    """The pipes of a new process: `theirs` are closed at the end, ours too unless they were handed over."""
+    """The pipes of a new process: `theirs` are closed at the end, ours too unless they were handed over.
 
-    def __init__(self, *, stdin: bool = False, merged: bool = False) -> None:
-        self._stdin: int | None = None
+    Of a terminal there is only a socket, over which the process sends the master side before it runs its command.
+    """
+
+    def __init__(self, *, stdin: bool = False, merged: bool = False, tty: bool = False) -> None:
+        self._console: socket.socket | None = None
+        self._ours: list[int | None] = [None, None, None]
+        if tty:
+            self._console, other = socket.socketpair()
+            self.theirs = [other.detach()]
+            return
         out, their_out = os.pipe()
         error, their_error = (out, their_out) if merged else os.pipe()
         if stdin:
-            their_in, self._stdin = os.pipe()
+            their_in, self._ours[0] = os.pipe()
         else:
             their_in = os.open("/dev/null", os.O_RDONLY)
         self.theirs = [their_in, their_out, their_error]
-        self._ours = {out, error} | ({self._stdin} if self._stdin is not None else set())
-        self._result = (self._stdin, out, error)
-        for fd in self._ours:
-            os.set_blocking(fd, False)
+        self._ours[1:] = [out, error]
 
-    def hand_over(self) -> tuple[int | None, int, int]:
-        """Stdin (or None), stdout, stderr, which are the caller's from now on."""
-        self._ours = set()
-        return self._result
+    def hand_over(self) -> tuple[int | None, int, int | None]:
+        """Stdin (or None), stdout, stderr, which are the caller's from now on. RuntimeFailure without a terminal."""
+        if self._console is not None:
+            self._console.setblocking(False)
+            try:
+                _, fds, _, _ = socket.recv_fds(self._console, 1, 1)
+            except OSError:
+                fds = []
+            if not fds:
+                raise RuntimeFailure("the terminal was not handed over")
+            self._ours = [os.dup(fds[0]), fds[0], None]
+        for fd in self._ours:
+            if fd is not None:
+                os.set_blocking(fd, False)
+        stdin, stdout, stderr = self._ours
+        self._ours = []
+        assert stdout is not None
+        return stdin, stdout, stderr
 
     def __enter__(self) -> _Pipes:
         return self
 
     def __exit__(self, *_: object) -> None:
         for fd in {*self.theirs, *self._ours}:
-            os.close(fd)
+            if fd is not None:
+                os.close(fd)
+        if self._console is not None:
+            self._console.close()
 
 
 class _Output:

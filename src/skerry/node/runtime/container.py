@@ -6,13 +6,20 @@ words it; what fails in execve itself is the container's own failure: a line on 
 
 from __future__ import annotations
 
+import fcntl
 import os
+import socket
 import stat
+import struct
+import termios
 from typing import NamedTuple, NoReturn
 
 from skerry import linux
 from skerry.node.runtime import rootfs
 from skerry.node.runtime.spec import DEFAULT_PATH, ContainerSpec
+
+_TIOCSPTLCK, _TIOCGPTN = 0x40045431, 0x80045430
+"""Of a terminal's master side: (un)lock the other side, and its number. Not in the module termios."""
 
 
 class Spaces(NamedTuple):
@@ -30,7 +37,8 @@ def become(
 ) -> NoReturn:
     """Sets this process up and executes the command.
 
-    `stdio`: stdin, stdout, stderr. `errors`: a pipe that closes by itself at the execve. `settings`: None for an exec.
+    `stdio`: stdin, stdout, stderr; of a terminal, a unix socket that takes its master side. `errors`: a pipe that
+    closes by itself at the execve. `settings`: None for an exec.
     """
     try:
         linux.reset_signals()
@@ -46,6 +54,8 @@ def become(
         if settings is not None:
             linux.unshare(linux.CLONE_NEWNS)
             rootfs.enter(spec, settings)
+        if spec.tty:
+            _terminal(spec, stdio[0])
         env = _environment(spec)
         _change_directory(spec.cwd)
         _become_user(spec)
@@ -60,6 +70,21 @@ def become(
         os.write(2, f"exec {program}: {os.strerror(error.errno or 0).lower()}\n".encode())
     finally:
         os._exit(255)
+
+
+def _terminal(spec: ContainerSpec, console: int) -> None:
+    """Opens a terminal among the container's own, sends its master side away, and lives in it."""
+    master = os.open("/dev/ptmx", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+    fcntl.ioctl(master, _TIOCSPTLCK, struct.pack("i", 0))
+    (number,) = struct.unpack("i", fcntl.ioctl(master, _TIOCGPTN, b"\0" * 4))
+    slave = os.open(f"/dev/pts/{number}", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+    if spec.uid:
+        os.fchown(slave, spec.uid, -1)
+    fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
+    with socket.socket(fileno=os.dup(console)) as end:
+        socket.send_fds(end, [b"t"], [master])
+    for target in range(3):
+        os.dup2(slave, target)
 
 
 class _Refusal(Exception):
@@ -85,8 +110,8 @@ def _give(fd: int, uid: int, gid: int) -> None:
 
 
 def _environment(spec: ContainerSpec) -> dict[str, str]:
-    """What every container engine adds if the image did not say: PATH, HOSTNAME and, from /etc/passwd, HOME."""
-    env = {"PATH": DEFAULT_PATH, "HOSTNAME": os.uname().nodename, **spec.env}
+    """What every container engine adds if the image did not say: PATH, HOSTNAME, TERM and, from /etc/passwd, HOME."""
+    env = {"PATH": DEFAULT_PATH, "HOSTNAME": os.uname().nodename, **({"TERM": "xterm"} if spec.tty else {}), **spec.env}
     if "HOME" not in env:
         env["HOME"] = _home(spec.uid)
     return env

@@ -104,7 +104,7 @@ class ContainerSpec:
     without "/" is looked up inside the root in the PATH of `env` (or DEFAULT_PATH). `env` is everything the process
     gets (nothing is inherited). `cwd` is made if missing where the root is an Overlay. `uid`, `gid`, `groups`: numbers
     inside the image. `capabilities`: names without CAP_; the bounding set, and what a uid 0 process has.
-    `stdin`: whether there is one; else it reads /dev/null.
+    `stdin`: whether there is one; else it reads /dev/null. `tty`: all three are a terminal of the container's own.
     """
 
     id: str
@@ -122,6 +122,7 @@ class ContainerSpec:
     mounts: list[Mount] = field(default_factory=list)
     tmpfs: list[Tmpfs] = field(default_factory=list)
     stdin: bool = False
+    tty: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,7 +130,8 @@ class Started:
     """A running container or exec. `pid` is in the node's PID namespace (the agent's own).
 
     `stdin` (None unless asked for), `stdout`, `stderr` are non-blocking pipe ends that belong to the caller now: it
-    reads them to their end and closes them (`os.close`). `key` names the process to `wait` and `signal`.
+    reads them to their end and closes them (`os.close`). Of a terminal, `stdout` is the master side, which ends with
+    EIO, `stderr` is None and `stdin` always a second descriptor of it. `key` names the process to `wait` and `signal`.
     """
 
     key: str
@@ -137,7 +139,7 @@ class Started:
     started_at: float
     stdin: int | None
     stdout: int
-    stderr: int
+    stderr: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,8 +6,12 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+from urllib.parse import parse_qs
 
 import h11
+
+from skerry.api.status import bad_request
+from skerry.client.http import StreamDuplex
 
 if TYPE_CHECKING:
     from skerry.api.status import ApiError
@@ -22,6 +26,7 @@ class Call:
     method: str
     path: list[str]
     query: dict[str, str]
+    raw_query: str
     connection: h11.Connection
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
@@ -29,6 +34,21 @@ class Call:
 
     def flag(self, name: str) -> bool:
         return self.query.get(name, "").lower() in ("true", "1")
+
+    def values(self, name: str) -> list[str]:
+        """All values of a repeated query parameter, in order."""
+        return parse_qs(self.raw_query, keep_blank_values=True).get(name, [])
+
+    async def upgrade(self, protocol: str) -> StreamDuplex:
+        """Switches to another protocol. ApiError 400 if that was not asked for."""
+        async for _ in self.body():
+            pass
+        if str(self.connection.their_state) != "MIGHT_SWITCH_PROTOCOL":
+            raise bad_request(f"an upgrade to {protocol} is required")
+        self.answered = True
+        headers = [("connection", "Upgrade"), ("upgrade", protocol)]
+        self._send(h11.InformationalResponse(status_code=101, headers=headers))
+        return StreamDuplex(self.reader, self.writer, self.connection.trailing_data[0])
 
     async def body(self) -> AsyncIterator[bytes]:
         """The request's body in pieces. EOFError if it is cut off."""

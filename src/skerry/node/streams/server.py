@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 import h11
 
 from skerry.api import status
-from skerry.node.streams import images, logs, pods
+from skerry.node.streams import commands, forward, images, logs, pods
 from skerry.node.streams.call import Call
 
 if TYPE_CHECKING:
@@ -33,6 +33,9 @@ ROUTES: dict[tuple[str, str], Route] = {
     ("GET", "healthz"): pods.healthz,
     ("GET", "pods"): pods.list_pods,
     ("GET", "containerLogs"): logs.container_logs,
+    ("POST", "exec"): commands.exec_,
+    ("POST", "attach"): commands.attach,
+    ("POST", "portForward"): forward.port_forward,
     ("POST", "images"): images.load,
 }
 """By method and first word of the path."""
@@ -90,7 +93,7 @@ class StreamsServer:
         target = urlsplit(event.target.decode("latin-1"))
         path = [unquote(one) for one in target.path.strip("/").split("/")]
         query = dict(parse_qsl(target.query, keep_blank_values=True))
-        call = Call(event.method.decode(), path, query, connection, reader, writer)
+        call = Call(event.method.decode(), path, query, target.query, connection, reader, writer)
         route = ROUTES.get((call.method, path[0]))
         try:
             if route is None:
