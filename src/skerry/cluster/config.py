@@ -53,7 +53,9 @@ class ClusterConfig(NamedTuple):
         written = os.read(self.certificates, 1)
         os.close(self.certificates)
         if not written:
-            raise ClusterError("The certificates were not written: the command that starts the cluster was interrupted.")
+            raise ClusterError(
+                "The certificates were not written: the command that starts the cluster was interrupted."
+            )
 
 
 class Progress:

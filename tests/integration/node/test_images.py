@@ -49,7 +49,7 @@ def test_a_pod_of_an_image(tmp_path: Path) -> None:
         box = core.Container(
             name="web",
             image="example.test/box:1",
-            command=["sh", "-c", "id; pwd; touch /x || echo $(GREETING) refused"],
+            command=["sh", "-c", "id; pwd; touch /x 2>&1 || echo $(GREETING) refused"],
             working_dir="/etc",
             security_context=security,
             env=[core.EnvVar(name="GREETING", value="politely")],
