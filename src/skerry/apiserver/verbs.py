@@ -303,9 +303,13 @@ async def gone(server: Server, row: Resource, obj: Any, current: Record) -> Reco
 
 
 async def _endpoints_too(server: Server, service: core.Service) -> None:
-    """E49: the Endpoints of a Service go with it."""
+    """E49: the Endpoints of a Service go with it.
+
+    The Service is gone by then: that this fails (no room on the disk) must not be told as if it were still there; the
+    controller removes them later (E8).
+    """
     row = resources.of(core.Endpoints)
-    with contextlib.suppress(Conflict):
+    with contextlib.suppress(Conflict, status.ApiError):
         current = await server.store.get(row.key(service.metadata.namespace, service.metadata.name))
         if current is not None:
             await stored(server.store.delete(current.key, current.revision))

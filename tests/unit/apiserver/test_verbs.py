@@ -12,6 +12,7 @@ from tests.helpers import server as helper
 from skerry.api import status
 from skerry.api.types import apps, core, meta
 from skerry.clock import FakeClock
+from skerry.store.base import Record, Unwritable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -317,6 +318,25 @@ async def test_the_endpoints_of_a_service_go_with_it(server: ApiServer) -> None:
     await server.client.delete(core.Service, "s", "default")
     with pytest.raises(status.ApiError, match="not found"):
         await server.client.get(core.Endpoints, "s", "default")
+
+
+async def test_a_deletion_that_happened_is_not_refused_for_what_follows_it(
+    server: ApiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = meta.ObjectMeta(name="s", namespace="default")
+    await server.client.create(core.Service(metadata=found, spec=core.ServiceSpec(ports=[core.ServicePort(port=80)])))
+    await server.client.create(core.Endpoints(metadata=meta.ObjectMeta(name="s", namespace="default")))
+    delete = server.store.delete
+
+    async def full(key: str, expected: int) -> Record:
+        if "/endpoints/" in key:
+            raise Unwritable("database or disk is full")
+        return await delete(key, expected)
+
+    monkeypatch.setattr(server.store, "delete", full)
+    await server.client.delete(core.Service, "s", "default")
+    with pytest.raises(status.ApiError, match="not found"):
+        await server.client.get(core.Service, "s", "default")
 
 
 async def test_endpoints_warn_of_their_deprecation(server: ApiServer) -> None:
