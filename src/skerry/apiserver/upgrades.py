@@ -102,10 +102,10 @@ class _Bytes:
         # To close with something unread would reset the connection, and what we sent last would be lost.
         if self._transport.is_closing():
             return
-        if self._transport.can_write_eof():
+        if self._transport.can_write_eof():  # TLS cannot, but its close waits for the other side's
             self._transport.write_eof()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_PATIENCE):
-                while await self._reader.read(_READ):
-                    pass
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_PATIENCE):
+                    while await self._reader.read(_READ):
+                        pass
         self._transport.close()
