@@ -21,11 +21,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from skerry import KUBERNETES
 from skerry.api import codec
 from skerry.api.resources import RESOURCES, Resource
 from skerry.api.types import _build
-
-VERSION = "v1.36.0"  # of Kubernetes' API, as /version says it
 
 _META = "io.k8s.apimachinery.pkg.apis.meta.v1"
 _PATCH = f"{_META}.Patch"
@@ -80,7 +79,7 @@ def v3_group(group: str, version: str) -> bytes | None:
     return codec.encode(
         {
             "openapi": "3.0.0",
-            "info": {"title": "Kubernetes", "version": VERSION},
+            "info": {"title": "Kubernetes", "version": KUBERNETES},
             "paths": paths,
             "components": {"schemas": writer.schemas()},
         }
@@ -94,7 +93,7 @@ def v2_document() -> dict[str, Any]:
     paths = _paths(RESOURCES, writer)
     return {
         "swagger": "2.0",
-        "info": {"title": "Kubernetes", "version": VERSION},
+        "info": {"title": "Kubernetes", "version": KUBERNETES},
         "paths": paths,
         "definitions": writer.schemas(),
     }

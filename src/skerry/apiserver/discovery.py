@@ -9,10 +9,8 @@ import functools
 import platform
 from typing import Any
 
-from skerry import __version__
+from skerry import KUBERNETES, REPORTED
 from skerry.api import codec, resources
-
-KUBERNETES = "1.36"
 
 _SCALE = ("autoscaling", "v1", "Scale")
 _SUBKINDS: dict[str, tuple[str, str, str]] = {
@@ -38,13 +36,13 @@ _SUBVERBS = {
 @functools.cache
 def version() -> bytes:
     """The body of /version."""
-    major, minor = KUBERNETES.split(".")
+    major, minor, _ = KUBERNETES.removeprefix("v").split(".")
     machine = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
     return codec.encode(
         {
             "major": major,
             "minor": minor,
-            "gitVersion": f"v{KUBERNETES}.0+skerry-{__version__}",
+            "gitVersion": REPORTED,
             "gitCommit": "",
             "gitTreeState": "clean",
             "buildDate": "1970-01-01T00:00:00Z",

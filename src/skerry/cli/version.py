@@ -13,5 +13,5 @@ def arguments(_: argparse.ArgumentParser) -> None:
 
 def run(_: argparse.Namespace) -> int:
     """Print it."""
-    print(f"skerry {skerry.__version__}")
+    print(f"skerry {skerry.__version__} (Kubernetes {skerry.KUBERNETES})")
     return 0

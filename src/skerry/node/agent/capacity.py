@@ -10,13 +10,12 @@ import os
 import platform
 from typing import TYPE_CHECKING
 
-from skerry import __version__
+from skerry import REPORTED, __version__
 from skerry.api.types import core
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-KUBERNETES = "v1.36.0"
 PODS = "110"
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}
 
@@ -58,7 +57,7 @@ def node_info() -> core.NodeSystemInfo:
         kernel_version=os.uname().release,
         os_image=release.get("PRETTY_NAME", "Linux").strip("\"'"),
         container_runtime_version=f"skerry://{__version__}",
-        kubelet_version=f"{KUBERNETES}+skerry.{__version__}",
+        kubelet_version=REPORTED,
         operating_system="linux",
         architecture=architecture(),
     )
