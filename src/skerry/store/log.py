@@ -3,6 +3,9 @@
 A batch of writes is one transaction in WAL mode with synchronous=FULL, so that what was acknowledged survives a crash,
 and a crash in the middle leaves the state before the batch. Only the newest value of a key is kept: the file does not
 grow with time.
+
+SQLite checks what lies in the log, but not the pages of its file. A sum over all rows is kept with them, so that a disk
+that gives back something else than it was given is noticed when the file is opened.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator
+from hashlib import blake2b
 from typing import NamedTuple
 
 FORMAT = 1
@@ -28,12 +32,20 @@ class Row(NamedTuple):
     revision: int
 
 
+def _digest(key: str, value: bytes, created: int, revision: int) -> int:
+    head = b"%b\0%d\0%d\0" % (key.encode(), created, revision)
+    # 63 bits: SQLite's integers have a sign.
+    return int.from_bytes(blake2b(head + value, digest_size=8).digest(), "big") >> 1
+
+
 class Log:
     """The file. All calls but `open` come from one worker thread."""
 
     def __init__(self, path: str) -> None:
         """Opens or makes the file. LogError if it is corrupt or newer than this program."""
         new = not os.path.exists(path)
+        self._sum: int | None = None
+        """All rows' digests XORed; None until they have been read."""
         try:
             self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=0)
             self._db.execute("PRAGMA journal_mode=WAL")
@@ -67,23 +79,40 @@ class Log:
     def load(self) -> tuple[int, Iterator[Row]]:
         """The newest revision and all rows in order of their keys. LogError if the file is damaged."""
         try:
-            found = self._db.execute("SELECT value FROM meta WHERE name='revision'").fetchone()
+            meta = dict(self._db.execute("SELECT name, value FROM meta").fetchall())
             rows = self._db.execute("SELECT key, value, created, revision FROM kv ORDER BY key").fetchall()
-        except sqlite3.DatabaseError as error:
+            found = 0
+            for row in rows:
+                found ^= _digest(*row)
+            revision = meta.get("revision", 0)
+            # Files of the first versions have no sum until they are written to.
+            if meta.get("sum", found ^ revision) != found ^ revision:
+                raise LogError("the cluster's data is not what was written (its sum differs): restore it from a copy")
+        # A damaged page can give values of any type.
+        except (sqlite3.Error, TypeError, ValueError, AttributeError) as error:
             raise LogError(f"the cluster's data cannot be read ({error}): restore it from a copy") from error
-        return (found[0] if found else 0), (Row(*row) for row in rows)
+        self._sum = found
+        return revision, (Row(*row) for row in rows)
 
     def write(self, rows: Iterable[Row], revision: int) -> None:
         """One transaction. LogError, and nothing is written, if the disk refuses."""
+        if self._sum is None:
+            self.load()
+        assert self._sum is not None
+        found = self._sum
         try:
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 for row in rows:
+                    for old in self._db.execute("SELECT value, created, revision FROM kv WHERE key=?", (row.key,)):
+                        found ^= _digest(row.key, *old)
                     if row.value is None:
                         self._db.execute("DELETE FROM kv WHERE key=?", (row.key,))
                     else:
                         self._db.execute("INSERT OR REPLACE INTO kv VALUES (?,?,?,?)", row)
-                self._db.execute("INSERT OR REPLACE INTO meta VALUES ('revision',?)", (revision,))
+                        found ^= _digest(row.key, row.value, row.created, row.revision)
+                values = (revision, found ^ revision)
+                self._db.execute("INSERT OR REPLACE INTO meta VALUES ('revision',?), ('sum',?)", values)
                 self._db.execute("COMMIT")
             except BaseException:
                 if self._db.in_transaction:
@@ -91,6 +120,7 @@ class Log:
                 raise
         except sqlite3.Error as error:
             raise LogError(str(error)) from error
+        self._sum = found
 
     def close(self) -> None:
         self._db.close()

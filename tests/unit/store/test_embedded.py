@@ -239,3 +239,20 @@ def test_a_full_disk_is_named_when_the_file_is_opened(tmp_path: Path, monkeypatc
     monkeypatch.setattr(sqlite3, "connect", full)
     with pytest.raises(LogError, match=r"the disk is full: make room"):
         Log(str(tmp_path / "store.db"))
+
+
+def test_a_value_that_is_not_what_was_written_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    log = Log(str(path))
+    log.write([Row("/core/pods/a/x", value("unharmed"), 1, 1), Row("/core/pods/a/y", value("y"), 2, 2)], 2)
+    log.write([Row("/core/pods/a/y", None, 2, 3), Row("/core/pods/a/x", value("unharmed!"), 1, 4)], 4)
+    log.close()
+    log = Log(str(path))
+    revision, rows = log.load()
+    assert revision == 4 and [row.value for row in rows] == [value("unharmed!")]
+    log.close()
+    whole = path.read_bytes()
+    assert whole.count(b"unharmed!") == 1
+    path.write_bytes(whole.replace(b"unharmed!", b"unhArmed!"))
+    with pytest.raises(LogError, match="not what was written"):
+        EmbeddedStore(str(path))
