@@ -5,6 +5,11 @@ from __future__ import annotations
 import os
 
 import pytest
+from hypothesis import settings
+
+# How long one example takes says more of the machine than of the code; on CI examples are also the same every time.
+settings.register_profile("skerry", deadline=None, derandomize="CI" in os.environ)
+settings.load_profile("skerry")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
