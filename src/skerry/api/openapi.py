@@ -309,7 +309,7 @@ def _operation(spot: _Spot, action: str, writer: _Writer) -> dict[str, Any]:
     returned = writer.reference(module, kind)
     if action == "list":
         returned = writer.list_of(row)
-    elif action in ("delete", "deletecollection"):
+    elif action == "deletecollection" or (action == "delete" and not row.returns_deleted):
         returned = writer.reference("meta", "Status")
     out: dict[str, Any] = {
         "tags": [f"{_group_word(row).lower()}_{row.version}"],

@@ -15,7 +15,11 @@ _ALL = ("create", "delete", "deletecollection", "get", "list", "patch", "update"
 
 @dataclass(frozen=True)
 class Resource:
-    """A served kind. `module` is the module of api.types that holds its Struct; `fields` can be selected by."""
+    """A served kind.
+
+    `module` is the module of api.types that holds its Struct; `fields` can be selected by. `returns_deleted`: whether
+    the answer to a deletion is the object that is gone, not a Status; typed clients count on the one or the other.
+    """
 
     kind: str
     plural: str
@@ -31,6 +35,7 @@ class Resource:
     fields: tuple[str, ...] = ()
     generation: bool = False
     create_on_update: bool = False
+    returns_deleted: bool = False
 
     @property
     def api_version(self) -> str:
@@ -70,11 +75,12 @@ RESOURCES: tuple[Resource, ...] = (
              fields=("spec.unschedulable",)),
     Resource("Pod", "pods", "pod", "core", short_names=("po",), categories=("all",),
              subresources=("status", "binding", "log", "eviction", "exec", "attach", "portforward", "proxy"),
-             generation=True,
+             generation=True, returns_deleted=True,
              fields=("spec.nodeName", "spec.restartPolicy", "spec.schedulerName", "spec.serviceAccountName",
                      "spec.hostNetwork", "status.phase", "status.podIP", "status.nominatedNodeName")),
     Resource("Service", "services", "service", "core", short_names=("svc",), categories=("all",),
-             subresources=("status", "proxy"), fields=("spec.clusterIP", "spec.type"), create_on_update=True),
+             subresources=("status", "proxy"), fields=("spec.clusterIP", "spec.type"), create_on_update=True,
+             returns_deleted=True),
     Resource("Endpoints", "endpoints", "endpoints", "core", short_names=("ep",), create_on_update=True),
     Resource("Event", "events", "event", "core", short_names=("ev",), create_on_update=True,
              fields=("involvedObject.kind", "involvedObject.namespace", "involvedObject.name", "involvedObject.uid",
@@ -82,7 +88,7 @@ RESOURCES: tuple[Resource, ...] = (
                      "reason", "reportingComponent", "source", "type")),
     Resource("ConfigMap", "configmaps", "configmap", "core", short_names=("cm",)),
     Resource("Secret", "secrets", "secret", "core", fields=("type",)),
-    Resource("ServiceAccount", "serviceaccounts", "serviceaccount", "core", short_names=("sa",)),
+    Resource("ServiceAccount", "serviceaccounts", "serviceaccount", "core", short_names=("sa",), returns_deleted=True),
     Resource("Deployment", "deployments", "deployment", "apps", "apps", short_names=("deploy",), categories=("all",),
              subresources=("status", "scale"), generation=True),
     Resource("ReplicaSet", "replicasets", "replicaset", "apps", "apps", short_names=("rs",), categories=("all",),

@@ -59,7 +59,7 @@ async def delete(server: Server, target: Target, request: Request) -> Response:
     options = options_of(request)
     without = dry(request) or options.dry_run == ["All"]
     record, gone = await remove(server, target, options, dry=without)
-    if not gone:
+    if not gone or target.resource.returns_deleted:
         return answer(server, target, request, record, 200)
     return Response(200, codec.encode(_success(target.resource, load(target.resource, record))))
 

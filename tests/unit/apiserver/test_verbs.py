@@ -195,6 +195,17 @@ async def test_finalizers_hold_a_deletion_back(server: ApiServer) -> None:
         await server.client.get(core.ConfigMap, "a", "default")
 
 
+async def test_what_a_deletion_returns(server: ApiServer) -> None:
+    """The object itself of some kinds, a Status of others; the official clients read the one or the other."""
+    await server.client.create(config("a", k="v"))
+    await server.client.create(pod("a"))
+    _, gone = await server.ask("DELETE", "/api/v1/namespaces/default/configmaps/a")
+    assert json.loads(gone)["kind"] == "Status" and json.loads(gone)["status"] == "Success"
+    _, gone = await server.ask("DELETE", "/api/v1/namespaces/default/pods/a")  # on no node: at once
+    assert json.loads(gone)["kind"] == "Pod" and json.loads(gone)["metadata"]["name"] == "a"
+    assert (await server.ask("GET", "/api/v1/namespaces/default/pods/a"))[0].status == 404
+
+
 async def test_preconditions_protect_a_successor(server: ApiServer) -> None:
     await server.client.create(config("a"))
     with pytest.raises(status.ApiError, match="Precondition failed: UID in precondition: other"):
