@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
 import re
 import shutil
+import socket
 import subprocess
 from pathlib import Path
 
@@ -13,6 +16,16 @@ _SHOW = {
     "ip route": ["ip", "route", "show", "table", "all"],
     "nft list ruleset": ["nft", "--stateless", "list", "ruleset"],
 }
+
+
+def api_port() -> tuple[str, str]:
+    """The option of `skerry up` for a port that no other cluster takes while this one is down, as it might 6443."""
+    chance = random.SystemRandom()
+    while True:
+        port = chance.randrange(20000, 30000)  # below the kernel's own choices
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return "--api-port", str(port)
 
 
 def processes(mark: str) -> dict[int, str]:

@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 from tests.helpers.cluster import SKERRY, Cluster
 from tests.helpers.kubectl import Done
+from tests.long import machine
 from tests.long.load import Book, connect, write
 
 from skerry.api.types import core
@@ -81,7 +82,7 @@ class OnSmallDisk(Cluster):
     """A cluster whose data, but not its kubeconfig, lies on a small disk."""
 
     def __init__(self) -> None:
-        super().__init__("--nodes", "0")
+        super().__init__("--nodes", "0", *machine.api_port())
         Path(self.environment["XDG_DATA_HOME"]).mkdir()
         self.disk = SmallDisk(Path(self.environment["XDG_DATA_HOME"]))
 

@@ -108,7 +108,7 @@ async def test_what_was_acknowledged_survives_a_kill_and_nothing_else_does(
     skip_without_namespaces()
     chance = seeded()
     before = machine.host()
-    cluster = new_cluster("--nodes", "1")
+    cluster = new_cluster("--nodes", "1", *machine.api_port())
     await asyncio.to_thread(cluster.up)
     await asyncio.to_thread(cluster.kubectl(), "apply", "-f", "-", stdin=WEB.replace("NAME", cluster.name))
     await asyncio.to_thread(web_answers, cluster)
@@ -165,11 +165,11 @@ def test_a_start_killed_at_any_moment_leaves_nothing_and_can_be_repeated(new_clu
     skip_without_namespaces()
     chance = seeded()
     before = machine.host()
-    cluster = new_cluster("--nodes", "1")
+    cluster = new_cluster("--nodes", "1", *machine.api_port())
     for number in range(STARTS):
         # 0 to 1 s: from the interpreter's first line to some time after a quick machine is ready.
         moment = chance.random()
-        command = [*SKERRY, "up", "--name", cluster.name, "--nodes", "1"]
+        command = [*SKERRY, "up", "--name", cluster.name, *cluster.options]
         starting = subprocess.Popen(
             command,
             env=cluster.environment,

@@ -56,6 +56,7 @@ class PodFiles:
 
     def write_own(self, services: NodeServices, pod: core.Pod, ip: str) -> list[Warn]:
         """/etc/hosts, hostname and resolv.conf (D18-D23); warnings that deserve events."""
+        self._forget_messages()
         directory = self.root / "_files"
         directory.mkdir(parents=True, exist_ok=True)
         text, warnings = resolv_conf(pod, services.cluster_dns, services.cluster_domain, services.host_resolv_conf)
@@ -63,6 +64,11 @@ class PodFiles:
         (directory / "hosts").write_text(hosts(pod, [ip], services.cluster_domain))
         (directory / "hostname").write_text(host_name(services, pod) + "\n")
         return warnings
+
+    def _forget_messages(self) -> None:
+        """Deletes those of instances that were killed together with their node: none runs in a new sandbox."""
+        for message in (self.root / "_files").glob("message-*"):
+            message.unlink(missing_ok=True)
 
     def own_mounts(self) -> list[Mount]:
         directory = self.root / "_files"
