@@ -22,7 +22,7 @@ from skerry.cluster import entrance, paths, state
 
 pytestmark = [pytest.mark.long, pytest.mark.rootless]
 
-ROUNDS = 20 if os.geteuid() == 0 else 6
+ROUNDS = 30 if os.geteuid() == 0 else 6
 STARTS = 12 if os.geteuid() == 0 else 4
 WRITERS = 6
 VICTIMS = ("control plane", "cluster init", "node's spawner", "node agent")
