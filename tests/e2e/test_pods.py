@@ -144,7 +144,8 @@ def test_a_pod_that_comes_to_its_end(pods: Kubectl, policy: str, code: int, phas
 def test_a_liveness_probe_restarts_its_container(pods: Kubectl) -> None:
     """R6, R8."""
     probe = {"exec": {"command": ["test", "-e", "/tmp/alive"]}, "periodSeconds": 1, "failureThreshold": 1}
-    create(pods, "probed", sh("main", "touch /tmp/alive; exec sleep 1000", livenessProbe=probe))
+    started = {**probe, "failureThreshold": 30}
+    create(pods, "probed", sh("main", "touch /tmp/alive; exec sleep 1000", livenessProbe=probe, startupProbe=started))
     pods("wait", "pod/probed", "--for=condition=Ready", "--timeout=30s")
     (look.files_of("probed") / "tmp" / "alive").unlink()
     pods("wait", "pod/probed", "--for=jsonpath={.status.containerStatuses[0].restartCount}=1", "--timeout=30s")

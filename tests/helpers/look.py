@@ -129,14 +129,17 @@ def dig(cluster: Cluster, namespace: str, name: str, kind: str = "A") -> tuple[s
 
 
 def files_of(pod: str, program: str = "") -> Path:
-    """The root directory of a pod's container as root on this machine sees it; the one that runs `program`, if several.
+    """The root directory of a pod's container (of the one that runs `program`, if several), seen from this machine.
 
-    This is how a test does something inside a pod that `kubectl` did not start.
+    So a test changes files in a container, whatever the container runs.
     """
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             if program and program not in (process / "cmdline").read_text():
                 continue
+            (numbers,) = (line for line in (process / "status").read_text().splitlines() if line.startswith("NSpid:"))
+            if not numbers.endswith("\t1"):
+                continue  # not the container's first process: a probe's, say, that is gone in a moment
             if (process / "root/etc/hostname").read_text().strip() == pod:
                 return process / "root"
     raise AssertionError(f"no process of pod {pod}")
