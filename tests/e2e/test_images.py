@@ -182,6 +182,8 @@ def test_a_command_that_cannot_be_run(pods: Kubectl, command: str, why: str) -> 
     assert (found["is"], found["reason"], found["exitCode"]) == ("terminated", "StartError", 128)
     assert found["message"].endswith(why)
     assert look.shown_status(pods, "once") == "StartError"
+    assert found["imageID"].startswith("docker.io/library/busybox@sha256:")
+    assert [reason for _, reason, _ in look.events(pods, "once")].count("Created") == 1
     assert any(message.startswith("Error: ") and message.endswith(why) for message in messages(pods, "once", "Failed"))
     with look.lines(pods, "get", "pod", "again", "-w", "--no-headers") as watch:
         watch.until(lambda line: line.split()[2] == "CrashLoopBackOff")

@@ -95,6 +95,7 @@ class Instances:
         worker, machine = self._worker, self._worker.machine
         container = machine.containers[name].spec
         instance = secrets.token_hex(32)
+        image: Image | None = None
         try:
             image = await self._image(container)
             self._launches[name].committed = True
@@ -107,7 +108,7 @@ class Instances:
             machine.on_start_failed(name, error.reason, str(error), worker.now)
         except RuntimeFailure as error:
             text = f"failed to start container: {error}"
-            machine.on_start_failed(name, "RunContainerError", text, worker.now, instance)
+            machine.on_start_failed(name, "RunContainerError", text, worker.now, instance, *_names(container, image))
             await self._services.runtime.remove_container(instance)
         except (status.ApiError, OSError) as error:
             machine.on_start_failed(name, "CreateContainerError", str(error), worker.now)
@@ -148,8 +149,7 @@ class Instances:
         )
         made = Instance(instance, container.name, log, probes, stop_signal(container, image), started.stdin)
         self.live[instance] = made
-        names = (image.reference, image.digest) if image is not None else (container.image, "")
-        worker.machine.on_started(container.name, instance, started.started_at, *names)
+        worker.machine.on_started(container.name, instance, started.started_at, *_names(container, image))
         if worker.machine.leave_at is None:
             probes.start()
         worker.spawn(self._watch(made))
@@ -235,6 +235,11 @@ class Instances:
         for one in self.live.values():
             one.probes.stop()
             one.log.close()
+
+
+def _names(container: core.Container, image: Image | None) -> tuple[str, str]:
+    """What the container's status has as image and imageID."""
+    return (image.reference, image.digest) if image is not None else (container.image, "")
 
 
 class _Runner:

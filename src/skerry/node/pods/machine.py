@@ -151,20 +151,25 @@ class PodMachine:
         self._events.append(Event("Normal", "Created", f"Created container: {name}", name))
         self._events.append(Event("Normal", "Started", f"Started container {name}", name))
 
-    def on_start_failed(self, name: str, reason: str, message: str, now: float, instance: str = "") -> None:
-        """`reason`: RunContainerError counts as an instance that ended at once.
+    def on_start_failed(
+        self, name: str, reason: str, message: str, now: float, instance: str = "", image: str = "", image_id: str = ""
+    ) -> None:
+        """`reason`: RunContainerError counts as an instance that was made and ended at once.
 
         CreateContainerConfigError and CreateContainerError count as none at all.
         """
         one = self.containers[name]
         one.stage = Stage.IDLE
         one.problem, one.later = Problem(reason, message), None
-        self._say(name, f"Error: {message}")
         if reason != "RunContainerError":
+            self._say(name, f"Error: {message}")
             one.not_before = now + RETRY / 5
             return
+        self._events.append(Event("Normal", "Created", f"Created container: {name}", name))
+        self._say(name, f"Error: {message}")
         one.attempts += 1
         one.id = instance
+        one.image, one.image_id = image or one.spec.image, image_id
         one.last = one.ended or one.last
         one.ended = Ended(START_ERROR_CODE, "StartError", now, 0.0, message, instance)
         if self.restarts(one, START_ERROR_CODE):

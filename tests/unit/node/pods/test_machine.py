@@ -320,9 +320,12 @@ def test_a_command_that_does_not_exist():
     never.step()
     never.m.on_sandbox("10.244.1.5")
     never.step()
-    never.m.on_start_failed("web", "RunContainerError", "no", never.now, "c1")
+    never.m.on_start_failed("web", "RunContainerError", "no", never.now, "c1", "docker.io/library/x:1", "x@sha256:1")
     assert never.step() == [RemoveSandbox()]
     assert (never.state(), never.status.phase) == ("StartError", "Failed")
+    one = never.status.container_statuses[0]
+    assert (one.image, one.image_id) == ("docker.io/library/x:1", "x@sha256:1")
+    assert never.events[-2:] == [("Created", "Created container: web"), ("Failed", "Error: no")]
 
 
 def test_a_missing_config_map_is_waited_for():
