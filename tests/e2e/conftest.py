@@ -43,10 +43,26 @@ def cluster(registry: str) -> Iterator[Cluster]:
     yield from _started("--ephemeral", "--registry-mirror", f"docker.io={registry}")
 
 
+@pytest.fixture(scope="session")
+def nodes3() -> Iterator[Cluster]:
+    """A cluster of three nodes without a registry (use `image: host`), shared by all that need several; see `pods3`.
+
+    Whoever cordons, taints or labels a node puts that back.
+    """
+    skip_without_namespaces()
+    yield from _started("--nodes", "3", "--ephemeral")
+
+
 @pytest.fixture
 def pods(cluster: Cluster, namespace: str) -> Iterator[Kubectl]:
     """The newest kubectl against the shared cluster with a node, in a namespace of the test's own."""
     yield from in_namespace(cluster, MINORS[-1], namespace)
+
+
+@pytest.fixture
+def pods3(nodes3: Cluster, namespace: str) -> Iterator[Kubectl]:
+    """The newest kubectl against the shared cluster with three nodes, in a namespace of the test's own."""
+    yield from in_namespace(nodes3, MINORS[-1], namespace)
 
 
 @pytest.fixture
