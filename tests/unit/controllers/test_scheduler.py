@@ -112,18 +112,6 @@ def test_pods_are_spread() -> None:
     assert fit.choose(pod(), avoid, {"n2": use(pod("x"))}).node == "n2"
 
 
-def test_what_a_pod_asks_for() -> None:
-    one = pod(requests={"cpu": "100m", "memory": "1Gi"}, overhead={"cpu": "10m"})
-    one.spec.init_containers = [
-        core.Container(name="i", resources=core.ResourceRequirements(requests={"cpu": "300m"})),
-        core.Container(name="s", restart_policy="Always", resources=core.ResourceRequirements(requests={"cpu": "50m"})),
-    ]
-    amounts = fit.requests(one)
-    assert (float(amounts["cpu"]), int(amounts["memory"])) == (0.31, 2**30)
-    one.spec.containers[0].resources.requests["cpu"] = "400m"
-    assert float(fit.requests(one)["cpu"]) == 0.46
-
-
 def test_what_is_counted_can_be_taken_back() -> None:
     made = use(pod("a", {"cpu": "1"}, host_ports=[1]), pod("b", {"cpu": "500m"}, owner="rs"))
     made.add("a", pod("a", {"cpu": "250m"}))

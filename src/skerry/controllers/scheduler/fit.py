@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 from skerry.api import quantity
+from skerry.api.podresources import Amounts, requests
 from skerry.api.types import core
 from skerry.controllers import owners
 
 NOT_READY = core.Taint(key="node.kubernetes.io/not-ready", effect="NoSchedule")
-Amounts = dict[str, Fraction]
 Port = tuple[str, int, str]  # protocol, number, address on the host
 
 UNSCHEDULABLE = "node(s) were unschedulable"
@@ -176,38 +176,6 @@ def _requirement(one: core.NodeSelectorRequirement, values: Mapping[str, str]) -
     except (ValueError, IndexError):
         return False
     return number > bound if one.operator == "Gt" else number < bound
-
-
-def requests(pod: core.Pod) -> Amounts:
-    """What a pod asks for: the sum over its containers, or more if an init container needs more."""
-    total: Amounts = {}
-    for container in pod.spec.containers:
-        _add(total, container.resources.requests)
-    sidecars: Amounts = {}
-    peak: Amounts = {}
-    for container in pod.spec.init_containers:
-        if container.restart_policy == "Always":
-            _add(sidecars, container.resources.requests)
-            _raise(peak, sidecars)
-        else:
-            step = dict(sidecars)
-            _add(step, container.resources.requests)
-            _raise(peak, step)
-    for name, amount in sidecars.items():
-        total[name] = total.get(name, Fraction()) + amount
-    _raise(total, peak)
-    _add(total, pod.spec.overhead)
-    return total
-
-
-def _add(total: Amounts, more: Mapping[str, str]) -> None:
-    for name, text in more.items():
-        total[name] = total.get(name, Fraction()) + quantity.parse(text)
-
-
-def _raise(total: Amounts, least: Amounts) -> None:
-    for name, amount in least.items():
-        total[name] = max(total.get(name, Fraction()), amount)
 
 
 def _shortages(pod: core.Pod, node: core.Node, use: Use) -> list[str]:

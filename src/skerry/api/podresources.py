@@ -1,0 +1,69 @@
+"""What a pod asks for and may use, summed over its containers. Pure.
+
+Called by the scheduler (requests against capacity) and by the node's cgroups.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import TYPE_CHECKING, Literal
+
+from skerry.api import quantity
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from skerry.api.types import core
+
+Amounts = dict[str, Fraction]
+"""By resource: cores, bytes."""
+
+
+def requests(pod: core.Pod) -> Amounts:
+    """What a pod asks for: the sum over its containers, or more if an init container needs more."""
+    return _sum(pod.spec, "requests")
+
+
+def limits(pod: core.Pod) -> Amounts:
+    """What a pod may use. A resource that any container may use without a limit is not in it."""
+    total = _sum(pod.spec, "limits")
+    own = pod.spec.resources.limits if pod.spec.resources is not None else {}
+    everyone = [*pod.spec.containers, *pod.spec.init_containers]
+    return {
+        name: amount
+        for name, amount in total.items()
+        if name in own or all(name in container.resources.limits for container in everyone)
+    }
+
+
+def _sum(spec: core.PodSpec, kind: Literal["requests", "limits"]) -> Amounts:
+    total: Amounts = {}
+    for container in spec.containers:
+        _add(total, getattr(container.resources, kind))
+    sidecars: Amounts = {}
+    peak: Amounts = {}
+    for container in spec.init_containers:
+        if container.restart_policy == "Always":
+            _add(sidecars, getattr(container.resources, kind))
+            _raise(peak, sidecars)
+        else:
+            step = dict(sidecars)
+            _add(step, getattr(container.resources, kind))
+            _raise(peak, step)
+    for name, amount in sidecars.items():
+        total[name] = total.get(name, Fraction()) + amount
+    _raise(total, peak)
+    if spec.resources is not None:  # said for the pod as a whole, it counts instead of the sum
+        total |= {name: quantity.parse(text) for name, text in getattr(spec.resources, kind).items()}
+    _add(total, spec.overhead if kind == "requests" else {k: v for k, v in spec.overhead.items() if k in total})
+    return total
+
+
+def _add(total: Amounts, more: Mapping[str, str]) -> None:
+    for name, text in more.items():
+        total[name] = total.get(name, Fraction()) + quantity.parse(text)
+
+
+def _raise(total: Amounts, least: Amounts) -> None:
+    for name, amount in least.items():
+        total[name] = max(total.get(name, Fraction()), amount)
