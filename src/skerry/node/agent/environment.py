@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from skerry.node.pods.downward import DownwardError, field_value, resource_value
@@ -14,18 +13,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from skerry.api.types import core
+    from skerry.node.volumes.payload import Sources
 
 
 class ConfigError(Exception):
     """A container cannot be configured: what CreateContainerConfigError tells."""
-
-
-@dataclass
-class Sources:
-    """What a container's environment may be taken from, fetched before: None for what does not exist."""
-
-    config_maps: dict[str, core.ConfigMap | None] = field(default_factory=dict)
-    secrets: dict[str, core.Secret | None] = field(default_factory=dict)
 
 
 def needs(container: core.Container) -> tuple[set[str], set[str]]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from skerry.node.logs.writer import older
 from skerry.node.resolvconf import fqdn, hostname, hosts, resolv_conf
 from skerry.node.runtime.spec import Mount
+from skerry.node.volumes import setup
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -98,10 +99,12 @@ class PodFiles:
 
     def remove_mounts(self) -> None:
         """Deletes what only running containers need; logs stay."""
-        for name in ("_rootfs", "_volumes", "_files"):
+        setup.remove(self.volumes)
+        for name in ("_rootfs", "_files"):
             shutil.rmtree(self.root / name, ignore_errors=True)
 
     def remove(self) -> None:
+        setup.remove(self.volumes)
         shutil.rmtree(self.root, ignore_errors=True)
 
 

@@ -17,15 +17,15 @@ from skerry.api import status
 from skerry.api.types import core
 from skerry.node.agent.capacity import machine_resources
 from skerry.node.agent.containers import HOST_IMAGE, CreateError, container_spec, stop_signal
-from skerry.node.agent.environment import ConfigError, Sources, needs, service_variables, variables
-from skerry.node.agent.sandboxes import found
+from skerry.node.agent.environment import ConfigError, needs, service_variables, variables
+from skerry.node.agent.objects import refs
 from skerry.node.images.errors import ImageError
 from skerry.node.logs.writer import ContainerLog
 from skerry.node.probes.handlers import ask
 from skerry.node.probes.worker import ContainerProbes
 from skerry.node.runtime.spec import ExecResult, RuntimeFailure
+from skerry.node.volumes.mounts import mounts
 from skerry.node.volumes.payload import VolumeError
-from skerry.node.volumes.setup import mounts
 
 if TYPE_CHECKING:
     from skerry.node.agent.services import NodeServices
@@ -66,11 +66,10 @@ class _Launch:
 
 
 class Instances:
-    """`volumes`: where the pod's volumes are, once they are made. `live`: the running instances by id."""
+    """`live`: the running instances by id."""
 
     def __init__(self, services: NodeServices, worker: PodWorker) -> None:
         self._services, self._worker = services, worker
-        self.volumes: dict[str, str] = {}
         self.live: dict[str, Instance] = {}
         self._launches: dict[str, _Launch] = {}
 
@@ -156,14 +155,9 @@ class Instances:
 
     async def _spec(self, container: core.Container, image: Image | None, instance: str) -> ContainerSpec:
         pod, services, files = self._worker.pod, self._services, self._worker.files
-        maps, names = needs(container)
-        namespace, client = pod.metadata.namespace, services.client
-        sources = Sources(
-            {name: await found(client, core.ConfigMap, name, namespace) for name in maps},
-            {name: await found(client, core.Secret, name, namespace) for name in names},
-        )
+        sources = await self._worker.volumes.following.sources(refs(pod.metadata.namespace, *needs(container)))
         links = pod.spec.enable_service_links is not False
-        from_services = service_variables(services.informers.of(core.Service).list(), namespace, links)
+        from_services = service_variables(services.informers.of(core.Service).list(), pod.metadata.namespace, links)
         facts = {"podIP": self._worker.machine.ip, "hostIP": services.ip, **machine_resources()}
         own = variables(pod, container, from_services, sources, facts)
         return container_spec(
@@ -176,7 +170,7 @@ class Instances:
             mounts=[
                 *files.own_mounts(),
                 files.message_mount(container, instance),
-                *mounts(container, self.volumes, own),
+                *mounts(container, self._worker.volumes.paths, own),
             ],
         )
 

@@ -50,6 +50,7 @@ class PodManager:
         for task in self._tasks.values():
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        await self._services.objects.close()
 
     def find(self, namespace: str, name: str) -> PodWorker | None:
         """The worker of a pod by its name; of two with one name, the newer one's."""

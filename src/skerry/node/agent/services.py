@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from skerry.node.agent.objects import Objects
 
 if TYPE_CHECKING:
     import asyncio
@@ -41,6 +43,10 @@ class NodeServices:
     cluster_domain: str = "cluster.local"
     host_resolv_conf: str = ""
     ready: asyncio.Event | None = None
+    objects: Objects = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.objects = Objects(self.client, self.clock)
 
     @property
     def pods_directory(self) -> Path:

@@ -13,6 +13,7 @@ from skerry.api import status
 from skerry.api.types import core
 from skerry.node.agent.files import PodFiles
 from skerry.node.agent.instances import Instances
+from skerry.node.agent.podvolumes import PodVolumes
 from skerry.node.agent.sandboxes import SandboxError, make_sandbox
 from skerry.node.agent.statuspatch import StatusWriter
 from skerry.node.pods.machine import PodMachine
@@ -47,6 +48,7 @@ class PodWorker:
         self.pod = pod
         self.files = PodFiles(services.pods_directory, pod)
         self.machine = PodMachine(pod, services.clock.now())
+        self.volumes = PodVolumes(services, self)
         self.instances = Instances(services, self)
         self.status = pod.status
         """As last rendered."""
@@ -70,6 +72,13 @@ class PodWorker:
         self.machine.on_pod(pod, self.now)
         if pod.metadata.deletion_timestamp:
             self.instances.leave()
+        self.volumes.pod_changed()
+        self.wake()
+
+    def sources_changed(self) -> None:
+        """A ConfigMap or Secret that the pod refers to is there now, or has changed."""
+        self.machine.on_sources(self.now)
+        self.volumes.refresh()
         self.wake()
 
     def vanish(self) -> None:
@@ -121,6 +130,7 @@ class PodWorker:
             self._disarm()
             self._writer.close()
             self.instances.close()
+            self.volumes.close()
             for task in list(self._tasks):
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -163,7 +173,7 @@ class PodWorker:
 
     async def _create_sandbox(self) -> None:
         try:
-            ip = await make_sandbox(self._services, self.pod, self.files, self.instances, self.say)
+            ip = await make_sandbox(self._services, self.pod, self.files, self.volumes, self.say)
         except SandboxError as error:
             self.machine.on_sandbox_failed(error.reason, str(error), self.now)
         except Exception as error:
@@ -174,6 +184,7 @@ class PodWorker:
         self.wake()
 
     async def _remove_sandbox(self) -> None:
+        self.volumes.close()
         await self._services.runtime.remove_pod(self.machine.uid)
         await asyncio.to_thread(self.files.remove_mounts)
         self.machine.on_sandbox_removed()

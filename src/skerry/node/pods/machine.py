@@ -73,7 +73,9 @@ class PodMachine:
         for one in pod.spec.containers:
             self.containers[one.name] = Container(one, Role.APP)
         self._sandbox_after = 0.0
+        self._sandbox_began = 0.0
         self._sandbox_pause = 0.5
+        self._news_at = -1.0
         self._finished = False
         self._now = now
         self._events: list[Event] = []
@@ -110,9 +112,17 @@ class PodMachine:
     def on_sandbox_failed(self, reason: str, message: str, now: float) -> None:
         """`reason` is the event's: FailedCreatePodSandBox or FailedMount."""
         self.sandbox = Sandbox.NONE
-        self._sandbox_after = now + self._sandbox_pause
+        self._sandbox_after = now if self._news_at >= self._sandbox_began else now + self._sandbox_pause
         self._sandbox_pause = min(2 * self._sandbox_pause, 60.0)
         self._events.append(Event("Warning", reason, message))
+
+    def on_sources(self, now: float) -> None:
+        """Something that was missing may be there now: who waits for it, or is about to, need not wait any longer."""
+        self._news_at = now
+        self._sandbox_after = min(self._sandbox_after, now)
+        for one in self.containers.values():
+            if one.problem is not None and one.problem.reason == "CreateContainerConfigError":
+                one.not_before = min(one.not_before, now)
 
     def on_sandbox_removed(self) -> None:
         self.sandbox = Sandbox.GONE
@@ -163,7 +173,7 @@ class PodMachine:
         one.problem, one.later = Problem(reason, message), None
         if reason != "RunContainerError":
             self._say(name, f"Error: {message}")
-            one.not_before = now + RETRY / 5
+            one.not_before = now if self._news_at >= one.launched_at else now + RETRY / 5
             return
         self._events.append(Event("Normal", "Created", f"Created container: {name}", name))
         self._say(name, f"Error: {message}")
@@ -285,7 +295,7 @@ class PodMachine:
             self._wake_at(self.start_time + limit)
         if self.sandbox is Sandbox.NONE:
             if now >= self._sandbox_after:
-                self.sandbox = Sandbox.MAKING
+                self.sandbox, self._sandbox_began = Sandbox.MAKING, now
                 self._actions.append(CreateSandbox())
             else:
                 self._wake_at(self._sandbox_after)
@@ -320,7 +330,7 @@ class PodMachine:
         if one.ended is not None and (one.problem is None or one.problem.reason == "CrashLoopBackOff"):
             one.crash.lengthen(one.ended.finished_at, now)
         one.stage, one.aborted, one.later = Stage.LAUNCHING, False, None
-        one.launched = one.spec.image
+        one.launched, one.launched_at = one.spec.image, now
         self._actions.append(Launch(one.name, one.attempts))
 
     def _pause(self, one: Container, now: float) -> None:

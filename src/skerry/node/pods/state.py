@@ -77,8 +77,8 @@ class Container:
 
     `ended`: the end of the newest instance, None while it lives. `last`: the end of the one before. `later`: a problem
     that takes the place of `problem` at a time, with events to say then. `started`, `ready`: what its probes say.
-    `launched`: the image that was asked for last. `doom`: why the running instance must make way for another, in the
-    words of the event.
+    `launched`: the image that was asked for last, at `launched_at`. `doom`: why the running instance must make way for
+    another, in the words of the event.
     """
 
     spec: core.Container
@@ -89,6 +89,7 @@ class Container:
     image: str = ""
     image_id: str = ""
     launched: str = ""
+    launched_at: float = 0.0
     started_at: float = 0.0
     ended: Ended | None = None
     last: Ended | None = None

@@ -6,14 +6,15 @@ import base64
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
+from skerry.api.types import core
 from skerry.node.pods.downward import DownwardError, field_value, resource_value
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from skerry.api.types import core
+    from collections.abc import Iterable, Iterator, Mapping
 
 DEFAULT_MODE = 0o644
+_TOKEN_MODE = 0o600
+TOKEN_SECONDS = 3600
 
 
 class VolumeError(Exception):
@@ -21,18 +22,27 @@ class VolumeError(Exception):
 
 
 class File(NamedTuple):
-    """A file to be: permission bits and content."""
+    """A file to be: permission bits, content, and the user whose it is (None: root)."""
 
     mode: int
     content: bytes
+    owner: int | None = None
+
+
+class TokenKey(NamedTuple):
+    """Which of the tokens of its ServiceAccount a volume wants; `seconds`: for how long."""
+
+    audience: str
+    seconds: int
 
 
 @dataclass
 class Sources:
-    """The ConfigMaps and Secrets that volumes refer to, fetched before: None for what does not exist."""
+    """What volumes and variables are made of, fetched before: None for an object that does not exist."""
 
     config_maps: dict[str, core.ConfigMap | None] = field(default_factory=dict)
     secrets: dict[str, core.Secret | None] = field(default_factory=dict)
+    tokens: dict[TokenKey, str] = field(default_factory=dict)
 
 
 def needs(volumes: Iterable[core.Volume]) -> tuple[set[str], set[str]]:
@@ -51,6 +61,30 @@ def needs(volumes: Iterable[core.Volume]) -> tuple[set[str], set[str]]:
     return maps, secrets
 
 
+def tokens(volumes: Iterable[core.Volume]) -> set[TokenKey]:
+    """The tokens that projected volumes want."""
+    return {
+        _token_key(part.service_account_token)
+        for volume in volumes
+        if volume.projected is not None
+        for part in volume.projected.sources
+        if part.service_account_token is not None
+    }
+
+
+def _token_key(one: core.ServiceAccountTokenProjection) -> TokenKey:
+    return TokenKey(one.audience, one.expiration_seconds or TOKEN_SECONDS)
+
+
+def downward_paths(pod: core.Pod) -> Iterator[str]:
+    """The fields of the pod that its volumes tell."""
+    for volume in pod.spec.volumes:
+        items = list(volume.downward_api.items) if volume.downward_api is not None else []
+        for part in volume.projected.sources if volume.projected is not None else ():
+            items += part.downward_api.items if part.downward_api is not None else []
+        yield from (item.field_ref.field_path for item in items if item.field_ref is not None)
+
+
 def files(pod: core.Pod, volume: core.Volume, sources: Sources, facts: Mapping[str, str]) -> dict[str, File] | None:
     """The files of a volume by path; None if it is of another kind. VolumeError. `facts`: see node/pods/downward.py."""
     if volume.config_map is not None:
@@ -66,16 +100,37 @@ def files(pod: core.Pod, volume: core.Volume, sources: Sources, facts: Mapping[s
         mode = _mode(volume.projected.default_mode)
         out: dict[str, File] = {}
         for part in volume.projected.sources:
-            if part.config_map is not None:
-                maps = part.config_map
-                out |= _config_map(pod, maps.name, maps.items, maps.optional, mode, sources)
-            elif part.secret is not None:
-                secret = part.secret
-                out |= _secret(pod, secret.name, secret.items, secret.optional, mode, sources)
-            elif part.downward_api is not None:
-                out |= _downward(pod, part.downward_api.items, mode, facts)
+            out |= _part(pod, part, mode, sources, facts)
         return out
     return None
+
+
+def _part(
+    pod: core.Pod, part: core.VolumeProjection, mode: int, sources: Sources, facts: Mapping[str, str]
+) -> dict[str, File]:
+    if part.config_map is not None:
+        maps = part.config_map
+        return _config_map(pod, maps.name, maps.items, maps.optional, mode, sources)
+    if part.secret is not None:
+        secret = part.secret
+        return _secret(pod, secret.name, secret.items, secret.optional, mode, sources)
+    if part.downward_api is not None:
+        return _downward(pod, part.downward_api.items, mode, facts)
+    if part.service_account_token is not None:
+        user, context = common_user(pod.spec), pod.spec.security_context
+        private = user is not None or (context is not None and context.fs_group is not None)
+        text = sources.tokens[_token_key(part.service_account_token)]
+        return {part.service_account_token.path: File(_TOKEN_MODE if private else mode, text.encode(), user)}
+    kind = "clusterTrustBundle" if part.cluster_trust_bundle is not None else "podCertificate"
+    raise VolumeError(f"{kind} is no source that is served here")
+
+
+def common_user(spec: core.PodSpec) -> int | None:
+    """The user that every container of the pod is to run as, if all name the same one."""
+    outer = spec.security_context.run_as_user if spec.security_context is not None else None
+    inner = (one.security_context for one in (*spec.init_containers, *spec.containers))
+    users = {outer if one is None or one.run_as_user is None else one.run_as_user for one in inner}
+    return users.pop() if len(users) == 1 else None
 
 
 def _mode(mode: int | None) -> int:

@@ -1,70 +1,136 @@
-"""Makes a pod's volumes on disk and says where they are. Called by node/agent, before the pod's first container.
-
-Files that come from objects are put in a directory of their own to which `..data` points, as upstream does it, so that
-programs which watch `..data` work.
-"""
+"""Makes a pod's volumes on disk, keeps them up to date and takes them away. Called by node/agent/podvolumes.py."""
 
 from __future__ import annotations
 
 import os
 import shutil
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from skerry.node.pods.text import expand
-from skerry.node.runtime.spec import Mount
-from skerry.node.volumes.payload import File, Sources, VolumeError, files
+from skerry import linux
+from skerry.api import quantity
+from skerry.node.volumes import tree
+from skerry.node.volumes.payload import Sources, VolumeError, files
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from skerry.api.types import core
 
-_DATA = "..data"
+_TMPFS = linux.MS_NOSUID | linux.MS_NODEV
 
 
 def prepare(pod: core.Pod, directory: Path, sources: Sources, facts: Mapping[str, str]) -> dict[str, str]:
     """Makes every volume of the pod under `directory`; where each is, by name. VolumeError, then some may be made."""
-    group = pod.spec.security_context.fs_group if pod.spec.security_context is not None else None
+    group = _group(pod)
     out = {}
     for volume in pod.spec.volumes:
-        try:
-            out[volume.name] = _one(pod, volume, directory / volume.name, sources, facts, group)
-        except VolumeError as error:
-            raise VolumeError(f'MountVolume.SetUp failed for volume "{volume.name}" : {error}') from None
-        except OSError as error:
-            text = f"{error.filename or volume.name}: {error.strerror}"
-            raise VolumeError(f'MountVolume.SetUp failed for volume "{volume.name}" : {text}') from None
+        path = directory / volume.name
+        with _Naming(volume):
+            if volume.host_path is not None:
+                out[volume.name] = _host_path(volume.host_path)
+            elif volume.empty_dir is not None:
+                out[volume.name] = _empty_dir(pod, volume.empty_dir, path, group)
+            else:
+                _write(pod, volume, path, sources, facts, group)
+                out[volume.name] = str(path)
     return out
 
 
-def _one(
+def refresh(pod: core.Pod, directory: Path, sources: Sources, facts: Mapping[str, str]) -> list[str]:
+    """Brings the content of volumes made by `prepare` up to date; what could not be, in the words of its events."""
+    failures = []
+    for volume in pod.spec.volumes:
+        if volume.host_path is None and volume.empty_dir is None:
+            try:
+                with _Naming(volume):
+                    _write(pod, volume, directory / volume.name, sources, facts, _group(pod))
+            except VolumeError as error:
+                failures.append(str(error))
+    return failures
+
+
+def remove(directory: Path) -> None:
+    """Takes away all that `prepare` made under `directory`. What cannot be, stays (the next life of the node tries)."""
+    for path in _mounted(directory):
+        try:
+            linux.unmount(str(path))
+        except OSError:
+            return  # what it shows is not to be deleted through it
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+def _mounted(directory: Path) -> Iterator[Path]:
+    if directory.is_dir():
+        yield from (one for one in directory.iterdir() if os.path.ismount(one))
+
+
+class _Naming:
+    """`with _Naming(volume):` makes a FailedMount's message of what goes wrong."""
+
+    def __init__(self, volume: core.Volume) -> None:
+        self._start = f'MountVolume.SetUp failed for volume "{volume.name}" : '
+        self._name = volume.name
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, VolumeError):
+            raise VolumeError(f"{self._start}{error}") from None
+        if isinstance(error, OSError):
+            raise VolumeError(f"{self._start}{error.filename or self._name}: {error.strerror}") from None
+
+
+def _group(pod: core.Pod) -> int | None:
+    return pod.spec.security_context.fs_group if pod.spec.security_context is not None else None
+
+
+def _write(
     pod: core.Pod, volume: core.Volume, path: Path, sources: Sources, facts: Mapping[str, str], group: int | None
-) -> str:
-    if volume.host_path is not None:
-        return _host_path(volume.host_path)
+) -> None:
     content = files(pod, volume, sources, facts)
-    if content is not None:
-        _write(path, content, group)
-        return str(path)
-    if volume.empty_dir is None:
-        raise VolumeError("volumes of this kind are not supported")
-    if not path.is_dir():
+    if content is None:
+        kinds = [name for name in volume.__struct_fields__ if name != "name" and getattr(volume, name) is not None]
+        raise VolumeError(f"volumes of this kind ({', '.join(kinds)}) are not served here")
+    tree.write(path, content, group)
+
+
+def _empty_dir(pod: core.Pod, source: core.EmptyDirVolumeSource, path: Path, group: int | None) -> str:
+    if source.medium not in ("", "Memory"):
+        raise VolumeError(f'an emptyDir of medium "{source.medium}" is not served here')
+    fresh = not path.is_dir()
+    if fresh:
         path.mkdir(parents=True)
-        # Set apart from mkdir, which the umask would cut.
-        path.chmod(0o777 if group is None else 0o2777)
+    if source.medium == "Memory" and not os.path.ismount(path):
+        size = _memory(pod, source)
+        linux.mount("tmpfs", str(path), "tmpfs", _TMPFS, "mode=777" + (f",size={size}" if size else ""))
+        fresh = True
+    if fresh:
         if group is not None:
             os.chown(path, -1, group)
+        # Set apart from mkdir, which the umask would cut.
+        path.chmod(0o777 if group is None else 0o2777)
     return str(path)
+
+
+def _memory(pod: core.Pod, source: core.EmptyDirVolumeSource) -> int:
+    """Bytes of a volume in memory: the smaller of its limit and of what the pod may use; 0: half of the machine's."""
+    own = quantity.whole(source.size_limit or "0")
+    sizes = [own] if own else []
+    limits = [one.resources.limits.get("memory", "") for one in pod.spec.containers]
+    if all(limits):
+        sizes.append(sum(quantity.whole(one) for one in limits))
+    return min(sizes, default=0)
 
 
 def _host_path(source: core.HostPathVolumeSource) -> str:
     path, kind = Path(source.path), source.type or ""
     if kind == "DirectoryOrCreate":
         path.mkdir(parents=True, exist_ok=True)
-    elif kind == "FileOrCreate":
+    elif kind == "FileOrCreate" and not path.exists():
         path.touch(mode=0o644)
-    checks = {
+    checks: dict[str, tuple[str, Callable[[], bool]]] = {
         "Directory": ("directory", path.is_dir),
         "DirectoryOrCreate": ("directory", path.is_dir),
         "File": ("file", path.is_file),
@@ -78,66 +144,3 @@ def _host_path(source: core.HostPathVolumeSource) -> str:
     if not path.exists():
         path.mkdir(parents=True)
     return str(path)
-
-
-def _write(path: Path, content: Mapping[str, File], group: int | None) -> None:
-    """The volume's directory with this content; one `rename` changes what its readers see."""
-    path.mkdir(parents=True, exist_ok=True)
-    path.chmod(0o755)
-    data = path / _DATA
-    previous = os.readlink(data) if data.is_symlink() else ""
-    number = int(previous[2:]) + 1 if previous[2:].isdigit() else 1
-    fresh = path / f"..{number}"
-    shutil.rmtree(fresh, ignore_errors=True)
-    fresh.mkdir()
-    for name, file in content.items():
-        target = fresh / _inside(name)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(file.content)
-        target.chmod(file.mode | (0o440 if group is not None else 0))
-        if group is not None:
-            os.chown(target, -1, group)
-    link = path / "..new"
-    link.unlink(missing_ok=True)
-    link.symlink_to(fresh.name)
-    link.replace(data)
-    wanted = {PurePosixPath(_inside(name)).parts[0] for name in content}
-    for name in wanted:
-        if not (path / name).is_symlink():
-            (path / name).symlink_to(f"{_DATA}/{name}")
-    for entry in path.iterdir():
-        if not entry.name.startswith("..") and entry.name not in wanted:
-            entry.unlink()
-    if previous:
-        shutil.rmtree(path / previous, ignore_errors=True)
-
-
-def _inside(name: str) -> str:
-    if name.startswith("/") or ".." in PurePosixPath(name).parts:
-        raise VolumeError(f"invalid path {name}")
-    return name
-
-
-def mounts(container: core.Container, volumes: Mapping[str, str], variables: Mapping[str, str]) -> list[Mount]:
-    """What a container sees of the volumes at `volumes`. VolumeError. `variables` are for subPathExpr."""
-    out = []
-    for one in container.volume_mounts:
-        if one.name not in volumes:
-            raise VolumeError(f'volume "{one.name}" is not there')
-        source = Path(volumes[one.name])
-        part = one.sub_path or (expand(one.sub_path_expr, variables) if one.sub_path_expr else "")
-        if part:
-            source = _sub_path(source, _inside(part))
-        out.append(Mount(source=str(source), target=one.mount_path, read_only=one.read_only))
-    return out
-
-
-def _sub_path(root: Path, part: str) -> Path:
-    """A directory (made if missing) or file in a volume. Links that lead out of the volume are refused."""
-    found = root / part
-    if not found.exists():
-        found.mkdir(parents=True)
-    real = found.resolve()
-    if real != root.resolve() and root.resolve() not in real.parents:
-        raise VolumeError(f"subPath {part} leads out of the volume")
-    return real

@@ -7,7 +7,8 @@ import base64
 import pytest
 
 from skerry.api.types import core, meta
-from skerry.node.agent.environment import ConfigError, Sources, needs, service_variables, variables
+from skerry.node.agent.environment import ConfigError, needs, service_variables, variables
+from skerry.node.volumes.payload import Sources
 from skerry.node.pods.text import expand
 
 FACTS = {"podIP": "10.244.1.5", "hostIP": "10.243.0.2", "cpu": "2", "memory": "1Gi"}

@@ -552,3 +552,29 @@ def test_after_a_restart_a_pod_never_to_be_restarted_failed():
 
 def test_go_durations():
     assert [go_duration(one) for one in (10, 40, 60, 160, 300)] == ["10s", "40s", "1m0s", "2m40s", "5m0s"]
+
+
+def test_what_was_missing_is_tried_again_as_soon_as_it_may_be_there():
+    play = Play(pod())
+    assert play.step() == [CreateSandbox()]
+    for _ in range(4):
+        play.m.on_sandbox_failed("FailedMount", "no", play.now)
+        play.step()
+        pause = play.wake
+        assert play.step(pause) == [CreateSandbox()]
+    play.m.on_sandbox_failed("FailedMount", "no", play.now)
+    play.step()
+    assert play.wake > pause
+    play.m.on_sources(play.now + 1)
+    assert play.step(1) == [CreateSandbox()]
+    # The news may come while the try is still on its way.
+    play.m.on_sources(play.now)
+    play.m.on_sandbox_failed("FailedMount", "no", play.now)
+    assert play.step() == [CreateSandbox()]
+    play.m.on_sandbox("10.244.1.5")
+    assert play.step(0.1) == [Launch("web", 0)]
+    play.m.on_start_failed("web", "CreateContainerConfigError", "no", play.now)
+    assert play.step() == []
+    assert play.wake > 1
+    play.m.on_sources(play.now)
+    assert play.step() == [Launch("web", 0)]

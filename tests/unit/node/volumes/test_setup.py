@@ -9,8 +9,9 @@ import stat
 import pytest
 
 from skerry.api.types import core, meta
+from skerry.node.volumes.mounts import mounts
 from skerry.node.volumes.payload import Sources, VolumeError, needs
-from skerry.node.volumes.setup import mounts, prepare
+from skerry.node.volumes.setup import prepare
 
 FACTS = {"podIP": "10.244.1.5"}
 
