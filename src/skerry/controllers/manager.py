@@ -16,6 +16,9 @@ from skerry.controllers.deployment.controller import DeploymentController
 from skerry.controllers.endpoints.controller import EndpointsController
 from skerry.controllers.garbage.controller import GarbageController
 from skerry.controllers.namespace import NamespaceController
+from skerry.controllers.nodelifecycle.controller import NodeLifecycleController
+from skerry.controllers.nodelifecycle.eviction import TaintEvictionController
+from skerry.controllers.podgc.controller import PodGcController
 from skerry.controllers.replicaset.controller import ReplicaSetController
 from skerry.controllers.scheduler.controller import SchedulerController
 from skerry.controllers.serviceaccount import ServiceAccountController
@@ -64,6 +67,9 @@ async def run(client: Client, clock: Clock, informers: Informers, *, ca: str = "
             ReplicaSetController(client, clock, informers),
             DeploymentController(client, clock, informers),
             SchedulerController(client, clock, informers),
+            NodeLifecycleController(client, clock, informers),
+            TaintEvictionController(client, clock, informers),
+            PodGcController(client, clock, informers),
             GarbageController(client, clock, informers),
             NamespaceController(client, clock, informers),
             ServiceAccountController(client, clock, informers, ca),
