@@ -44,6 +44,7 @@ def become(
         linux.reset_signals()
         os.setsid()
         os.umask(0o022)
+        _join(spec)
         for target, fd in enumerate(stdio):
             if spec.uid:
                 _give(fd, spec.uid, spec.gid)
@@ -70,6 +71,22 @@ def become(
         os.write(2, f"exec {program}: {os.strerror(error.errno or 0).lower()}\n".encode())
     finally:
         os._exit(255)
+
+
+def _join(spec: ContainerSpec) -> None:
+    """Enters its cgroups, so that all that comes counts, and sees nothing of those above them."""
+    for directory in spec.cgroups.values():
+        fd = os.open(f"{directory}/cgroup.procs", os.O_WRONLY)
+        os.write(fd, b"0")
+        os.close(fd)
+    if spec.cgroups:
+        linux.unshare(linux.CLONE_NEWCGROUP)
+    if spec.oom_score:
+        try:
+            with open("/proc/self/oom_score_adj", "w") as file:
+                file.write(str(spec.oom_score))
+        except PermissionError:
+            pass  # we were given a higher one, which only root may lower
 
 
 def _terminal(spec: ContainerSpec, console: int) -> None:

@@ -64,6 +64,7 @@ def enter(spec: ContainerSpec, settings: Settings) -> None:
     if isinstance(spec.rootfs, HostImage):
         _hide(root, settings)
     _system(root)
+    _cgroups(root, spec.cgroups)
     for one in wanted:
         if isinstance(one, Tmpfs):
             root.tmpfs(one.target, _SAFE, mode=one.mode, size=one.size)
@@ -160,3 +161,24 @@ def _system(root: Root) -> None:
         root.mount("mqueue", "/dev/mqueue", "mqueue", _NO_PROGRAMS)
     except OSError:
         pass  # a kernel without POSIX message queues
+
+
+def _cgroups(root: Root, joined: dict[str, str]) -> None:
+    """What programs read their limits from; without cgroups of its own a container sees none."""
+    if not joined or not root.has("/sys/fs/cgroup"):
+        return
+    flags = _NO_PROGRAMS | linux.MS_RDONLY
+    try:
+        if "" in joined:
+            root.mount("cgroup2", "/sys/fs/cgroup", "cgroup2", flags)
+            return
+        root.tmpfs("/sys/fs/cgroup", _NO_PROGRAMS, mode=0o755, size=64 << 10)
+        for hierarchy in joined:
+            place = f"/sys/fs/cgroup/{hierarchy}"
+            root.make(place, directory=True)
+            root.mount("cgroup", place, "cgroup", flags, hierarchy)
+            for name in hierarchy.split(","):
+                if name != hierarchy:
+                    root.symlink(hierarchy, f"/sys/fs/cgroup/{name}")
+    except PermissionError:
+        pass  # where /sys is this machine's (a map of one user); limits hold all the same

@@ -105,6 +105,8 @@ class ContainerSpec:
     gets (nothing is inherited). `cwd` is made if missing where the root is an Overlay. `uid`, `gid`, `groups`: numbers
     inside the image. `capabilities`: names without CAP_; the bounding set, and what a uid 0 process has.
     `stdin`: whether there is one; else it reads /dev/null. `tty`: all three are a terminal of the container's own.
+    `cgroups`: directories of this machine whose processes it becomes, by what mount(8) is told to show their hierarchy
+    ("cpu,cpuacct"; "" for version 2); it sees them in /sys/fs/cgroup. `oom_score`: its oom_score_adj, never lowered.
     """
 
     id: str
@@ -123,6 +125,8 @@ class ContainerSpec:
     tmpfs: list[Tmpfs] = field(default_factory=list)
     stdin: bool = False
     tty: bool = False
+    cgroups: dict[str, str] = field(default_factory=dict)
+    oom_score: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
