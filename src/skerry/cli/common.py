@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Callable
 from typing import Any
 
 from skerry.cluster.errors import ClusterError
@@ -12,8 +13,13 @@ from skerry.cluster.paths import DEFAULT_NAME, validate_name
 
 def name(text: str) -> str:
     """An argparse type: a cluster's name."""
+    return checked(validate_name, text)
+
+
+def checked(check: Callable[[str], str], text: str) -> str:
+    """`text` as `check` returns it; its ClusterError becomes argparse's, so that it is wrong usage."""
     try:
-        return validate_name(text)
+        return check(text)
     except ClusterError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
 
@@ -66,8 +72,3 @@ def add_output(parser: argparse.ArgumentParser) -> None:
 def print_json(value: Any) -> None:
     """As every `-o json` prints it."""
     print(json.dumps(value, indent=2))
-
-
-def once(count: int, noun: str) -> str:
-    """"1 node", "2 nodes"."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

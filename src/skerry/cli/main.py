@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from importlib import import_module
+from typing import NoReturn
 
 from skerry.cluster.errors import ClusterError
 
@@ -57,8 +58,14 @@ def _main(words: list[str]) -> int:
 def _run(verb: str, rest: list[str]) -> int:
     import argparse
 
+    class Parser(argparse.ArgumentParser):
+        def error(self, message: str) -> NoReturn:
+            """One sentence, rather than argparse's usage in many lines above it."""
+            print(f"{self.prog}: {message.rstrip('.')}; `{self.prog} --help` shows the options.", file=sys.stderr)
+            sys.exit(USAGE)
+
     module = import_module(f"skerry.cli.{verb}")
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=f"skerry {verb}",
         description=module.__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -12,6 +12,8 @@ from typing import Any
 from skerry.cli import common
 from skerry.cluster import lifecycle
 from skerry.cluster.errors import ClusterError
+from skerry.cluster.networks import POD_CIDR, SERVICE_CIDR, pod_range, service_range
+from skerry.cluster.options import Options
 from skerry.cluster.paths import DEFAULT_NAME
 
 
@@ -34,6 +36,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="pull images of registry HOST from URL instead",
     )
     add("--api-port", type=_port, metavar="P", help="the API's port on 127.0.0.1 (default: 6443 or a free one)")
+    add("--pod-cidr", type=_pods, metavar="CIDR", help=f"the pods' addresses, a /24 a node (default: {POD_CIDR})")
+    add("--service-cidr", type=_services, metavar="CIDR", help=f"the Services' addresses (default: {SERVICE_CIDR})")
     add("--foreground", action="store_true", help="stay until the cluster ends; its log goes to this terminal")
 
 
@@ -43,7 +47,7 @@ def run(parsed: argparse.Namespace) -> int:
         raise ClusterError("This version has the embedded store only: leave out --store.")
     if parsed.network == "host":
         raise ClusterError("This version has contained networks only: leave out --network host.")
-    options = lifecycle.Options(
+    options = Options(
         name=parsed.name,
         nodes=parsed.nodes,
         ephemeral=parsed.ephemeral,
@@ -53,6 +57,8 @@ def run(parsed: argparse.Namespace) -> int:
         network=parsed.network,
         registry_mirrors=tuple(parsed.registry_mirror),
         api_port=parsed.api_port,
+        pod_cidr=parsed.pod_cidr,
+        service_cidr=parsed.service_cidr,
         foreground=parsed.foreground,
     )
     started = lifecycle.start(options, _report)
@@ -88,6 +94,14 @@ def _port(text: str) -> int:
     if not 1 <= number <= 65535:
         raise argparse.ArgumentTypeError("a port is a number from 1 to 65535")
     return number
+
+
+def _pods(text: str) -> str:
+    return common.checked(pod_range, text)
+
+
+def _services(text: str) -> str:
+    return common.checked(service_range, text)
 
 
 def _whole(text: str) -> int:

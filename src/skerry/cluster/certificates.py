@@ -30,8 +30,7 @@ NAMES = (
     "kubernetes.default.svc",
     "kubernetes.default.svc.cluster.local",
 )
-ADDRESSES = ("127.0.0.1", "::1", "10.96.0.1", "10.243.0.1")
-"""Loopback, the ClusterIP of default/kubernetes, and where the API server listens inside the cluster."""
+LOOPBACK = ("127.0.0.1", "::1")
 
 _DAY = 86400.0
 
@@ -51,8 +50,13 @@ def needed(paths: ClusterPaths, expiry: Expiry | None, now: float) -> bool:
     return min(expiry) - now < RENEW_DAYS * _DAY
 
 
-def ensure(paths: ClusterPaths, cluster: str, expiry: Expiry | None, now: float) -> Expiry:
-    """Make what `needed` asks for. An authority that is still good is kept: kubeconfigs hold a copy of it."""
+def ensure(
+    paths: ClusterPaths, cluster: str, expiry: Expiry | None, now: float, addresses: tuple[str, ...] = ()
+) -> Expiry:
+    """Make what `needed` asks for. An authority that is still good is kept: kubeconfigs hold a copy of it.
+
+    `addresses`: where the API server answers beside loopback; they stay the same for the cluster's life.
+    """
     if not needed(paths, expiry, now):
         assert expiry is not None
         return expiry
@@ -69,7 +73,7 @@ def ensure(paths: ClusterPaths, cluster: str, expiry: Expiry | None, now: float)
         write_private(paths.ca_certificate, _pem(ca))
     # A server's certificate must not outlive its authority's.
     until = min(now + SERVER_DAYS * _DAY, ca_until)
-    key, certificate = _make_server(ca_key, ca, now, until)
+    key, certificate = _make_server(ca_key, ca, now, until, (*LOOPBACK, *addresses))
     write_private(paths.server_key, _key_pem(key))
     write_private(paths.server_certificate, _pem(certificate) + _pem(ca))
     return Expiry(ca_until, until)
@@ -131,7 +135,7 @@ def _make_authority(cluster: str, now: float) -> tuple[ec.EllipticCurvePrivateKe
 
 
 def _make_server(
-    ca_key: ec.EllipticCurvePrivateKey, ca: x509.Certificate, now: float, until: float
+    ca_key: ec.EllipticCurvePrivateKey, ca: x509.Certificate, now: float, until: float, addresses: tuple[str, ...]
 ) -> tuple[ec.EllipticCurvePrivateKey, x509.Certificate]:
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes
@@ -140,7 +144,7 @@ def _make_server(
 
     key = ec.generate_private_key(ec.SECP256R1())
     names: list[x509.GeneralName] = [x509.DNSName(name) for name in NAMES]
-    names += [x509.IPAddress(ipaddress.ip_address(address)) for address in ADDRESSES]
+    names += [x509.IPAddress(ipaddress.ip_address(address)) for address in addresses]
     certificate = (
         _builder(_name("kube-apiserver"), ca.subject, key.public_key(), now, until)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from skerry.cluster.errors import ClusterError
+from skerry.cluster.networks import Networks
 from skerry.cluster.paths import ClusterPaths
 
 
@@ -41,6 +42,8 @@ class ClusterConfig(NamedTuple):
     """URL of an outside store; empty for the embedded one (`paths.store`)."""
     registry_mirrors: tuple[tuple[str, str], ...] = ()
     """(registry host, base URL) pairs: pulls from that host go to the URL."""
+    networks: Networks = Networks()
+    """Which addresses nodes, pods and Services have."""
 
     def wait_for_certificates(self) -> None:
         """Block until the certificate files are written (the command line writes them while the daemon imports).
@@ -86,6 +89,10 @@ class Progress:
     def ready(self) -> None:
         """API, nodes and DNS answer: `skerry up` returns now."""
         self._send({"ready": True})
+
+    def stopping(self) -> None:
+        """The cluster is about to end: `skerry up` waits for that, rather than to find it running."""
+        self._send({"stopping": True})
 
     def error(self, sentence: str) -> None:
         """It cannot start. Whoever calls this ends right after; raising ClusterError out of `run` does both."""

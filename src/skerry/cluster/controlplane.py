@@ -36,11 +36,8 @@ if TYPE_CHECKING:
     from skerry.cluster.namespaces import Handle
     from skerry.store.embedded import EmbeddedStore
 
-SERVICE_CIDR = "10.96.0.0/12"
-KUBERNETES_IP = "10.96.0.1"
-DNS_IP = "10.96.0.10"
-API_ADDRESS, API_PORT = "10.243.0.1", 6443
-"""Where the API server answers inside the cluster: what `default/kubernetes` points to."""
+API_PORT = 6443
+"""Where the API server answers inside the cluster, on the nodes' gateway: what `default/kubernetes` points to."""
 _READY = 30.0
 _log = logging.getLogger(__name__)
 
@@ -48,7 +45,7 @@ _log = logging.getLogger(__name__)
 def run(config: ClusterConfig, progress: Progress) -> None:
     """Runs the cluster until SIGTERM or SIGINT. ClusterError if it cannot start."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
-    nodes = tuple(NodePlan.of(index) for index in range(1, config.nodes + 1))
+    nodes = tuple(NodePlan.of(index, config.networks) for index in range(1, config.nodes + 1))
     handle = _namespaces(config, nodes) if nodes else None
     asyncio.run(_ControlPlane(config, progress, nodes, handle).run())
 
@@ -62,6 +59,7 @@ def _namespaces(config: ClusterConfig, nodes: tuple[NodePlan, ...]) -> Handle:
         data_dir=str(config.paths.root),
         nodes=nodes,
         node_main=lambda context: nodeprocess.main(context, config),
+        networks=config.networks,
         allow_single_uid=True,
     )
     try:
@@ -98,6 +96,7 @@ class _ControlPlane:
             gc.freeze()
             self._progress.ready()
             await self._ended.wait()
+            self._progress.stopping()
         if self._failure:
             raise ClusterError(self._failure)
 
@@ -118,7 +117,7 @@ class _ControlPlane:
         from skerry.client.informer import Informers
         from skerry.clock import SystemClock
 
-        config, progress = self._config, self._progress
+        config, progress, networks = self._config, self._progress, self._config.networks
         store = _open_store(config)
         stack.push_async_callback(store.close)
         await asyncio.to_thread(config.wait_for_certificates)
@@ -126,10 +125,10 @@ class _ControlPlane:
         client = _admin(app)
         await bootstrap.namespaces(client)
         await bootstrap.forget_nodes(client, SystemClock())
-        keeper = bootstrap.Kubernetes(client, KUBERNETES_IP, [API_ADDRESS], API_PORT)
+        keeper = bootstrap.Kubernetes(client, networks.kubernetes_ip, [networks.api_address], API_PORT)
         await keeper.ensure()
         if self._nodes:
-            await bootstrap.dns(client, cluster_ip=DNS_IP, node_ips=[node.node_ip for node in self._nodes])
+            await bootstrap.dns(client, cluster_ip=networks.dns_ip, node_ips=[node.node_ip for node in self._nodes])
         edge = Edge(app)
         stack.push_async_callback(edge.close)
         await self._listen(edge, stack)
@@ -231,7 +230,7 @@ async def _app(config: ClusterConfig, store: EmbeddedStore) -> App:
     from skerry.apiserver.verbs import Server
     from skerry.clock import SystemClock
 
-    ranges = ServiceAllocator([SERVICE_CIDR])
+    ranges = ServiceAllocator([config.networks.service_cidr])
     records, _ = await store.range(resources.of(core.Service).prefix)
     ranges.rebuild(codec.decode(core.Service, record.value) for record in records)
     known = tokens.read(config.paths.tokens)

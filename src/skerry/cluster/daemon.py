@@ -11,6 +11,7 @@ import os
 import select
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, NoReturn
 
@@ -74,7 +75,7 @@ class Daemon(NamedTuple):
 def start(config: ClusterConfig, lock: state.Lock, *, foreground: bool = False) -> Daemon:
     """Fork the control plane. The child owns `lock` and the descriptors in `config`; the caller closes its own copies.
 
-    With `foreground` its output stays where ours goes and it stays in our session.
+    With `foreground` its output stays where ours goes, it stays in our session, and it ends when we do, however we end.
     """
     reading, writing = os.pipe()
     sys.stdout.flush()
@@ -91,7 +92,11 @@ def _child(config: ClusterConfig, lock: state.Lock, pipe: int, *, foreground: bo
     code = 1
     try:
         os.umask(0o022)  # containers inherit it; what is private lies in private directories
-        if not foreground:
+        if foreground:
+            from skerry import linux
+
+            linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGTERM)
+        else:
             os.setsid()
             _redirect(config.paths)
         _close_others({pipe, lock.fd, config.api_listener, config.certificates})
@@ -149,6 +154,8 @@ def _sender(pipe: int, lock: state.Lock) -> Callable[[dict[str, Any]], None]:
     def send(message: dict[str, Any]) -> None:
         if "ready" in message:
             lock.announce(state.READY)
+        if "stopping" in message:
+            lock.announce(state.STOPPING)
         if open_pipe:
             try:
                 os.write(pipe, json.dumps(message).encode() + b"\n")
@@ -165,12 +172,13 @@ def stop(paths: ClusterPaths, seconds: float, kill_seconds: float = 10.0) -> boo
 
     Returns when nothing of it lives any more; ClusterError if something still does `kill_seconds` later.
     """
-    handle = _open(paths)
-    if handle is None:
-        # No daemon; but the last of its children may still be on their way out.
-        if paths.lock.exists():
-            _wait_until_gone(paths, kill_seconds)
-        return False
+    until = time.monotonic() + kill_seconds
+    while (handle := _open(paths)) is None:
+        # No daemon; but one may be about to be started, or the last children of one are still on their way out.
+        if not paths.lock.exists() or state.wait_until_gone(paths, 0.1):
+            return False
+        if time.monotonic() > until:
+            _wait_until_gone(paths, 0)
     try:
         _signal(handle, signal.SIGTERM)
         if not state.wait_until_gone(paths, seconds):

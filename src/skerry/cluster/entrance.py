@@ -13,7 +13,6 @@ from skerry.cluster.errors import ClusterError
 from skerry.cluster.files import write_private
 from skerry.cluster.paths import ClusterPaths
 
-DNS_ADDRESS = "10.96.0.10"
 DOMAIN = "cluster.local"
 _FILE = "nodes.json"
 
@@ -48,7 +47,8 @@ def run(name: str, namespace: str, command: list[str]) -> int:
     nodes = node_processes(paths)
     if not nodes:
         raise ClusterError(f'No node of cluster "{name}" is running: see the logs in {paths.logs}.')
-    return run_inside(next(iter(nodes.values())), command, of_namespace(namespace, [DNS_ADDRESS], DOMAIN, _host_conf()))
+    dns = found.networks.dns_ip
+    return run_inside(next(iter(nodes.values())), command, of_namespace(namespace, [dns], DOMAIN, _host_conf()))
 
 
 def _host_conf() -> str:

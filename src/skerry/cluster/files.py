@@ -20,6 +20,11 @@ def write_private(path: Path, data: bytes, mode: int = 0o600) -> None:
     except BaseException:
         os.unlink(partial)
         raise
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(directory)  # else a machine that loses power may have the new file under no name
+    finally:
+        os.close(directory)
 
 
 def make_private_directory(path: Path) -> None:

@@ -19,7 +19,7 @@ import sys
 from typing import NoReturn
 
 from skerry import linux, packets
-from skerry.cluster.plan import FABRIC, NodeContext, NodePlan, Plan
+from skerry.cluster.plan import NodeContext, NodePlan, Plan
 from skerry.netlink.route import Routes
 from skerry.node.runtime import spawner
 from skerry.node.runtime.rootfs import Settings
@@ -78,7 +78,7 @@ def _fabric(plan: Plan) -> int:
         with Routes() as routes:
             routes.set_link(routes.index("lo"), up=True)
             fabric = routes.add_link("bridge", "fabric0")
-            routes.add_address(fabric, FABRIC)
+            routes.add_address(fabric, f"{plan.api_address}/{plan.networks.fabric.prefixlen}")
             for node in plan.nodes:
                 routes.add_route(node.pod_cidr, via=node.node_ip)
     with Step(f"listen on {plan.api_address}:{plan.api_port}"):
@@ -175,8 +175,8 @@ def _node_namespaces(plan: Plan, node: NodePlan) -> None:
             own.set_link(own.index("lo"), up=True)
             eth0 = own.index("eth0")
             own.set_link(eth0, up=True)
-            own.add_address(eth0, f"{node.node_ip}/24")
-            own.add_route("default", via=FABRIC.partition("/")[0])
+            own.add_address(eth0, f"{node.node_ip}/{plan.networks.fabric.prefixlen}")
+            own.add_route("default", via=plan.api_address)
             own.add_unreachable(node.pod_cidr)  # an address that no pod has
             for other in plan.nodes:
                 if other is not node:

@@ -60,6 +60,24 @@ def target(explicit: str | None, environment: Mapping[str, str]) -> Path:
     return Path(os.path.abspath(chosen))
 
 
+def check(path: Path) -> None:
+    """ClusterError if `add` could not write the file: known before a cluster is started for it."""
+    real = Path(os.path.realpath(path))
+    if real.is_dir():
+        raise ClusterError(f"{path} is a directory: name a file with --kubeconfig.")
+    # The file is replaced and the lock is made beside it, so it is the directories that must be ours to write.
+    for directory in dict.fromkeys((path.parent, real.parent)):
+        there = next(one for one in (directory, *directory.parents) if one.exists())
+        if not there.is_dir():
+            raise ClusterError(f"{there} is in the way of the kubeconfig {path}: choose another --kubeconfig.")
+        if not os.access(there, os.W_OK | os.X_OK):
+            raise ClusterError(
+                f"The kubeconfig {path} cannot be written ({there} is read-only): choose another --kubeconfig."
+            )
+    if real.exists() and not os.access(real, os.R_OK):
+        raise ClusterError(f"The kubeconfig {path} cannot be read: make it yours, or choose another --kubeconfig.")
+
+
 def render(entry: Entry) -> str:
     """A whole kubeconfig with this entry alone."""
     document = _empty() | {
@@ -91,9 +109,8 @@ def add(path: Path, entry: Entry) -> None:
 
 def remove(path: Path, context: str) -> bool:
     """Take `context`, its cluster and its user out of the file; True if there was anything of it. No file is fine."""
-    if not path.exists():
-        return False
-    if context.encode() not in path.read_bytes():
+    partial = _partial(path)
+    if not partial.exists() and not _holds(path, context):
         return False  # nothing to change: no lock needed, nor the right to write
 
     def change(root: yaml.MappingNode) -> bool:
@@ -105,7 +122,12 @@ def remove(path: Path, context: str) -> bool:
         return any(found)
 
     with _Lock(path):
-        return _edit(path, change)
+        partial.unlink(missing_ok=True)  # of a command that was killed while it wrote
+        return _holds(path, context) and _edit(path, change)
+
+
+def _holds(path: Path, context: str) -> bool:
+    return path.exists() and context.encode() in path.read_bytes()
 
 
 def current_context(path: Path) -> str:
@@ -283,9 +305,12 @@ def _drop_named(root: yaml.MappingNode, key: str, name: str) -> bool:
 
 
 def _write(path: Path, data: bytes) -> None:
-    """Replace the file; what it links to, its mode and its owner stay. A new one is for us alone."""
+    """Replace the file; what it links to, its mode and its owner stay. A new one is for us alone.
+
+    The caller has the lock, so that what a kill leaves has one name and is written over or removed by the next.
+    """
     real = Path(os.path.realpath(path))
-    partial = real.with_name(f".{real.name}.{os.getpid()}")
+    partial = _partial(path)
     fd = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
         with open(fd, "wb") as file:
@@ -301,6 +326,11 @@ def _write(path: Path, data: bytes) -> None:
     except BaseException:
         os.unlink(partial)
         raise
+
+
+def _partial(path: Path) -> Path:
+    real = Path(os.path.realpath(path))
+    return real.with_name(f".{real.name}.skerry")
 
 
 def _try_chown(fd: int, uid: int, gid: int) -> None:

@@ -6,7 +6,6 @@ certificates, tokens and cluster.json are written while it imports.
 
 from __future__ import annotations
 
-import errno
 import os
 import select
 import socket
@@ -16,13 +15,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import skerry
-from skerry.cluster import certificates, daemon, kubeconfig, state, tokens
+from skerry.cluster import certificates, daemon, kubeconfig, place, state, tokens
 from skerry.cluster.config import ClusterConfig
 from skerry.cluster.errors import ClusterError
-from skerry.cluster.paths import ClusterPaths, cluster_paths, data_home
+from skerry.cluster.listener import listen
+from skerry.cluster.options import Options, merge
+from skerry.cluster.paths import ClusterPaths, cluster_paths
 from skerry.cluster.state import State
 
-DEFAULT_PORT = 6443
 START_SECONDS = 60.0
 """How long the daemon may be silent while it starts."""
 STOP_SECONDS = 20.0
@@ -30,21 +30,6 @@ STOP_SECONDS = 20.0
 
 Report = Callable[[dict[str, Any]], None]
 """Is given each message of the daemon's progress: see `Progress`."""
-
-
-class Options(NamedTuple):
-    """What was asked for; None and () are what was not said."""
-
-    name: str
-    nodes: int | None = None
-    ephemeral: bool | None = None
-    data_dir: str | None = None
-    kubeconfig: str | None = None
-    store: str | None = None
-    network: str | None = None
-    registry_mirrors: tuple[tuple[str, str], ...] = ()
-    api_port: int | None = None
-    foreground: bool = False
 
 
 class Started(NamedTuple):
@@ -65,31 +50,31 @@ class Started(NamedTuple):
 def start(options: Options, report: Report) -> Started:
     """Start or reopen the cluster; returns when it is ready. ClusterError if it cannot, and then nothing runs."""
     begin = time.monotonic()
-    paths = _place(options)
-    paths.root.mkdir(mode=0o700, parents=True, exist_ok=True)
-    held = state.holder(paths)
-    # Without a process of its own, what still holds the lock are children of one that was killed: gone in a moment.
-    lock = state.acquire(paths, 0.0 if held else 5.0)
+    paths = place.choose(options.name, options.data_dir)
+    place.refuse_foreign(paths)
+    lock = _acquire(paths)
     if lock is None:
         return _already(options, paths)
     try:
         before = state.load(paths)
         plan = merge(before, options)
-        if before is None:
-            _refuse_foreign_directory(paths)
-        state.prepare(paths)
-        _remove_stale_sockets(paths)
-        listener = _listen(plan.api_port, options.api_port)
-        plan = plan._replace(api_port=listener.getsockname()[1], version=skerry.__version__)
         target = kubeconfig.target(options.kubeconfig, os.environ)
+        kubeconfig.check(target)
+        if before is None:
+            place.clear(paths)
+        state.prepare(paths)
+        place.tidy(paths)
+        listener = listen(plan.api_port, options.api_port, state.ports(but=plan.name))
+        plan = plan._replace(api_port=listener.getsockname()[1], version=skerry.__version__)
         running = _launch(options, paths, plan, lock, listener, target)
         try:
             try:
                 plan = _write_what_it_needs(paths, plan, target)
+                # Before it can be ready: whoever kills us leaves a cluster that its name leads to.
+                state.link(options.name, paths.root)
                 _tell(running.written)
             finally:
                 os.close(running.written)
-            state.link(options.name, paths.root)
             _follow(running.daemon, paths, report, nodes=plan.nodes)
             _warn(report, nodes=plan.nodes)
             kubeconfig.add(target, entry(paths, plan))
@@ -97,8 +82,7 @@ def start(options: Options, report: Report) -> Started:
             running.daemon.kill()
             if before is None:
                 # What never ran is no cluster; its log stays, since the message points there.
-                for path in (paths.state, paths.tokens, *_store_files(paths)):
-                    path.unlink(missing_ok=True)
+                place.clear(paths)
                 state.unlink(options.name)
             raise
     finally:
@@ -122,10 +106,8 @@ def stop(name: str) -> bool:
 
 def delete(name: str, extra_kubeconfig: str | None = None) -> bool:
     """Stop the cluster and remove its data and its context; False if there was nothing."""
-    from skerry.cluster import removal
-
     paths = cluster_paths(name)
-    existed = paths.state.exists()
+    existed = paths.state.exists() or paths.marker.exists()
     daemon.stop(paths, STOP_SECONDS)
     try:
         found = state.load(paths)
@@ -135,24 +117,15 @@ def delete(name: str, extra_kubeconfig: str | None = None) -> bool:
     files += kubeconfig.candidates(extra_kubeconfig, os.environ)
     for file in dict.fromkeys(os.path.abspath(file) for file in files):
         existed |= kubeconfig.remove(Path(file), kubeconfig.context_name(name))
-    if not paths.root.exists():
+    try:
+        lock = state.acquire(paths, 5.0)
+    except FileNotFoundError:
         state.unlink(name)
         return existed
-    lock = state.acquire(paths, 5.0)
     if lock is None:
         raise ClusterError(f'Cluster "{name}" is being started by another command: try again.')
     try:
-        own_place = paths.root.parent == data_home().resolve()
-        layout = (paths.pki, paths.tokens, paths.logs, paths.nodes, paths.images, paths.run)
-        for path in (paths.state, *layout, *_store_files(paths)):
-            removal.remove(path)
-        if own_place:
-            removal.remove(paths.root)
-        else:
-            # --data-dir is somebody's directory: only what is ours goes.
-            removal.remove(paths.lock)
-            _remove_if_empty(paths.root)
-        state.unlink(name)
+        place.remove(name, paths)
     finally:
         lock.close()
     return existed
@@ -180,38 +153,6 @@ def existing(name: str) -> tuple[ClusterPaths, State]:
     return paths, found
 
 
-def merge(before: State | None, options: Options) -> State:
-    """The state that `options` ask for: of a new cluster, or of an existing one that they must not contradict."""
-    if before is None:
-        return State(
-            name=options.name,
-            nodes=1 if options.nodes is None else options.nodes,
-            ephemeral=bool(options.ephemeral),
-            network=options.network or "contained",
-            store=options.store or "",
-            api_port=options.api_port or 0,
-            registry_mirrors=options.registry_mirrors,
-            created=time.time(),
-        )
-    mirrors = dict(before.registry_mirrors)
-    checks: list[tuple[str, object, object]] = [
-        ("--nodes", options.nodes, before.nodes),
-        ("--ephemeral", options.ephemeral, before.ephemeral),
-        ("--network", options.network, before.network),
-        ("--store", options.store, before.store),
-        ("--api-port", options.api_port, before.api_port),
-    ]
-    checks += [(f"--registry-mirror {host}", url, mirrors.get(host, url)) for host, url in options.registry_mirrors]
-    for option, wanted, have in checks:
-        if wanted is not None and wanted != have:
-            was = f"no {option}" if have is False or have == "" else f"{option} {have}"
-            raise ClusterError(
-                f'Cluster "{options.name}" was made with {was}: leave the option out, choose another --name, or '
-                "`skerry delete` it first."
-            )
-    return before._replace(registry_mirrors=tuple((mirrors | dict(options.registry_mirrors)).items()))
-
-
 def stay(running: daemon.Daemon) -> int:
     """Wait for a cluster in the foreground to end, handing on SIGINT and SIGTERM; the exit code."""
     import signal
@@ -230,35 +171,12 @@ def stay(running: daemon.Daemon) -> int:
 # --- the steps of start ----------------------------------------------------------------------------------------------
 
 
-def _place(options: Options) -> ClusterPaths:
-    """Where its data is or shall be. ClusterError if `--data-dir` contradicts where it is."""
-    paths = cluster_paths(options.name)
-    if options.data_dir is None:
-        return paths
-    wanted = cluster_paths(options.name, Path(options.data_dir))
-    if wanted.root != paths.root and paths.state.exists():
-        raise ClusterError(
-            f'Cluster "{options.name}" has its data in {paths.root}: leave out --data-dir, or choose another --name.'
-        )
-    found = state.load(wanted)
-    if found is not None and found.name != options.name:
-        raise ClusterError(f'{wanted.root} holds the cluster "{found.name}": choose another --data-dir.')
-    return wanted
-
-
-def _refuse_foreign_directory(paths: ClusterPaths) -> None:
-    # A first start that was killed leaves some of these without a cluster.json.
-    ours = (paths.lock, paths.logs, paths.nodes, paths.images, paths.pki, paths.run, paths.tokens, *_store_files(paths))
-    foreign = sorted(item.name for item in paths.root.iterdir() if item not in ours)
-    if foreign:
-        raise ClusterError(
-            f"{paths.root} is not empty and holds no cluster ({foreign[0]} is in it): choose an empty directory."
-        )
-
-
-def _store_files(paths: ClusterPaths) -> list[Path]:
-    """The embedded store's file and what SQLite keeps beside it."""
-    return sorted(paths.root.glob(paths.store.name + "*"))
+def _acquire(paths: ClusterPaths) -> state.Lock | None:
+    """The cluster's lock, or None if another command starts it, or if it runs."""
+    held = state.holder(paths)
+    # Without a process of its own, what still holds the lock are children of one that was killed: gone in a moment.
+    patience = 5.0 if held is None else STOP_SECONDS if held.phase == state.STOPPING else 0.0
+    return state.acquire(paths, patience, make=True)
 
 
 def _already(options: Options, paths: ClusterPaths) -> Started:
@@ -267,7 +185,8 @@ def _already(options: Options, paths: ClusterPaths) -> Started:
     found = state.load(paths)
     if held is None or held.phase != state.READY or found is None:
         who = f" (process {held.pid})" if held else ""
-        raise ClusterError(f'Cluster "{options.name}" is being started or stopped by another command{who}: try again.')
+        what = "stopped" if held is not None and held.phase == state.STOPPING else "started"
+        raise ClusterError(f'Cluster "{options.name}" is being {what} by another command{who}: wait for that one.')
     merged = merge(found, options)
     if merged != found:
         raise ClusterError(
@@ -286,47 +205,6 @@ def _already(options: Options, paths: ClusterPaths) -> Started:
         pid=held.pid,
         already=True,
         daemon=None,
-    )
-
-
-def _listen(fixed: int, asked: int | None) -> socket.socket:
-    """A listening socket on 127.0.0.1: on the port that the cluster has, or was asked for, else 6443 or a free one.
-
-    Without SO_REUSEPORT, so that a port that somebody else serves is noticed.
-    """
-    listener = _reusable()
-    port = fixed or DEFAULT_PORT
-    try:
-        listener.bind(("127.0.0.1", port))
-        listener.listen(1024)
-    except OSError as error:
-        if error.errno not in (errno.EADDRINUSE, errno.EACCES) or (error.errno == errno.EACCES and not fixed):
-            raise
-        # A socket that failed to bind may still be bound by listen's failure: take a new one.
-        listener.close()
-        if fixed:
-            raise ClusterError(_port_taken(port, asked, error.errno)) from None
-        listener = _reusable()
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(1024)
-    return listener
-
-
-def _reusable() -> socket.socket:
-    """A socket whose connections' TIME_WAIT, which they inherit this for, does not keep the next start off its port."""
-    made = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    return made
-
-
-def _port_taken(port: int, asked: int | None, code: int) -> str:
-    if code == errno.EACCES:
-        return f"Port {port} is for root alone: choose an --api-port from 1024 on."
-    if asked is not None:
-        return f"Port {port} of 127.0.0.1 is taken by another program: choose another --api-port."
-    return (
-        f"Port {port} of 127.0.0.1, which this cluster's kubeconfig names, is taken by another program: stop that one "
-        "(`ss -ltnp` names it) and try again."
     )
 
 
@@ -352,6 +230,7 @@ def _launch(
         network=plan.network,
         store=plan.store,
         registry_mirrors=plan.registry_mirrors,
+        networks=plan.networks,
     )
     launched = daemon.start(config, lock, foreground=options.foreground)
     os.close(reading)
@@ -362,7 +241,8 @@ def _launch(
 def _write_what_it_needs(paths: ClusterPaths, plan: State, target: Path) -> State:
     """Tokens, certificates and cluster.json, while the daemon imports; the state as written."""
     tokens.ensure(paths.tokens, [f"node-{number}" for number in range(1, plan.nodes + 1)])
-    ends = certificates.ensure(paths, plan.name, plan.certificates, time.time())
+    inside = (plan.networks.kubernetes_ip, plan.networks.api_address)
+    ends = certificates.ensure(paths, plan.name, plan.certificates, time.time(), inside)
     files = tuple(dict.fromkeys((*plan.kubeconfigs, str(target))))
     plan = plan._replace(certificates=ends, kubeconfigs=files)
     state.save(paths, plan)
@@ -388,6 +268,8 @@ def _follow(running: daemon.Daemon, paths: ClusterPaths, report: Report, *, node
         report(message)
     if select.select([running.progress], [], [], 0)[0]:  # its end of the pipe is closed: it has ended
         code = running.wait()
+        if code == 0:
+            raise ClusterError("The cluster was stopped by another command while it started.")
         how = f"signal {-code}" if code < 0 else f"exit code {code}"
         raise ClusterError(_with_log(f"The control plane ended before it was ready ({how}).", paths))
     raise ClusterError(
@@ -420,17 +302,3 @@ def _with_log(sentence: str, paths: ClusterPaths) -> str:
 
 def _server(port: int) -> str:
     return f"https://127.0.0.1:{port}"
-
-
-def _remove_stale_sockets(paths: ClusterPaths) -> None:
-    """Sockets of a daemon that was killed; we hold the lock, so nobody listens there."""
-    for item in paths.run.iterdir():
-        if item.is_socket():
-            item.unlink()
-
-
-def _remove_if_empty(path: Path) -> None:
-    try:
-        path.rmdir()
-    except OSError:
-        pass  # somebody else's files are in it

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from skerry.cluster.config import ClusterConfig
     from skerry.cluster.plan import NodeContext
 
-DNS_IP = "10.96.0.10"
 ZONE = "cluster.local"
 _log = logging.getLogger(__name__)
 
@@ -83,14 +82,16 @@ class _Node:
         from skerry.dns.server import DnsServer, follow
         from skerry.netlink.route import HOST, Routes
 
+        networks = self._config.networks
         with Routes() as routes:
-            routes.add_address(routes.index("lo"), f"{DNS_IP}/32", HOST)
-        records = Records(ZONE, own_networks=["10.96.0.0/12", "10.244.0.0/16"])
-        server = DnsServer(records, Forwarder(upstreams(_host_resolv_conf(), [DNS_IP]), self._outward, self._clock))
+            routes.add_address(routes.index("lo"), f"{networks.dns_ip}/32", HOST)
+        records = Records(ZONE, own_networks=[networks.service_cidr, networks.pod_cidr])
+        # Asked from the host's side: a server there that has the same address as ours is another one.
+        server = DnsServer(records, Forwarder(upstreams(_host_resolv_conf()), self._outward, self._clock))
         stack.push_async_callback(server.close)
         udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        udp.bind((DNS_IP, 53))
-        await server.serve(udp, socket.create_server((DNS_IP, 53)))
+        udp.bind((networks.dns_ip, 53))
+        await server.serve(udp, socket.create_server((networks.dns_ip, 53)))
         await follow(self._informers, records)
 
     async def _proxy(self, stack: contextlib.AsyncExitStack) -> None:
@@ -104,7 +105,7 @@ class _Node:
         from skerry.proxy.table import Node
 
         node = self._context.node
-        here = Node(node.name, (node.node_ip,), service_cidr="10.96.0.0/12", pod_cidr=node.pod_cidr)
+        here = Node(node.name, (node.node_ip,), service_cidr=self._config.networks.service_cidr, pod_cidr=node.pod_cidr)
         proxy = Proxy(self._informers, here, Nftables(here, self._clock), self._clock, conntrack=Conntrack())
         stack.callback(proxy.stop)
         await proxy.start()
@@ -159,7 +160,7 @@ class _Node:
             recorder=Recorder(self._client, "kubelet", node.name, clock=self._clock),
             data=paths.node(node.name),
             socket=paths.node_socket(node.name),
-            cluster_dns=(DNS_IP,),
+            cluster_dns=(self._config.networks.dns_ip,),
             cluster_domain=ZONE,
             host_resolv_conf=_host_resolv_conf(),
         )

@@ -61,6 +61,11 @@ class ClusterPaths(NamedTuple):
         return self.root / "lock"
 
     @property
+    def marker(self) -> Path:
+        """An empty file that says: what lies beside it is Skerry's, even where no cluster.json is."""
+        return self.root / ".skerry"
+
+    @property
     def store(self) -> Path:
         """The embedded store's SQLite file."""
         return self.root / "store.db"

@@ -10,8 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-FABRIC = "10.243.0.1/24"
-"""The address of the network that links the nodes, in the cluster init's network namespace."""
+from skerry.cluster.networks import Networks
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,14 +20,15 @@ class NodePlan:
     name: str
     index: int
     node_ip: str
-    """10.243.0.(index + 1)."""
+    """10.243.0.(index + 1), unless the cluster has other networks."""
     pod_cidr: str
-    """10.244.index.0/24."""
+    """10.244.index.0/24, likewise."""
 
     @classmethod
-    def of(cls, index: int) -> NodePlan:
+    def of(cls, index: int, networks: Networks | None = None) -> NodePlan:
         """The node with this index, with the names and numbers that all of Skerry uses."""
-        return cls(f"node-{index}", index, f"10.243.0.{index + 1}", f"10.244.{index}.0/24")
+        numbers = networks or Networks()
+        return cls(f"node-{index}", index, numbers.node_ip(index), numbers.node_pods(index))
 
 
 class NodeContext(NamedTuple):
@@ -55,9 +55,14 @@ class Plan(NamedTuple):
     nodes: tuple[NodePlan, ...]
     node_main: Callable[[NodeContext], int | None]
     """Runs a node's agent; what it returns is its exit code."""
-    api_address: str = "10.243.0.1"
+    networks: Networks = Networks()
     api_port: int = 6443
     hidden: tuple[str, ...] = ()
     """More of this machine's paths that `image: host` does not show (it never shows the data directory and homes)."""
     allow_single_uid: bool = False
     """Start with a map of this one user where newuidmap or ranges are missing, instead of raising NamespaceError."""
+
+    @property
+    def api_address(self) -> str:
+        """Where the API server listens inside the cluster."""
+        return self.networks.api_address

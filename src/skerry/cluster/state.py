@@ -17,12 +17,13 @@ from typing import Any, NamedTuple
 from skerry.cluster.certificates import Expiry
 from skerry.cluster.errors import ClusterError
 from skerry.cluster.files import make_private_directory, write_private
-from skerry.cluster.paths import ClusterPaths, data_home
+from skerry.cluster.networks import POD_CIDR, SERVICE_CIDR, Networks
+from skerry.cluster.paths import ClusterPaths, cluster_paths, data_home
 
 FORMAT = 1
 """Of the data directory. A newer one is refused; an older one will be migrated when there is one."""
 
-STARTING, READY = "starting", "ready"
+STARTING, READY, STOPPING = "starting", "ready", "stopping"
 
 
 class State(NamedTuple):
@@ -35,6 +36,8 @@ class State(NamedTuple):
     store: str = ""
     api_port: int = 0
     """0 until the first start has chosen it."""
+    pod_cidr: str = POD_CIDR
+    service_cidr: str = SERVICE_CIDR
     registry_mirrors: tuple[tuple[str, str], ...] = ()
     kubeconfigs: tuple[str, ...] = ()
     """Every file that our context was written into, so that `delete` can take it out again."""
@@ -43,6 +46,11 @@ class State(NamedTuple):
     """Unix seconds."""
     version: str = ""
     """Of the Skerry that last started it."""
+
+    @property
+    def networks(self) -> Networks:
+        """The addresses that follow from its two ranges."""
+        return Networks(self.pod_cidr, self.service_cidr)
 
 
 def load(paths: ClusterPaths) -> State | None:
@@ -77,6 +85,8 @@ def save(paths: ClusterPaths, state: State) -> None:
         "network": state.network,
         "store": state.store,
         "apiPort": state.api_port,
+        "podCIDR": state.pod_cidr,
+        "serviceCIDR": state.service_cidr,
         "registryMirrors": dict(state.registry_mirrors),
         "kubeconfigs": list(state.kubeconfigs),
         "certificates": state.certificates._asdict() if state.certificates else None,
@@ -94,6 +104,8 @@ def _from_json(table: dict[str, Any]) -> State:
         network=str(table["network"]),
         store=str(table["store"]),
         api_port=int(table["apiPort"]),
+        pod_cidr=str(table.get("podCIDR", POD_CIDR)),
+        service_cidr=str(table.get("serviceCIDR", SERVICE_CIDR)),
         registry_mirrors=tuple((str(host), str(url)) for host, url in table["registryMirrors"].items()),
         kubeconfigs=tuple(str(path) for path in table["kubeconfigs"]),
         certificates=Expiry(float(ends["ca"]), float(ends["server"])) if ends else None,
@@ -104,7 +116,9 @@ def _from_json(table: dict[str, Any]) -> State:
 
 def prepare(paths: ClusterPaths) -> None:
     """Make every directory of the layout, for us alone."""
-    for directory in (paths.root, paths.run, paths.logs, paths.nodes, paths.images, paths.pki):
+    make_private_directory(paths.root)
+    paths.marker.touch()
+    for directory in (paths.run, paths.logs, paths.nodes, paths.images, paths.pki):
         make_private_directory(directory)
 
 
@@ -117,6 +131,21 @@ def names() -> list[str]:
         return []
 
 
+def ports(but: str) -> dict[int, str]:
+    """The API ports that clusters of this user other than `but` have for life, with the clusters' names."""
+    found = {}
+    for name in names():
+        if name == but:
+            continue
+        try:
+            other = load(cluster_paths(name))
+        except ClusterError:
+            continue  # damaged: whatever its port is, it does not use it
+        if other is not None:
+            found[other.api_port] = name
+    return found
+
+
 # --- who holds it ---------------------------------------------------------------------------------------------------
 
 
@@ -125,7 +154,7 @@ class Holder(NamedTuple):
 
     pid: int
     phase: str
-    """STARTING until API, nodes and DNS answer, then READY."""
+    """STARTING until API, nodes and DNS answer, then READY, and STOPPING from the wish to end on."""
 
 
 def holder(paths: ClusterPaths) -> Holder | None:
@@ -159,11 +188,20 @@ class Lock:
         os.close(self.fd)
 
 
-def acquire(paths: ClusterPaths, wait: float = 0.0) -> Lock | None:
-    """Take the cluster's lock; None if somebody else has it and still has it after `wait` seconds."""
+def acquire(paths: ClusterPaths, wait: float = 0.0, *, make: bool = False) -> Lock | None:
+    """Take the cluster's lock; None if somebody else has it and still has it after `wait` seconds.
+
+    `make`: with the directory, where there is none; else FileNotFoundError.
+    """
     until = time.monotonic() + wait
     while True:
-        fd = os.open(paths.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fd = os.open(paths.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except FileNotFoundError:
+            if not make:
+                raise
+            paths.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            continue  # and again, should somebody be removing it
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # Whoever had it may have deleted the cluster, and with it the file that we have just locked.
@@ -179,7 +217,10 @@ def acquire(paths: ClusterPaths, wait: float = 0.0) -> Lock | None:
 
 def wait_until_gone(paths: ClusterPaths, seconds: float) -> bool:
     """Wait until nothing holds the lock (True) or `seconds` have passed (False)."""
-    lock = acquire(paths, seconds)
+    try:
+        lock = acquire(paths, seconds)
+    except FileNotFoundError:
+        return True  # deleted meanwhile
     if lock is None:
         return False
     lock.close()

@@ -76,6 +76,8 @@ def test_help_names_every_verb(word: str, capsys: pytest.CaptureFixture[str]) ->
         ["up", "--nodes", "1000"],
         ["up", "--api-port", "0"],
         ["up", "--api-port", "70000"],
+        ["up", "--pod-cidr", "10.1.2.3/16"],
+        ["up", "--service-cidr", "fd00::/108"],
         ["up", "--registry-mirror", "docker.io"],
         ["up", "--registry-mirror", "docker.io=127.0.0.1:5000"],
         ["up", "--network", "bridge"],
@@ -89,9 +91,13 @@ def test_help_names_every_verb(word: str, capsys: pytest.CaptureFixture[str]) ->
         ["load"],
     ],
 )
-def test_wrong_usage_is_2(words: list[str], home: Path) -> None:
+def test_wrong_usage_is_2_and_one_sentence(words: list[str], home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(words) == 2
     assert not (home / "data").exists()
+    said = capsys.readouterr()
+    if words:
+        assert said.out == "" and said.err.startswith("skerry") and said.err.count("\n") == 1
+        assert said.err.endswith(".\n") and ".." not in said.err.replace("../x", "")
 
 
 @pytest.mark.parametrize("verb", ["down", "delete"])

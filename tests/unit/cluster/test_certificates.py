@@ -29,7 +29,7 @@ def server_certificate(paths: ClusterPaths) -> x509.Certificate:
 
 def test_files_are_private_and_names_are_all_there(paths: ClusterPaths) -> None:
     now = time.time()
-    ends = certificates.ensure(paths, "x", None, now)
+    ends = certificates.ensure(paths, "x", None, now, ("10.96.0.1", "10.243.0.1"))
     for path in (paths.ca_key, paths.ca_certificate, paths.server_key, paths.server_certificate):
         assert path.stat().st_mode & 0o777 == 0o600
     certificate = server_certificate(paths)
@@ -82,7 +82,7 @@ def test_an_old_authority_is_replaced(paths: ClusterPaths) -> None:
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "10.243.0.1", "kubernetes.default.svc"])
 def test_handshake_with_strict_checks(paths: ClusterPaths, host: str) -> None:
-    certificates.ensure(paths, "x", None, time.time())
+    certificates.ensure(paths, "x", None, time.time(), ("10.96.0.1", "10.243.0.1"))
     serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     serving.load_cert_chain(paths.server_certificate, paths.server_key)
     client = ssl.create_default_context(cafile=str(paths.ca_certificate))

@@ -203,3 +203,88 @@ def test_current_context(tmp_path: Path) -> None:
         kubeconfig.current_context(path)
     kubeconfig.add(path, ENTRY)
     assert kubeconfig.current_context(path) == "skerry-one"
+
+
+def test_a_write_that_was_killed_leaves_the_old_file_and_is_cleaned_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "config"
+    path.write_text(FOREIGN)
+    for again in (lambda: kubeconfig.add(path, ENTRY), lambda: kubeconfig.remove(path, "skerry-none")):
+        child = os.fork()
+        if child == 0:
+            monkeypatch.setattr(os, "replace", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+            kubeconfig.add(path, ENTRY._replace(context="skerry-lost"))
+        os.waitpid(child, 0)
+        assert "skerry-lost" not in path.read_text() and len(os.listdir(tmp_path)) == 3
+        again()
+        assert os.listdir(tmp_path) == ["config"]
+    assert "skerry-one" in path.read_text()
+
+
+def test_a_reader_never_sees_half_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "config"
+    path.write_text(FOREIGN)
+    done = threading.Event()
+
+    def write() -> None:
+        for number in range(15):
+            kubeconfig.add(path, ENTRY._replace(context=f"skerry-{number}"))
+        done.set()
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    sizes = []
+    while not done.is_set():
+        content = yaml.safe_load(path.read_text())
+        names = [row["name"] for row in content["contexts"]]
+        assert content["current-context"] in names and "other" in names
+        assert len(content["contexts"]) == len(content["users"]) == len(content["clusters"])
+        sizes.append(len(names))
+    thread.join()
+    assert sizes == sorted(sizes) and len(set(sizes)) > 3
+
+
+def test_permissions_of_what_a_link_leads_to_are_kept(tmp_path: Path) -> None:
+    (tmp_path / "deep").mkdir()
+    real, link = tmp_path / "deep" / "real", tmp_path / "config"
+    real.write_text(FOREIGN)
+    real.chmod(0o640)
+    link.symlink_to("deep/real")
+    kubeconfig.add(link, ENTRY)
+    assert stat.S_IMODE(real.stat().st_mode) == 0o640
+    assert os.readlink(link) == "deep/real" and os.listdir(real.parent) == ["real"]
+
+
+def test_a_link_that_leads_nowhere_yet(tmp_path: Path) -> None:
+    link = tmp_path / "config"
+    link.symlink_to("real")
+    kubeconfig.add(link, ENTRY)
+    assert link.is_symlink() and "skerry-one" in (tmp_path / "real").read_text()
+
+
+def test_what_can_never_be_written_is_said_before(tmp_path: Path) -> None:
+    with pytest.raises(ClusterError, match="is a directory: name a file"):
+        kubeconfig.check(tmp_path)
+    (tmp_path / "file").touch()
+    with pytest.raises(ClusterError, match="file is in the way of the kubeconfig"):
+        kubeconfig.check(tmp_path / "file" / "config")
+    kubeconfig.check(tmp_path / "new" / "deep" / "config")
+    assert os.listdir(tmp_path) == ["file"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_read_only_directory_is_said_before(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(ClusterError, match=rf"\({tmp_path} is read-only\): choose another --kubeconfig"):
+        kubeconfig.check(tmp_path / "new" / "config")
+    tmp_path.chmod(0o700)
+
+
+def test_a_lock_of_client_go_that_is_given_back_is_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "config"
+    lock = tmp_path / "config.lock"
+    os.close(os.open(lock, os.O_CREAT | os.O_EXCL, 0))  # as client-go makes it: without permissions
+    threading.Timer(0.1, lock.unlink).start()
+    kubeconfig.add(path, ENTRY)
+    assert os.listdir(tmp_path) == ["config"]

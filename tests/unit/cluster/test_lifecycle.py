@@ -10,6 +10,9 @@ import os
 import signal
 import socket
 import stat
+import subprocess
+import sys
+import traceback
 import urllib.parse
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,10 +21,10 @@ from typing import Any
 import pytest
 import yaml
 
-from skerry.cluster import daemon, lifecycle, state
+from skerry.cluster import daemon, lifecycle, listener, state
 from skerry.cluster.config import ClusterConfig, Progress
 from skerry.cluster.errors import ClusterError
-from skerry.cluster.lifecycle import Options
+from skerry.cluster.options import Options
 from skerry.cluster.paths import cluster_paths
 
 
@@ -120,16 +123,16 @@ def test_a_chosen_port(home: Home) -> None:
 
 def test_a_port_chosen_because_6443_was_taken_can_be_had_again_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     taken, port = taken_port()
-    monkeypatch.setattr(lifecycle, "DEFAULT_PORT", port)
-    with taken, lifecycle._listen(0, None) as listener:
-        chosen = listener.getsockname()[1]
+    monkeypatch.setattr(listener, "DEFAULT_PORT", port)
+    with taken, listener.listen(0, None, {}) as found:
+        chosen = found.getsockname()[1]
         assert chosen != port
         client = socket.create_connection(("127.0.0.1", chosen), timeout=5)
-        served, _ = listener.accept()
+        served, _ = found.accept()
         served.close()  # the server ends first: its side of the connection stays in TIME_WAIT for a minute
         assert client.recv(1) == b""
         client.close()
-    with lifecycle._listen(chosen, None) as again:
+    with listener.listen(chosen, None, {}) as again:
         assert again.getsockname()[1] == chosen
 
 
@@ -168,6 +171,8 @@ def test_up_on_a_running_one_says_so(home: Home, tmp_path: Path) -> None:
         ("network", "host", "--network contained"),
         ("store", "http://etcd", "no --store"),
         ("api_port", 1, "--api-port"),
+        ("pod_cidr", "10.1.0.0/16", "--pod-cidr 10.244.0.0/16"),
+        ("service_cidr", "10.2.0.0/16", "--service-cidr 10.96.0.0/12"),
         ("registry_mirrors", (("docker.io", "http://b"),), "--registry-mirror docker.io http://a"),
     ],
 )
@@ -208,7 +213,7 @@ def test_two_at_once_one_wins(home: Home) -> None:
     other = state.acquire(paths)
     assert other is not None
     other.announce(state.STARTING)
-    with pytest.raises(ClusterError, match=rf"being started or stopped by another command \(process {os.getpid()}\)"):
+    with pytest.raises(ClusterError, match=rf"being started by another command \(process {os.getpid()}\)"):
         home.start()
     other.clear()
     other.close()
@@ -397,3 +402,221 @@ def test_zero_nodes_is_said_as_a_number(home: Home) -> None:
     home.start(nodes=0)
     with pytest.raises(ClusterError, match="was made with --nodes 0:"):
         home.start(nodes=1)
+
+
+def test_ranges_are_for_life(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+
+    def look(config: ClusterConfig, progress: Progress) -> None:
+        progress.step(f"{config.networks.pod_cidr} {config.networks.service_cidr}")
+        serve(config, progress)
+
+    become(look, monkeypatch)
+    for options in ({"pod_cidr": "172.20.0.0/16", "service_cidr": "172.21.0.0/16"}, {}):
+        home.start(**options)
+        lifecycle.stop("x")
+        seen.append(home.said[0]["step"])
+        home.said.clear()
+    assert seen == ["172.20.0.0/16 172.21.0.0/16"] * 2
+
+
+def test_ranges_that_do_not_fit_are_refused(home: Home) -> None:
+    with pytest.raises(ClusterError, match=r"overlap: choose another --pod-cidr"):
+        home.start(pod_cidr="10.96.0.0/16")
+    with pytest.raises(ClusterError, match=r"has room for 4 of the 5 nodes"):
+        home.start(pod_cidr="10.1.0.0/22", nodes=5)
+    assert state.names() == []
+
+
+def test_a_cluster_made_before_ranges_could_be_chosen(home: Home) -> None:
+    home.start()
+    lifecycle.stop("x")
+    path = cluster_paths("x").state
+    table = json.loads(path.read_text())
+    del table["podCIDR"], table["serviceCIDR"]
+    path.write_text(json.dumps(table))
+    home.start()
+    saved = state.load(cluster_paths("x"))
+    assert saved is not None and saved.networks.dns_ip == "10.96.0.10"
+
+
+def test_a_port_that_a_stopped_cluster_has_is_not_given_to_another(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken, port = taken_port()
+    taken.close()
+    monkeypatch.setattr(listener, "DEFAULT_PORT", port)
+    assert port_of(home.start("x")) == port
+    lifecycle.stop("x")
+    assert port_of(home.start("y")) != port
+    assert port_of(home.start("x")) == port
+
+
+def test_the_cluster_that_has_the_port_is_named(home: Home) -> None:
+    port = port_of(home.start("x"))
+    with pytest.raises(ClusterError, match=rf'^Port {port} .* cluster "x".*: choose another --api-port\.$'):
+        home.start("y", api_port=port)
+    lifecycle.stop("x")
+    home.start("y", api_port=port)
+    with pytest.raises(ClusterError, match=r'cluster "y".*: `skerry down --name y` first\.$'):
+        home.start("x")
+
+
+def test_a_directory_with_names_like_ours_is_not_ours(home: Home, tmp_path: Path) -> None:
+    place = tmp_path / "mine"
+    for name in ("images", "logs", "nodes", "run"):
+        (place / name).mkdir(parents=True)
+    (place / "images" / "photo").write_text("dear")
+    with pytest.raises(ClusterError, match="not empty and holds no cluster"):
+        home.start(data_dir=str(place))
+    assert sorted(item.name for item in place.iterdir()) == ["images", "logs", "nodes", "run"]
+    assert not lifecycle.delete("x")
+    assert (place / "images" / "photo").exists()
+
+
+def killed(work: Callable[[], object]) -> None:
+    """A child of ours does this and is killed where it would not return."""
+    child = os.fork()
+    if child == 0:
+        try:
+            work()
+        finally:
+            os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(child, 0)
+
+
+def test_a_first_start_that_was_killed_is_started_anew(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it left might contradict what is asked for now."""
+    paths = cluster_paths("x")
+
+    def leave(paths: Any, *_: object) -> None:
+        (paths.root / "store.db").write_text("of another life")
+        (paths.images / "half").mkdir()
+        paths.tokens.with_name(".tokens.json.77").write_text("half")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(lifecycle, "_write_what_it_needs", leave)
+        killed(lambda: home.start())
+    assert state.wait_until_gone(paths, 5)
+    assert state.names() == [] and (paths.root / "store.db").exists()
+    home.start()
+    assert not (paths.root / "store.db").exists() and list(paths.images.iterdir()) == []
+    assert not list(paths.root.glob(".tokens*"))
+
+
+@pytest.mark.parametrize("again", ["up", "delete"])
+@pytest.mark.parametrize("elsewhere", [True, False])
+def test_a_delete_that_was_killed_is_finished(
+    home: Home, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, again: str, elsewhere: bool
+) -> None:
+    from skerry.cluster import removal
+
+    place = str(tmp_path / "place") if elsewhere else None
+    home.start(data_dir=place)
+    paths = cluster_paths("x")
+    (paths.images / "layer").mkdir()
+    real = removal.remove
+
+    def die(path: Path) -> None:
+        if path == paths.images:
+            os.kill(os.getpid(), signal.SIGKILL)
+        real(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(removal, "remove", die)
+        killed(lambda: lifecycle.delete("x"))
+    assert state.names() == [] and (paths.images / "layer").exists()
+    if again == "up":
+        home.start(data_dir=place)
+        assert not (paths.images / "layer").exists()
+        lifecycle.delete("x")
+    else:
+        assert lifecycle.delete("x")
+    assert not paths.root.exists()
+
+
+def test_two_deletes_at_once(home: Home) -> None:
+    for _ in range(5):
+        home.start()
+        children = []
+        for _ in range(4):
+            child = os.fork()
+            if child == 0:
+                code = 1
+                try:
+                    lifecycle.delete("x")
+                    code = 0
+                except BaseException:  # noqa: BLE001  the parent must not run twice
+                    traceback.print_exc()
+                finally:
+                    os._exit(code)
+            children.append(child)
+        assert [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children] == [0, 0, 0, 0]
+        assert not cluster_paths("x").root.exists()
+
+
+def test_up_while_it_stops_waits_and_starts(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow(config: ClusterConfig, progress: Progress) -> None:
+        ended: list[int] = []
+        signal.signal(signal.SIGTERM, lambda *_: ended.append(1))
+        config.wait_for_certificates()
+        progress.ready()
+        while not ended:
+            signal.pause()
+        progress.stopping()
+        signal.setitimer(signal.ITIMER_REAL, 0.3)
+        signal.signal(signal.SIGALRM, lambda *_: os._exit(0))
+        while True:
+            signal.pause()
+
+    become(slow, monkeypatch)
+    first = home.start()
+    os.kill(first.pid, signal.SIGTERM)
+    second = home.start()
+    assert not second.already and second.pid != first.pid
+
+
+def test_down_while_it_starts_ends_it(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow(config: ClusterConfig, progress: Progress) -> None:
+        config.wait_for_certificates()
+        signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+        subprocess.Popen([sys.executable, "-m", "skerry.cli.main", "down", "--name", "x"], stdout=subprocess.DEVNULL)
+        while True:
+            signal.pause()
+
+    become(slow, monkeypatch)
+    with pytest.raises(ClusterError, match="was stopped by another command while it started"):
+        home.start()
+    assert state.names() == []
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_kubeconfig_that_cannot_be_written_is_known_before_anything_starts(home: Home, tmp_path: Path) -> None:
+    locked = tmp_path / "locked"
+    locked.mkdir(mode=0o500)
+    with pytest.raises(ClusterError, match=r"cannot be written .* choose another --kubeconfig"):
+        home.start(kubeconfig=str(locked / "config"))
+    assert home.said == []
+
+
+def test_a_kubeconfig_that_is_a_directory_is_known_before_anything_starts(home: Home, tmp_path: Path) -> None:
+    with pytest.raises(ClusterError, match=r"is a directory: name a file with --kubeconfig"):
+        home.start(kubeconfig=str(tmp_path))
+    assert home.said == []
+
+
+def tree(root: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
+
+
+def test_a_newer_data_directory_is_left_as_it_is(home: Home) -> None:
+    home.start()
+    lifecycle.stop("x")
+    paths = cluster_paths("x")
+    paths.state.write_text(json.dumps(json.loads(paths.state.read_text()) | {"format": 99, "new": {"field": 1}}))
+    (paths.root / "store.db").write_bytes(b"a store of the future")
+    (paths.root / ".half.77").write_text("whatever that is there")
+    before = tree(paths.root)
+    for options in ({}, {"nodes": 3}, {"data_dir": str(paths.root)}):
+        with pytest.raises(ClusterError, match="was written by a newer Skerry"):
+            home.start(**options)
+    assert tree(paths.root) == before

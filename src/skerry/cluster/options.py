@@ -1,0 +1,80 @@
+"""What `skerry up` was asked for, and whether that fits the cluster that is there.
+
+Filled in by the command line, used by lifecycle.py. Pure.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import NamedTuple
+
+from skerry.cluster.errors import ClusterError
+from skerry.cluster.networks import POD_CIDR, SERVICE_CIDR
+from skerry.cluster.state import State
+
+
+class Options(NamedTuple):
+    """What was asked for; None and () are what was not said."""
+
+    name: str
+    nodes: int | None = None
+    ephemeral: bool | None = None
+    data_dir: str | None = None
+    kubeconfig: str | None = None
+    store: str | None = None
+    network: str | None = None
+    registry_mirrors: tuple[tuple[str, str], ...] = ()
+    api_port: int | None = None
+    pod_cidr: str | None = None
+    service_cidr: str | None = None
+    foreground: bool = False
+
+
+def merge(before: State | None, options: Options) -> State:
+    """The state that `options` ask for: of a new cluster, or of an existing one that they must not contradict.
+
+    ClusterError where they do, or where they do not fit each other.
+    """
+    if before is None:
+        return _new(options)
+    mirrors = dict(before.registry_mirrors)
+    checks: list[tuple[str, object, object]] = [
+        ("--nodes", options.nodes, before.nodes),
+        ("--ephemeral", options.ephemeral, before.ephemeral),
+        ("--network", options.network, before.network),
+        ("--store", options.store, before.store),
+        ("--api-port", options.api_port, before.api_port),
+        ("--pod-cidr", options.pod_cidr, before.pod_cidr),
+        ("--service-cidr", options.service_cidr, before.service_cidr),
+    ]
+    checks += [(f"--registry-mirror {host}", url, mirrors.get(host, url)) for host, url in options.registry_mirrors]
+    for option, wanted, have in checks:
+        if wanted is not None and wanted != have:
+            was = f"no {option}" if have is False or have == "" else f"{option} {have}"
+            raise ClusterError(
+                f'Cluster "{options.name}" was made with {was}: leave the option out, choose another --name, or '
+                "`skerry delete` it first."
+            )
+    return before._replace(registry_mirrors=tuple((mirrors | dict(options.registry_mirrors)).items()))
+
+
+def _new(options: Options) -> State:
+    made = State(
+        name=options.name,
+        nodes=1 if options.nodes is None else options.nodes,
+        ephemeral=bool(options.ephemeral),
+        network=options.network or "contained",
+        store=options.store or "",
+        api_port=options.api_port or 0,
+        pod_cidr=options.pod_cidr or POD_CIDR,
+        service_cidr=options.service_cidr or SERVICE_CIDR,
+        registry_mirrors=options.registry_mirrors,
+        created=time.time(),
+    )
+    room = made.networks.nodes
+    if made.nodes > room:
+        raise ClusterError(
+            f"--pod-cidr {made.pod_cidr} has room for {room} of the {made.nodes} nodes, since each needs a /24 of it: "
+            "choose a larger range."
+        )
+    return made

@@ -1,0 +1,75 @@
+"""A cluster's addresses: what may be asked for, and what follows from it."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from skerry.cluster.errors import ClusterError
+from skerry.cluster.networks import Network, Networks, pod_range, service_range
+
+
+def test_the_defaults_are_those_of_kubeadm() -> None:
+    numbers = Networks()
+    assert (numbers.kubernetes_ip, numbers.dns_ip) == ("10.96.0.1", "10.96.0.10")
+    assert (str(numbers.fabric), numbers.api_address) == ("10.243.0.0/24", "10.243.0.1")
+    assert (numbers.node_ip(1), numbers.node_pods(1)) == ("10.243.0.2", "10.244.1.0/24")
+    assert (numbers.node_ip(200), numbers.node_pods(200)) == ("10.243.0.201", "10.244.200.0/24")
+    assert numbers.nodes >= 200
+
+
+def test_the_smallest_ranges() -> None:
+    numbers = Networks("192.168.7.0/24", "192.168.8.0/28")
+    assert (numbers.node_pods(1), numbers.nodes, numbers.dns_ip) == ("192.168.7.0/24", 1, "192.168.8.10")
+
+
+ANYWHERE = st.integers(0, 2**32 - 1)
+
+
+@given(ANYWHERE, st.integers(8, 24), ANYWHERE, st.integers(12, 28))
+def test_whatever_is_allowed_overlaps_nowhere(pods: int, pod_bits: int, services: int, service_bits: int) -> None:
+    try:
+        numbers = Networks(
+            pod_range(str(Network((pods >> (32 - pod_bits) << (32 - pod_bits), pod_bits)))),
+            service_range(str(Network((services >> (32 - service_bits) << (32 - service_bits), service_bits)))),
+        )
+    except ClusterError:
+        return
+    ranges = [Network(numbers.pod_cidr), Network(numbers.service_cidr), numbers.fabric]
+    assert not any(one.overlaps(other) for one in ranges for other in ranges if one is not other)
+    indexes = range(1, min(numbers.nodes, 20) + 1)
+    blocks = {Network(numbers.node_pods(index)) for index in indexes}
+    assert len(blocks) == len({numbers.node_ip(index) for index in indexes} - {numbers.api_address}) == len(indexes)
+    assert all(block.subnet_of(Network(numbers.pod_cidr)) for block in blocks)
+
+
+@pytest.mark.parametrize(
+    ("check", "text", "said"),
+    [
+        (pod_range, "", '"" is no range'),
+        (pod_range, "10.244.0.0", '"10.244.0.0" is no range of addresses, as in 10.244.0.0/16'),
+        (pod_range, "10.244.0.0/33", "is no range"),
+        (pod_range, "pods", "is no range"),
+        (pod_range, "10.244.0.1/16", "does not begin a range: 10.244.0.0/16 does"),
+        (pod_range, "10.244.0.0/255.255.0.0", "is written 10.244.0.0/16"),
+        (pod_range, "fd00::/48", "is IPv6"),
+        (pod_range, "10.244.0.0/25", "too small for pods"),
+        (pod_range, "12.0.0.0/7", "too large for pods"),
+        (pod_range, "127.0.0.0/16", "overlaps 127.0.0.0/8"),
+        (pod_range, "169.254.0.0/16", "overlaps 169.254.0.0/16"),
+        (pod_range, "224.0.0.0/16", "overlaps 224.0.0.0/3"),
+        (service_range, "10.96.0.0/29", "too small for Services"),
+        (service_range, "10.0.0.0/8", "too large for Services"),
+    ],
+)
+def test_what_cannot_be_is_one_sentence(check: object, text: str, said: str) -> None:
+    assert callable(check)
+    with pytest.raises(ClusterError) as raised:
+        check(text)
+    assert said in str(raised.value) and str(raised.value).endswith(".") and "\n" not in str(raised.value)
+
+
+def test_pods_and_services_must_not_overlap() -> None:
+    with pytest.raises(ClusterError, match=r"10\.0\.0\.0/8 and the Services' 10\.96\.0\.0/12 overlap"):
+        Networks("10.0.0.0/8")
