@@ -19,9 +19,12 @@ Amounts = dict[str, Fraction]
 """By resource: cores, bytes."""
 
 
-def requests(pod: core.Pod) -> Amounts:
-    """What a pod asks for: the sum over its containers, or more if an init container needs more."""
-    return _sum(pod.spec, "requests")
+def requests(pod: core.Pod, at_least: Mapping[str, str] | None = None) -> Amounts:
+    """What a pod asks for: the sum over its containers, or more if an init container needs more.
+
+    `at_least` stands in for what a container does not say.
+    """
+    return _sum(pod.spec, "requests", at_least)
 
 
 def limits(pod: core.Pod) -> Amounts:
@@ -36,19 +39,23 @@ def limits(pod: core.Pod) -> Amounts:
     }
 
 
-def _sum(spec: core.PodSpec, kind: Literal["requests", "limits"]) -> Amounts:
+def _sum(spec: core.PodSpec, kind: Literal["requests", "limits"], at_least: Mapping[str, str] | None = None) -> Amounts:
+    def of(container: core.Container) -> Mapping[str, str]:
+        said: dict[str, str] = getattr(container.resources, kind)
+        return {**at_least, **said} if at_least else said
+
     total: Amounts = {}
     for container in spec.containers:
-        _add(total, getattr(container.resources, kind))
+        _add(total, of(container))
     sidecars: Amounts = {}
     peak: Amounts = {}
     for container in spec.init_containers:
         if container.restart_policy == "Always":
-            _add(sidecars, getattr(container.resources, kind))
+            _add(sidecars, of(container))
             _raise(peak, sidecars)
         else:
             step = dict(sidecars)
-            _add(step, getattr(container.resources, kind))
+            _add(step, of(container))
             _raise(peak, step)
     for name, amount in sidecars.items():
         total[name] = total.get(name, Fraction()) + amount

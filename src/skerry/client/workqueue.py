@@ -1,24 +1,36 @@
 """Keys to be worked on, each at most once at a time. Called by controllers.
 
 A key that is added while it is worked on comes again afterwards; keys that fail come back after a growing pause.
+Keys come in the order in which they were added, unless the owner ranks them.
 """
 
 from __future__ import annotations
 
 import asyncio
+import heapq
+import itertools
 from collections import deque
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from skerry.clock import Clock, Timer
 
 
 class Queue:
-    """`base` and `limit` bound the pause after a failure: base, 2 base, 4 base ... limit (seconds)."""
+    """`base` and `limit` bound the pause after a failure: base, 2 base, 4 base ... limit (seconds).
 
-    def __init__(self, clock: Clock, *, base: float = 0.005, limit: float = 1000.0) -> None:
+    Keys of a lower `rank` (asked for when a key is added) come first.
+    """
+
+    def __init__(
+        self, clock: Clock, *, base: float = 0.005, limit: float = 1000.0, rank: Callable[[str], int] | None = None
+    ) -> None:
         self._clock, self._base, self._limit = clock, base, limit
-        self._ready: deque[str] = deque()
+        self._rank = rank
+        self._order = itertools.count()
+        self._ready: list[tuple[int, int, str]] = []
         self._waiting: set[str] = set()
         self._working: set[str] = set()
         self._again: set[str] = set()
@@ -34,7 +46,7 @@ class Queue:
             self._again.add(key)
         elif key not in self._waiting:
             self._waiting.add(key)
-            self._ready.append(key)
+            heapq.heappush(self._ready, (self._rank(key) if self._rank else 0, next(self._order), key))
             while self._wakers:
                 waker = self._wakers.popleft()
                 if not waker.done():
@@ -73,7 +85,7 @@ class Queue:
             waker = asyncio.get_running_loop().create_future()
             self._wakers.append(waker)
             await waker
-        key = self._ready.popleft()
+        _, _, key = heapq.heappop(self._ready)
         self._waiting.discard(key)
         self._working.add(key)
         return key

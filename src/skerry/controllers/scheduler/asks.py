@@ -1,0 +1,169 @@
+"""What a pod asks of the node it gets, worked out once per pod. Pure; called by `books`, `controller` and tests.
+
+Amounts are whole numbers as upstream counts them: thousandths of a CPU, bytes or pieces of everything else.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from skerry.api import labels, podresources, quantity
+from skerry.api.types import core, meta
+from skerry.controllers import owners
+
+Amounts = dict[str, int]
+Port = tuple[str, int, str]  # protocol, number, address on the host
+Namespaces = Mapping[str, Mapping[str, str]]  # a namespace's labels by its name
+
+ANY_ADDRESS = "0.0.0.0"
+_AT_LEAST = {"cpu": "100m", "memory": "200Mi"}  # what a container that asks for nothing is taken to use when scoring
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """One (anti-)affinity term: other pods, and the label of nodes that says what "near" is."""
+
+    topology: str
+    selector: labels.Selector
+    namespaces: frozenset[str]
+    namespace_selector: labels.Selector
+    weight: int = 0
+
+    def matches(self, namespace: str, marks: Mapping[str, str], namespaces: Namespaces) -> bool:
+        """Whether a pod of that namespace with these labels is meant."""
+        near = namespace in self.namespaces or (self.namespace_selector.matches(namespaces.get(namespace, {})))
+        return near and self.selector.matches(marks)
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """One topology spread constraint."""
+
+    topology: str
+    skew: int
+    selector: labels.Selector
+    hard: bool
+    domains: int = 1
+    honours_affinity: bool = True
+    honours_taints: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class Ask:
+    """A pod as the scheduler sees it. `owner`: its controller's uid, "" for none and for pods that are going."""
+
+    pod: core.Pod
+    key: str
+    uid: str
+    namespace: str
+    labels: Mapping[str, str]
+    priority: int
+    terminating: bool
+    amounts: Amounts
+    likely: Amounts
+    ports: frozenset[Port]
+    owner: str
+    affinity: tuple[Term, ...] = ()
+    anti: tuple[Term, ...] = ()
+    likes: tuple[Term, ...] = ()
+    dislikes: tuple[Term, ...] = ()
+    spreads: tuple[Spread, ...] = field(default=())
+
+    @property
+    def looks_at_pods(self) -> bool:
+        """Whether it has any pod affinity or anti-affinity."""
+        return bool(self.affinity or self.anti or self.likes or self.dislikes)
+
+
+def ask(pod: core.Pod) -> Ask:
+    """Reads a pod. Selectors that the API would refuse select nothing."""
+    terminating = pod.metadata.deletion_timestamp is not None
+    wants = pod.spec.affinity
+    near = wants.pod_affinity if wants else None
+    far = wants.pod_anti_affinity if wants else None
+    return Ask(
+        pod=pod,
+        key=f"{pod.metadata.namespace}/{pod.metadata.name}",
+        uid=pod.metadata.uid,
+        namespace=pod.metadata.namespace,
+        labels=pod.metadata.labels,
+        priority=pod.spec.priority or 0,
+        terminating=terminating,
+        amounts=_whole(podresources.requests(pod)),
+        likely=_whole(podresources.requests(pod, _AT_LEAST)),
+        ports=host_ports(pod),
+        owner="" if terminating else owners.controller_uid(pod),
+        affinity=tuple(_term(pod, one) for one in near.required_during_scheduling_ignored_during_execution)
+        if near
+        else (),
+        anti=tuple(_term(pod, one) for one in far.required_during_scheduling_ignored_during_execution) if far else (),
+        likes=_weighted(pod, near.preferred_during_scheduling_ignored_during_execution) if near else (),
+        dislikes=_weighted(pod, far.preferred_during_scheduling_ignored_during_execution) if far else (),
+        spreads=tuple(_spread(pod, one) for one in pod.spec.topology_spread_constraints),
+    )
+
+
+def amount(name: str, text: str) -> int:
+    """A quantity of that resource as a whole number."""
+    return quantity.milli(text) if name == "cpu" else quantity.whole(text)
+
+
+def _whole(amounts: podresources.Amounts) -> Amounts:
+    return {name: math.ceil(number * 1000 if name == "cpu" else number) for name, number in amounts.items()}
+
+
+def host_ports(pod: core.Pod) -> frozenset[Port]:
+    """The ports of the node that the pod's containers take."""
+    sidecars = [one for one in pod.spec.init_containers if one.restart_policy == "Always"]
+    return frozenset(
+        (one.protocol or "TCP", one.host_port, one.host_ip or ANY_ADDRESS)
+        for container in [*pod.spec.containers, *sidecars]
+        for one in container.ports
+        if one.host_port
+    )
+
+
+def _weighted(pod: core.Pod, terms: Iterable[core.WeightedPodAffinityTerm]) -> tuple[Term, ...]:
+    return tuple(_term(pod, one.pod_affinity_term, one.weight) for one in terms)
+
+
+def _term(pod: core.Pod, one: core.PodAffinityTerm, weight: int = 0) -> Term:
+    selector = _selector(one.label_selector)
+    if one.label_selector is not None:
+        selector = _with_own(selector, pod, one.match_label_keys, "in")
+        selector = _with_own(selector, pod, one.mismatch_label_keys, "notin")
+    namespaces = frozenset(one.namespaces)
+    if not namespaces and one.namespace_selector is None:
+        namespaces = frozenset([pod.metadata.namespace])
+    return Term(one.topology_key, selector, namespaces, _selector(one.namespace_selector), weight)
+
+
+def _spread(pod: core.Pod, one: core.TopologySpreadConstraint) -> Spread:
+    return Spread(
+        topology=one.topology_key,
+        skew=one.max_skew,
+        selector=_with_own(_selector(one.label_selector), pod, one.match_label_keys, "in"),
+        hard=one.when_unsatisfiable == "DoNotSchedule",
+        domains=one.min_domains or 1,
+        honours_affinity=one.node_affinity_policy != "Ignore",
+        honours_taints=one.node_taints_policy == "Honor",
+    )
+
+
+def _selector(one: meta.LabelSelector | None) -> labels.Selector:
+    try:
+        return labels.from_selector(one)
+    except ValueError:
+        return labels.NOTHING
+
+
+def _with_own(selector: labels.Selector, pod: core.Pod, keys: Iterable[str], operator: str) -> labels.Selector:
+    """Narrowed to pods that have (or have not) the pod's own value of these labels."""
+    own = tuple(
+        labels.Requirement(key, operator, frozenset([pod.metadata.labels[key]]))
+        for key in keys
+        if key in pod.metadata.labels
+    )
+    return labels.Selector(selector.requirements + own) if own else selector
