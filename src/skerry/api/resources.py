@@ -102,6 +102,20 @@ RESOURCES: tuple[Resource, ...] = (
 )  # fmt: skip
 
 
+QUESTIONS: tuple[Resource, ...] = (
+    Resource("SelfSubjectReview", "selfsubjectreviews", "selfsubjectreview", "authentication", "authentication.k8s.io",
+             namespaced=False, verbs=("create",)),
+    Resource("LocalSubjectAccessReview", "localsubjectaccessreviews", "localsubjectaccessreview", "authorization",
+             "authorization.k8s.io", verbs=("create",)),
+    Resource("SelfSubjectAccessReview", "selfsubjectaccessreviews", "selfsubjectaccessreview", "authorization",
+             "authorization.k8s.io", namespaced=False, verbs=("create",)),
+    Resource("SelfSubjectRulesReview", "selfsubjectrulesreviews", "selfsubjectrulesreview", "authorization",
+             "authorization.k8s.io", namespaced=False, verbs=("create",)),
+    Resource("SubjectAccessReview", "subjectaccessreviews", "subjectaccessreview", "authorization",
+             "authorization.k8s.io", namespaced=False, verbs=("create",)),
+)  # fmt: skip
+"""Kinds that are answered, not stored (apiserver/reviews.py)."""
+
 @functools.cache
 def _by_kind() -> dict[tuple[str, str], Resource]:
     return {(one.api_version, one.kind): one for one in RESOURCES}
@@ -123,6 +137,11 @@ def by_path(group: str, version: str, plural: str) -> Resource | None:
 
 
 def of(kind: type[Any]) -> Resource:
+def question(group: str, version: str, plural: str) -> Resource | None:
+    """As `by_path`, among QUESTIONS."""
+    return next((one for one in QUESTIONS if (one.group, one.version, one.plural) == (group, version, plural)), None)
+
+
     """The row of a Struct class. KeyError if it is not served."""
     module = kind.__module__.rpartition(".")[2]
     return _of()[module, kind.__name__]

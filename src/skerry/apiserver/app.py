@@ -8,16 +8,19 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from skerry.api import codec, status
+from skerry.api import codec, resources, status
 from skerry.api.wire import Request, Response
 from skerry.apiserver import (
+    auth,
     deletion,
     discovery,
     podparts,
     reading,
+    reviews,
     routes,
     strategies,
     subresources,
+    unserved,
     verbs,
     watching,
 )
@@ -76,6 +79,7 @@ class App:
             request.user = self._authenticate(token.strip()) if scheme.lower() == "bearer" else None
             if request.user is None:
                 raise status.ApiError(401, "Unauthorized")
+        request.user = auth.acting(request, request.user)
         target = routes.parse(request.path)
         if target is None:
             return self._other(request)
@@ -88,12 +92,21 @@ class App:
         return Response(code, b"ok" if code == 200 else b"not ready", {"content-type": "text/plain; charset=utf-8"})
 
     def _other(self, request: Request) -> Response:
-        """Discovery and OpenAPI; ApiError 404 for anything else."""
+        """Questions, kinds that are not served, discovery and OpenAPI; ApiError 404 for anything else."""
+        target = routes.parse(request.path, resources.question)
+        if target is not None:
+            return reviews.answer(self.server.clock, target, request)
+        target = routes.parse(request.path, unserved.find)
+        refused = target and unserved.answer(target, request, self.server.store.revision)
+        if refused:
+            return refused
         path = request.path.rstrip("/")
         parts = path.split("/")[1:]
         body: bytes | None = None
         kind = "application/json"
-        if path in ("/api", "/apis") and _AGGREGATED in request.headers.get("accept", ""):
+        if path == "":
+            body = discovery.paths()
+        elif path in ("/api", "/apis") and _AGGREGATED in request.headers.get("accept", ""):
             body = discovery.aggregated(path == "/api")
             kind = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
         elif path == "/api":
@@ -113,7 +126,8 @@ class App:
         elif parts[:1] == ["openapi"]:
             body = _openapi(parts[1:])
         if body is None:
-            raise status.ApiError(404, "the server could not find the requested resource")
+            # kubectl looks into the details, and panics where there are none.
+            raise status.ApiError(404, "the server could not find the requested resource", details={})
         if request.method not in ("GET", "HEAD"):
             raise status.ApiError(405, "the server does not allow this method on the requested resource")
         return Response(200, body, {"content-type": kind})
@@ -161,18 +175,12 @@ class App:
             case "eviction", "POST":
                 return await subresources.evict(self.server, target, request)
             case "log", "GET":
-                return await self._log(target, request)
+                return await podparts.log(self.server, self._nodes, target, request)
             case "exec" | "attach", "GET" | "POST":
                 return await remotecommand.answer(self.server, self._nodes, target, request)
             case "portforward", "GET" | "POST":
                 return await portforward.answer(self.server, self._nodes, target, request)
         raise status.ApiError(405, f"{target.resource.plural}/{target.subresource} is not served here yet")
-
-    async def _log(self, target: Target, request: Request) -> Response:
-        node, path = await podparts.container(self.server, target, request, "containerLogs")
-        if self._nodes is None:
-            raise status.bad_request(f"pod {target.name} does not have a host assigned")
-        return await self._nodes(node, Request("GET", path, request.query))
 
 
 def in_process(app: App, user: User) -> Callable[[Request], Coroutine[Any, Any, Response]]:
@@ -186,7 +194,7 @@ def in_process(app: App, user: User) -> Callable[[Request], Coroutine[Any, Any, 
 
 
 def _openapi(parts: list[str]) -> bytes | None:
-    from skerry.api import openapi, resources  # built when first asked for
+    from skerry.api import openapi  # built when first asked for
 
     if parts == ["v2"]:
         return openapi.v2()

@@ -1,6 +1,6 @@
 """What is served: /api, /apis (plain and aggregated), resource lists, /version. Called by app.py.
 
-Made from the rows of api.resources, so that a new kind appears by itself.
+Made from the rows of api.resources, so that a new kind appears by itself, and of those that kubectl cannot do without.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ from typing import Any
 
 from skerry import KUBERNETES, REPORTED
 from skerry.api import codec, resources
+from skerry.apiserver import unserved
 
+_ROWS = (*resources.RESOURCES, *resources.QUESTIONS, *unserved.LISTED)
 _SCALE = ("autoscaling", "v1", "Scale")
 _SUBKINDS: dict[str, tuple[str, str, str]] = {
     "scale": _SCALE,
@@ -56,7 +58,7 @@ def version() -> bytes:
 def groups() -> dict[str, list[str]]:
     """The named API groups and their versions, in the order of the rows."""
     out: dict[str, list[str]] = {}
-    for row in resources.RESOURCES:
+    for row in _ROWS:
         if row.group and row.version not in out.setdefault(row.group, []):
             out[row.group].append(row.version)
     return out
@@ -64,6 +66,15 @@ def groups() -> dict[str, list[str]]:
 
 @functools.cache
 def core_versions() -> bytes:
+@functools.cache
+def paths() -> bytes:
+    """The body of /: where to go on."""
+    found = ["/api", "/api/v1", "/apis", "/healthz", "/livez", "/openapi/v2", "/openapi/v3", "/readyz", "/version"]
+    for name, versions in groups().items():
+        found += [f"/apis/{name}", *(f"/apis/{name}/{one}" for one in versions)]
+    return codec.encode({"paths": sorted(found)})
+
+
     return codec.encode({"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": []})
 
 
@@ -90,7 +101,7 @@ def group(name: str) -> bytes | None:
 def resource_list(group: str, version: str) -> bytes | None:
     """The APIResourceList of one group and version; None if it is not served."""
     found: list[dict[str, Any]] = []
-    for row in resources.RESOURCES:
+    for row in _ROWS:
         if (row.group, row.version) != (group, version):
             continue
         one: dict[str, Any] = {
@@ -140,7 +151,7 @@ def aggregated(core: bool) -> bytes:
 
 def _discovered(group: str, version: str) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
-    for row in resources.RESOURCES:
+    for row in _ROWS:
         if (row.group, row.version) != (group, version):
             continue
         subresources = []

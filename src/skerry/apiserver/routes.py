@@ -8,7 +8,11 @@ from typing import TYPE_CHECKING
 from skerry.api import resources
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from skerry.api.resources import Resource
+
+    Find = Callable[[str, str, str], Resource | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +26,8 @@ class Target:
     rest: str = ""
 
 
-def parse(path: str) -> Target | None:
-    """The target of a path below /api or /apis; None if nothing is served there."""
+def parse(path: str, find: Find = resources.by_path) -> Target | None:
+    """The target of a path below /api or /apis; None if nothing is served there. `find` has the kinds that count."""
     parts = [part for part in path.split("/") if part]
     if parts[:1] == ["api"] and len(parts) >= 3:
         group, version, parts = "", parts[1], parts[2:]
@@ -34,7 +38,7 @@ def parse(path: str) -> Target | None:
     namespace = ""
     if parts[0] == "namespaces" and len(parts) >= 3 and not _of_namespace(group, version, parts[2]):
         namespace, parts = parts[1], parts[2:]
-    resource = resources.by_path(group, version, parts[0])
+    resource = find(group, version, parts[0])
     if resource is None or (namespace and not resource.namespaced):
         return None
     name, subresource = [*parts[1:3], "", ""][:2]

@@ -60,7 +60,7 @@ class Selection:
         known = {"metadata.name", "metadata.namespace", *resource.fields}
         for one in self.fields:
             if one.path not in known:
-                raise status.bad_request(f"field label not supported: {one.path}")
+                raise status.bad_request(_unknown(resource, one.path))
         self.everything = not self.labels and not self.fields
         self.simple = all(one.path.startswith("metadata.") for one in self.fields)
 
@@ -83,3 +83,10 @@ class Selection:
             obj: Any = codec.decode(self._resource.type, record.value)
             known.fields = strategies.of(self._resource).fields(obj)
         return labels.fields_match(self.fields, known.fields)
+
+
+def _unknown(resource: Resource, path: str) -> str:
+    """Upstream has one sentence for kinds with fields of their own and one for the others."""
+    if resource.fields:
+        return f"field label not supported: {path}"
+    return f'"{path}" is not a known field selector: only "metadata.name", "metadata.namespace"'

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from skerry.api import codec, labels, status
+from skerry.api import codec, labels, status, tables
 from skerry.api.types import autoscaling, core, meta
 from skerry.api.wire import Response
-from skerry.apiserver import bodies, deletion, verbs
+from skerry.apiserver import bodies, deletion, representation, verbs
 from skerry.apiserver.reading import find
 from skerry.clock import rfc3339
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from skerry.api.wire import Request
     from skerry.apiserver.routes import Target
     from skerry.apiserver.verbs import Server
+    from skerry.store.base import Record
 
 
 def _done() -> Response:
@@ -44,8 +45,15 @@ def scale_of(obj: Any) -> autoscaling.Scale:
 
 async def scale(server: Server, target: Target, request: Request) -> Response:
     """get, update and patch of a workload's scale."""
+    form = representation.wanted(request.headers.get("accept", ""))
+
+    def answer(record: Record, warnings: tuple[str, ...] = ()) -> Response:
+        found = scale_of(verbs.load(target.resource, record))
+        body = tables.scale(found, server.clock.now()) if form is representation.Form.TABLE else found
+        return Response(200, codec.encode(body), warnings=warnings)
+
     if request.method == "GET":
-        return Response(200, codec.encode(scale_of(verbs.load(target.resource, await find(server.store, target)))))
+        return answer(await find(server.store, target))
     warnings: tuple[str, ...] = ()
     if request.method == "PUT":
         version, kind, value, duplicates = bodies.read(request)
@@ -59,11 +67,11 @@ async def scale(server: Server, target: Target, request: Request) -> Response:
             return asked
 
     elif request.method == "PATCH":
-        form = verbs.PATCHES.get(bodies.content_type(request), "merge")
+        kind_of_patch = verbs.PATCHES.get(bodies.content_type(request), "merge")
         document = bodies.json_of(request.body)
 
         def decide(found: autoscaling.Scale) -> autoscaling.Scale:
-            after = verbs.patched("autoscaling", "Scale", codec.plain(found), form, document)
+            after = verbs.patched("autoscaling", "Scale", codec.plain(found), kind_of_patch, document)
             asked: autoscaling.Scale = bodies.typed("autoscaling", "Scale", after, request, []).object
             return asked
 
@@ -82,7 +90,7 @@ async def scale(server: Server, target: Target, request: Request) -> Response:
         return obj
 
     record, _ = await verbs.change(server, target, make, dry=verbs.dry(request), as_subresource="")
-    return Response(200, codec.encode(scale_of(verbs.load(target.resource, record))), warnings=warnings)
+    return answer(record, warnings)
 
 
 async def bind(server: Server, target: Target, request: Request) -> Response:

@@ -14,6 +14,7 @@ from skerry.api import codec
 from skerry.api.resources import Resource
 from skerry.api.tables.column import Column, column
 from skerry.api.tables.duration import since
+from skerry.api.types import autoscaling
 
 Cells = Callable[[Any, float], list[Any]]
 
@@ -32,6 +33,7 @@ _SUBJECTS = {
     "EndpointSlice": "service",
     "Deployment": "workloads",
     "ReplicaSet": "workloads",
+    "Scale": "workloads",
     "Node": "cluster",
     "Namespace": "cluster",
     "Event": "cluster",
@@ -59,7 +61,11 @@ def _printed(kind: str) -> Printed:
 
 def columns(resource: Resource) -> list[dict[str, Any]]:
     """The columnDefinitions of a kind."""
-    return [one._asdict() for one in _printed(resource.kind).columns]
+    return _columns(resource.kind)
+
+
+def _columns(kind: str) -> list[dict[str, Any]]:
+    return [one._asdict() for one in _printed(kind).columns]
 
 
 def cells(obj: Any, now: float) -> list[Any]:
@@ -106,4 +112,15 @@ def table(
         "metadata": metadata or {},
         "columnDefinitions": columns(resource) if with_columns else None,
         "rows": [row(one, now, include) for one in items],
+    }
+
+
+def scale(obj: autoscaling.Scale, now: float) -> dict[str, Any]:
+    """A Table of the Scale of one workload."""
+    return {
+        "kind": "Table",
+        "apiVersion": "meta.k8s.io/v1",
+        "metadata": {"resourceVersion": obj.metadata.resource_version},
+        "columnDefinitions": _columns("Scale"),
+        "rows": [row(obj, now)],
     }

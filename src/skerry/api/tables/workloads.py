@@ -1,4 +1,4 @@
-"""Deployment (T9) and ReplicaSet (T10)."""
+"""Deployment (T9), ReplicaSet (T10) and the Scale of either."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 from skerry.api.tables.column import AGE, NAME, column, containers, selector
 from skerry.api.tables.duration import since
-from skerry.api.types import apps
+from skerry.api.types import apps, autoscaling
 
 _WIDE = (
     column("Containers", "Names of the containers in the template.", wide=True),
@@ -30,6 +30,13 @@ REPLICASET_COLUMNS = (
     column("Ready", "How many of them are ready.", type="integer"),
     AGE,
     *_WIDE,
+)
+
+SCALE_COLUMNS = (
+    NAME,
+    column("Desired", "How many pods are wanted.", type="integer"),
+    column("Available", "How many pods there are.", type="integer"),
+    AGE,
 )
 
 
@@ -60,3 +67,8 @@ def replicaset_cells(obj: apps.ReplicaSet, now: float) -> list[Any]:
         *containers(obj.spec.template.spec),
         selector(obj.spec.selector),
     ]
+
+
+def scale_cells(obj: autoscaling.Scale, now: float) -> list[Any]:
+    age = since(obj.metadata.creation_timestamp, now)
+    return [obj.metadata.name, obj.spec.replicas, obj.status.replicas, age]

@@ -47,8 +47,7 @@ def _running(call: Call, manager: PodManager) -> tuple[PodWorker, Instance]:
         raise status.not_found("", "pods", pod)
     one = worker.instances.current(name) if name in worker.machine.containers else None
     if one is None:
-        text = f'Internal error occurred: unable to upgrade connection: container not found ("{name}")'
-        raise status.ApiError(500, text, reason="InternalError")
+        raise status.ApiError(500, f'container not found ("{name}")')  # kubectl says that it could not upgrade
     return worker, one
 
 
