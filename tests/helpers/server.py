@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from skerry.api.wire import Request, Response, User
 from skerry.apiserver import bootstrap
+from skerry.apiserver.accounts import ServiceAccounts
 from skerry.apiserver.app import App, in_process
 from skerry.apiserver.verbs import Server
 from skerry.client.client import Client, whole
@@ -32,10 +33,16 @@ class ApiServer:
         return response, await whole(response)
 
 
-async def start(clock: Clock | None = None, *, window: int = 4096) -> ApiServer:
-    """A server with the namespaces and the `kubernetes` Service that every cluster has."""
+async def start(clock: Clock | None = None, *, window: int = 4096, accounts: bool = False) -> ApiServer:
+    """A server with the namespaces and the `kubernetes` Service that every cluster has.
+
+    `accounts`: pods must have service accounts, and get their tokens.
+    """
     store = EmbeddedStore(None, window=window)
-    app = App(Server(store, clock or SystemClock()), {"secret": ADMIN}.get)
+    server = Server(store, clock or SystemClock())
+    if accounts:
+        server.accounts = ServiceAccounts(store, server.clock, b"a key of this test")
+    app = App(server, {"secret": ADMIN}.get)
     client = Client(in_process(app, ADMIN))
     await bootstrap.namespaces(client)
     await bootstrap.Kubernetes(client, "10.96.0.1", ["10.243.0.1"], 6443).ensure()

@@ -76,7 +76,7 @@ class App:
             return self._health(request.path)
         if request.user is None:
             scheme, _, token = request.headers.get("authorization", "").partition(" ")
-            request.user = self._authenticate(token.strip()) if scheme.lower() == "bearer" else None
+            request.user = await self._user(token.strip()) if scheme.lower() == "bearer" else None
             if request.user is None:
                 raise status.ApiError(401, "Unauthorized")
         request.user = auth.acting(request, request.user)
@@ -84,6 +84,12 @@ class App:
         if target is None:
             return self._other(request)
         return await self._verb(target, request)
+
+    async def _user(self, token: str) -> User | None:
+        found = self._authenticate(token)
+        if found is None and self.server.accounts is not None:
+            found = await self.server.accounts.user(token)
+        return found
 
     def _health(self, path: str) -> Response:
         if path == "/version":
@@ -174,6 +180,8 @@ class App:
                 return await subresources.bind(self.server, target, request)
             case "eviction", "POST":
                 return await subresources.evict(self.server, target, request)
+            case "token", "POST" if self.server.accounts is not None:
+                return await self.server.accounts.request(target, request)
             case "log", "GET":
                 return await podparts.log(self.server, self._nodes, target, request)
             case "exec" | "attach", "GET" | "POST":

@@ -22,6 +22,7 @@ _SUBKINDS: dict[str, tuple[str, str, str]] = {
     "exec": ("", "v1", "PodExecOptions"),
     "attach": ("", "v1", "PodAttachOptions"),
     "portforward": ("", "v1", "PodPortForwardOptions"),
+    "token": ("authentication.k8s.io", "v1", "TokenRequest"),
 }
 _SUBVERBS = {
     "binding": ["create"],
@@ -30,6 +31,7 @@ _SUBVERBS = {
     "attach": ["create", "get"],
     "portforward": ["create", "get"],
     "log": ["get"],
+    "token": ["create"],
     "finalize": ["update"],
     "proxy": ["create", "delete", "get", "patch", "update"],
 }
@@ -65,8 +67,6 @@ def groups() -> dict[str, list[str]]:
 
 
 @functools.cache
-def core_versions() -> bytes:
-@functools.cache
 def paths() -> bytes:
     """The body of /: where to go on."""
     found = ["/api", "/api/v1", "/apis", "/healthz", "/livez", "/openapi/v2", "/openapi/v3", "/readyz", "/version"]
@@ -75,6 +75,8 @@ def paths() -> bytes:
     return codec.encode({"paths": sorted(found)})
 
 
+@functools.cache
+def core_versions() -> bytes:
     return codec.encode({"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": []})
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from skerry.api.resources import Resource
     from skerry.api.wire import Request
+    from skerry.apiserver.accounts import ServiceAccounts
     from skerry.apiserver.routes import Target
     from skerry.clock import Clock
     from skerry.store.base import Store
@@ -45,6 +46,8 @@ class Server:
     store: Store
     clock: Clock
     context: strategies.Context = field(default_factory=strategies.Context)
+    accounts: ServiceAccounts | None = None
+    """None: pods get no tokens, and nobody can have one."""
 
     def begin(self) -> tuple[strategies.Context, strategies.Transaction]:
         """What the strategies' hooks of one call are given, and what is committed or rolled back after them."""
@@ -87,6 +90,8 @@ async def insert(server: Server, target: Target, obj: Any, *, dry: bool = False)
     found = obj.metadata
     if row.namespaced:
         await _namespace_open(server, target, found.name)
+    if isinstance(obj, core.Pod) and server.accounts is not None:
+        await server.accounts.admit(obj)
     defaults.apply(obj)
     attempts = _NAMES if found.generate_name and found.name.startswith(found.generate_name) else 1
     for attempt in range(attempts):

@@ -225,6 +225,7 @@ async def _app(config: ClusterConfig, store: EmbeddedStore) -> App:
     """The API server on this store, with the allocators filled from the Services that are there."""
     from skerry.api import codec, resources
     from skerry.api.types import core
+    from skerry.apiserver.accounts import ServiceAccounts
     from skerry.apiserver.app import App
     from skerry.apiserver.strategies import Context, ServiceAllocator
     from skerry.apiserver.verbs import Server
@@ -235,7 +236,9 @@ async def _app(config: ClusterConfig, store: EmbeddedStore) -> App:
     ranges.rebuild(codec.decode(core.Service, record.value) for record in records)
     known = tokens.read(config.paths.tokens)
     users = {token: User(user.name, user.groups) for token, user in known.items()}
-    server = Server(store, SystemClock(), Context(ranges))
+    clock = SystemClock()
+    accounts = ServiceAccounts(store, clock, tokens.account_key(config.paths.account_key))
+    server = Server(store, clock, Context(ranges), accounts)
     return App(server, users.get, _NodeStreams(config))
 
 

@@ -93,6 +93,11 @@ class ClusterPaths(NamedTuple):
         return self.pki / "server.key"
 
     @property
+    def account_key(self) -> Path:
+        """What the API server signs service accounts' tokens with: 32 random bytes."""
+        return self.pki / "accounts.key"
+
+    @property
     def tokens(self) -> Path:
         """tokens.json: {token: {"user": name, "groups": [...]}}; see `tokens.py`."""
         return self.root / "tokens.json"
@@ -114,6 +119,11 @@ class ClusterPaths(NamedTuple):
     def images(self) -> Path:
         """Unpacked image layers and manifests, shared by the cluster's nodes."""
         return self.root / "images"
+
+    @property
+    def cgroups(self) -> Path:
+        """The directories of the machine's cgroups that are the cluster's, one a line; see node/cgroups/subtree.py."""
+        return self.root / "cgroups"
 
     @property
     def api_socket(self) -> Path:

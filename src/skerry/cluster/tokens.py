@@ -54,6 +54,16 @@ def read(path: Path) -> dict[str, User]:
         raise ClusterError(f"{path} is damaged ({error}); `skerry delete` removes the cluster.") from None
 
 
+def account_key(path: Path) -> bytes:
+    """The key that service accounts' tokens are signed with, made when first asked for."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        key = os.urandom(32)
+        write_private(path, key)
+        return key
+
+
 def token_of(users: dict[str, User], name: str) -> str:
     """The token of user `name`. ClusterError if there is none."""
     for token, user in users.items():

@@ -59,10 +59,11 @@ class ServiceAccountController:
         if namespace is None or namespace.metadata.deletion_timestamp is not None:
             return
         try:
-            if self._accounts.get(f"{name}/{ACCOUNT}") is None:
-                await self._create(core.ServiceAccount(metadata=meta.ObjectMeta(name=ACCOUNT, namespace=name)))
+            # In this order: a pod may be made as soon as there is an account, and then its volume wants the bundle.
             if self._ca:
                 await self._bundle(name)
+            if self._accounts.get(f"{name}/{ACCOUNT}") is None:
+                await self._create(core.ServiceAccount(metadata=meta.ObjectMeta(name=ACCOUNT, namespace=name)))
         except status.ApiError as error:
             if not is_namespace_terminating(error):
                 raise
