@@ -29,6 +29,7 @@ from skerry.node.pods.state import (
     Stage,
     Stop,
     Terminate,
+    common,
 )
 from skerry.node.pods.text import go_duration
 
@@ -72,6 +73,7 @@ class PodMachine:
             self.containers[one.name] = Container(one, role)
         for one in pod.spec.containers:
             self.containers[one.name] = Container(one, Role.APP)
+        self._add_ephemeral()
         self._sandbox_after = 0.0
         self._sandbox_began = 0.0
         self._sandbox_pause = 0.5
@@ -91,9 +93,15 @@ class PodMachine:
         self.pod = pod
         for spec in (*pod.spec.init_containers, *pod.spec.containers):
             self.containers[spec.name].spec = spec
+        self._add_ephemeral()
         if pod.metadata.deletion_timestamp:
             grace = pod.metadata.deletion_grace_period_seconds
             self._hurry(now + (30 if grace is None else grace))
+
+    def _add_ephemeral(self) -> None:
+        for one in self.pod.spec.ephemeral_containers:
+            if one.name not in self.containers:
+                self.containers[one.name] = Container(common(one), Role.EPHEMERAL)
 
     def on_vanished(self, now: float) -> None:
         """The object is gone (a forced deletion): what runs must go, and nobody need be told."""
@@ -147,7 +155,7 @@ class PodMachine:
         self._say(name, f"Error: {reason}")
 
     def on_started(self, name: str, instance: str, started_at: float, image: str = "", image_id: str = "") -> None:
-        """The container's command runs."""
+        """The container's command runs; its postStart hook, if it has one, is yet to come."""
         one = self.containers[name]
         one.stage = Stage.RUNNING
         one.attempts += 1
@@ -156,7 +164,8 @@ class PodMachine:
         one.last, one.ended = one.ended or one.last, None
         one.problem = one.later = None
         one.pull.reset()
-        one.started, one.ready = one.spec.startup_probe is None, one.spec.readiness_probe is None
+        one.hooking = one.spec.lifecycle is not None and one.spec.lifecycle.post_start is not None
+        one.started, one.ready = not one.hooking and one.spec.startup_probe is None, one.spec.readiness_probe is None
         one.doom, one.grace, one.stop, one.aborted = "", None, None, False
         self._events.append(Event("Normal", "Created", f"Created container: {name}", name))
         self._events.append(Event("Normal", "Started", f"Started container {name}", name))
@@ -193,16 +202,39 @@ class PodMachine:
         """A launch was given up before there was a process."""
         self.containers[name].stage = Stage.IDLE
 
-    def on_exited(self, name: str, instance: str, code: int, finished_at: float, now: float, message: str = "") -> None:
-        """The container's first process ended and its output is read."""
+    def on_exited(
+        self,
+        name: str,
+        instance: str,
+        code: int,
+        finished_at: float,
+        now: float,
+        message: str = "",
+        *,
+        out_of_memory: bool = False,
+    ) -> None:
+        """The container's first process ended and its output is read; `out_of_memory`: the kernel has killed in it."""
         one = self.containers[name]
         if one.id != instance or one.stage is not Stage.RUNNING:
             return
         one.stage, one.stop = Stage.IDLE, None
-        one.started = one.ready = False
-        one.ended = Ended(code, "Error" if code else "Completed", finished_at, one.started_at, message, instance)
+        one.hooking = one.started = one.ready = False
+        reason = "OOMKilled" if out_of_memory and code else "Error" if code else "Completed"
+        one.ended = Ended(code, reason, finished_at, one.started_at, message, instance)
         if self.leave_at is None and not self.verdict and self.restarts(one, code):
             self._pause(one, now)
+
+    def on_hooked(self, name: str, instance: str, failure: str = "") -> None:
+        """The postStart hook ended: well, or with this `failure`, and then the container must make way for another."""
+        one = self.containers[name]
+        if one.id != instance or one.stage is not Stage.RUNNING:
+            return
+        one.hooking = False
+        if failure:
+            self._events.append(Event("Warning", "FailedPostStartHook", failure, name))
+            one.doom = "FailedPostStartHook"
+        else:
+            one.started = one.spec.startup_probe is None
 
     def on_ready(self, name: str, instance: str, ready: bool) -> None:
         """The readiness probe's word on an instance."""
@@ -262,14 +294,17 @@ class PodMachine:
 
     def failed_init(self) -> bool:
         """Whether an init container failed that is not tried again."""
-        return self.pod.spec.restart_policy == "Never" and any(
-            one.ended is not None and one.ended.code != 0 for one in self.of(Role.INIT)
+        return any(
+            one.ended is not None and one.ended.code != 0 and not self.restarts(one, one.ended.code)
+            for one in self.of(Role.INIT)
         )
 
     def restarts(self, one: Container, code: int) -> bool:
         """R18, for one that ended with `code`."""
-        policy = self.pod.spec.restart_policy or "Always"
-        if one.role is Role.SIDECAR:
+        if one.role is Role.EPHEMERAL:
+            return False
+        policy = one.spec.restart_policy or self.pod.spec.restart_policy or "Always"
+        if one.role is Role.SIDECAR or any(_applies(rule, code) for rule in one.spec.restart_policy_rules):
             return True
         if one.role is Role.INIT:
             return code != 0 and policy != "Never"
@@ -301,6 +336,8 @@ class PodMachine:
                 self._wake_at(self._sandbox_after)
         if self.sandbox is not Sandbox.READY:
             return
+        for one in self.of(Role.EPHEMERAL):
+            self._keep(one, now)
         for one in self.of(Role.INIT, Role.SIDECAR):
             if one.role is Role.SIDECAR:
                 self._keep(one, now)
@@ -370,9 +407,9 @@ class PodMachine:
 
     def _stop_all(self, kill_at: float) -> bool:
         """Sees all containers out, sidecars last and in reverse order (R14). True when none is left."""
-        for one in self.of(Role.INIT, Role.APP):
+        for one in self.of(Role.INIT, Role.APP, Role.EPHEMERAL):
             self._let_go(one, kill_at)
-        if not any(one.active for one in self.of(Role.INIT, Role.APP)):
+        if not any(one.active for one in self.of(Role.INIT, Role.APP, Role.EPHEMERAL)):
             for one in reversed(list(self.of(Role.SIDECAR))):
                 if one.active:
                     self._let_go(one, kill_at)
@@ -413,3 +450,9 @@ class PodMachine:
 
     def _say(self, name: str, message: str) -> None:
         self._events.append(Event("Warning", "Failed", message, name))
+
+
+def _applies(rule: core.ContainerRestartRule, code: int) -> bool:
+    """Whether a container's own rule restarts what ended with `code`."""
+    codes = rule.exit_codes
+    return rule.action == "Restart" and codes is not None and (code in codes.values) == (codes.operator == "In")

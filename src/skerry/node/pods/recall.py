@@ -21,7 +21,7 @@ def recall(machine: PodMachine, now: float) -> None:
     """Fills a new machine from its pod's status. What ran then counts as ended at `now` and is started anew."""
     status = machine.pod.status
     terminal = status.phase in ("Succeeded", "Failed")
-    for found in [*status.init_container_statuses, *status.container_statuses]:
+    for found in [*status.init_container_statuses, *status.container_statuses, *status.ephemeral_container_statuses]:
         one = machine.containers.get(found.name)
         if one is None or not found.container_id:
             continue
@@ -36,7 +36,7 @@ def recall(machine: PodMachine, now: float) -> None:
             )
         if ended is None:
             continue
-        if terminal or (one.role is Role.APP and not machine.restarts(one, ended.code)):
+        if terminal or (one.role in (Role.APP, Role.EPHEMERAL) and not machine.restarts(one, ended.code)):
             one.ended = ended
         else:
             one.last = ended

@@ -16,11 +16,15 @@ if TYPE_CHECKING:
 
 
 class Role(enum.Enum):
-    """INIT runs to its end before the next; SIDECAR is an init container that stays; APP is what the pod is for."""
+    """INIT runs to its end before the next; SIDECAR is an init container that stays; APP is what the pod is for.
+
+    EPHEMERAL was added later to look into the pod: it runs once, and nothing depends on it.
+    """
 
     INIT = "init"
     SIDECAR = "sidecar"
     APP = "app"
+    EPHEMERAL = "ephemeral"
 
 
 class Stage(enum.Enum):
@@ -76,7 +80,8 @@ class Container:
     """One container of a pod through all its instances. `attempts` counts them; the newest one has `id`.
 
     `ended`: the end of the newest instance, None while it lives. `last`: the end of the one before. `later`: a problem
-    that takes the place of `problem` at a time, with events to say then. `started`, `ready`: what its probes say.
+    that takes the place of `problem` at a time, with events to say then. `hooking`: its postStart hook has not ended.
+    `started`, `ready`: what its probes say.
     `launched`: the image that was asked for last, at `launched_at`. `doom`: why the running instance must make way for
     another, in the words of the event.
     """
@@ -98,6 +103,7 @@ class Container:
     not_before: float = 0.0
     crash: Backoff = field(default_factory=Backoff)
     pull: Backoff = field(default_factory=Backoff)
+    hooking: bool = False
     started: bool = False
     ready: bool = False
     doom: str = ""
@@ -115,9 +121,22 @@ class Container:
         return max(0, self.attempts - 1)
 
     @property
+    def running(self) -> bool:
+        """Whether the API says so: once the postStart hook is over."""
+        return self.stage is Stage.RUNNING and not self.hooking
+
+    @property
     def active(self) -> bool:
         """Whether there is, or may soon be, a process."""
         return self.stage is not Stage.IDLE
+
+
+def common(one: core.EphemeralContainer) -> core.Container:
+    """What an ephemeral container has in common with others, which is all but its target."""
+    from skerry.api.types import core
+
+    names = core.Container.__struct_fields__
+    return core.Container(**{name: getattr(one, name) for name in names})
 
 
 @dataclass(frozen=True, slots=True)

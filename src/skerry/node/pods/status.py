@@ -33,6 +33,7 @@ def render(machine: PodMachine, previous: core.PodStatus, host_ip: str, now: flo
         qos_class=previous.qos_class,
         init_container_statuses=[container_status(machine, one) for one in machine.of(Role.INIT, Role.SIDECAR)],
         container_statuses=[container_status(machine, one) for one in machine.of(Role.APP)],
+        ephemeral_container_statuses=[container_status(machine, one) for one in machine.of(Role.EPHEMERAL)],
     )
     if machine.verdict is not None:
         out.reason, out.message = machine.verdict.reason, machine.verdict.message
@@ -57,20 +58,20 @@ def pod_phase(machine: PodMachine) -> str:
 
 def ran(one: Container) -> bool:
     """Whether the container runs or has ever run."""
-    return one.stage is Stage.RUNNING or one.ended is not None or one.last is not None
+    return one.running or one.ended is not None or one.last is not None
 
 
 def is_ready(one: Container) -> bool:
     """The container's Ready flag: its probes', while it runs; an init container's when it did its work."""
     if one.role is Role.INIT:
         return one.stage is Stage.IDLE and one.ended is not None and one.ended.code == 0
-    return one.stage is Stage.RUNNING and one.started and one.ready
+    return one.stage is Stage.RUNNING and one.started and one.ready and one.role is not Role.EPHEMERAL
 
 
 def container_status(machine: PodMachine, one: Container) -> core.ContainerStatus:
     state, last = core.ContainerState(), core.ContainerState()
     previous = one.last
-    if one.stage is Stage.RUNNING:
+    if one.running:
         state.running = core.ContainerStateRunning(started_at=rfc3339(one.started_at))
     elif one.problem is not None:
         state.waiting = core.ContainerStateWaiting(reason=one.problem.reason, message=one.problem.message)
@@ -79,7 +80,8 @@ def container_status(machine: PodMachine, one: Container) -> core.ContainerStatu
         state.terminated = _terminated(one.ended)
     else:
         # What upstream says of whoever had no turn yet.
-        reason = "PodInitializing" if machine.pod.spec.init_containers else "ContainerCreating"
+        waits = machine.pod.spec.init_containers and one.role is not Role.EPHEMERAL
+        reason = "PodInitializing" if waits else "ContainerCreating"
         state.waiting = core.ContainerStateWaiting(reason=reason)
     if previous is not None:
         last.terminated = _terminated(previous)

@@ -29,6 +29,7 @@ Exec = Callable[[list[str], float], Awaitable[ExecResult]]
 REDIRECTS = 10
 BODY_LIMIT = 10 << 10
 USER_AGENT = "kube-probe/1.36"
+_BAD_STATUS = "HTTP probe failed with statuscode"
 _STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})")
 
 
@@ -75,6 +76,14 @@ async def ask(
     except NoSuchPortError as error:
         return Outcome(None, str(error))
     return Outcome(None, "missing probe handler")
+
+
+async def run_hook(hook: core.LifecycleHandler, container: core.Container, ip: str, run: Exec, seconds: float) -> str:
+    """Runs a postStart or preStop hook; what went wrong, or "". Whatever a web server answers is well."""
+    outcome = await ask(hook, container, ip, run, seconds)
+    if outcome.success or (outcome.success is False and outcome.output.startswith(_BAD_STATUS)):
+        return ""
+    return outcome.output or "the command failed"
 
 
 async def execute(command: list[str], run: Exec, seconds: float) -> Outcome:
@@ -128,7 +137,7 @@ async def http_get(action: core.HTTPGetAction, container: core.Container, ip: st
         return Outcome(False, f'Get "{url}": {error}')
     if 200 <= answer.status < 400:
         return Outcome(True, "")
-    return Outcome(False, f"HTTP probe failed with statuscode: {answer.status}")
+    return Outcome(False, f"{_BAD_STATUS}: {answer.status}")
 
 
 async def _get(url: str, headers: dict[str, str]) -> _Answer:

@@ -8,8 +8,8 @@ import pytest
 
 from skerry.api.types import core, meta
 from skerry.node.agent.environment import ConfigError, needs, service_variables, variables
-from skerry.node.volumes.payload import Sources
 from skerry.node.pods.text import expand
+from skerry.node.volumes.payload import Sources
 
 FACTS = {"podIP": "10.244.1.5", "hostIP": "10.243.0.2", "cpu": "2", "memory": "1Gi"}
 

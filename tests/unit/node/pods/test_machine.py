@@ -578,3 +578,74 @@ def test_what_was_missing_is_tried_again_as_soon_as_it_may_be_there():
     assert play.wake > 1
     play.m.on_sources(play.now)
     assert play.step() == [Launch("web", 0)]
+
+
+def hooked(name="web", **more):
+    hook = core.LifecycleHandler(exec=core.ExecAction(command=["true"]))
+    return container(name, lifecycle=core.Lifecycle(post_start=hook), **more)
+
+
+def test_a_container_is_not_running_before_its_post_start_hook_is_over():
+    play = Play(pod(hooked()))
+    (box,) = play.up("web")
+    assert play.step() == []
+    assert (play.status.phase, play.state()) == ("Pending", "ContainerCreating")
+    assert play.condition("Ready").status == "False" and play.events == [
+        ("Created", "Created container: web"),
+        ("Started", "Started container web"),
+    ]
+    play.m.on_hooked("web", box)
+    play.step()
+    assert (play.status.phase, play.state(), play.condition("Ready").status) == ("Running", "running", "True")
+
+
+def test_a_post_start_hook_that_fails_costs_the_container():
+    play = Play(pod(hooked(), policy="Never"))
+    (box,) = play.up("web")
+    play.step()
+    play.m.on_hooked("web", box, "PostStartHook failed: no")
+    assert play.step() == [Terminate("web", box)]
+    assert play.events[-2:] == [
+        ("FailedPostStartHook", "PostStartHook failed: no"),
+        ("Killing", "FailedPostStartHook"),
+    ]
+    play.exit("web", box, 143)
+    play.step()
+    assert play.status.phase == "Failed"
+
+
+def test_a_sidecar_holds_the_next_back_until_its_hook_and_its_startup_probe_are_over():
+    sidecar = hooked("side", restart_policy="Always", startup_probe=core.Probe())
+    play = Play(pod(inits=[sidecar, container("init")]))
+    (box,) = play.up("side")
+    assert play.step() == []
+    play.m.on_hooked("side", box)
+    assert play.step() == []
+    play.m.on_startup_passed("side", box)
+    assert play.step() == [Launch("init", 0)]
+
+
+@pytest.mark.parametrize(
+    ("operator", "code", "again"), [("In", 42, True), ("In", 1, False), ("NotIn", 42, False), ("NotIn", 1, True)]
+)
+def test_a_containers_own_restart_rules(operator, code, again):
+    codes = core.ContainerRestartRuleOnExitCodes(operator=operator, values=[42, 43])
+    rule = core.ContainerRestartRule(action="Restart", exit_codes=codes)
+    play = Play(pod(container(restart_policy="Never", restart_policy_rules=[rule])))
+    (box,) = play.up("web")
+    play.step()
+    play.exit("web", box, code)
+    assert play.step() == ([Launch("web", 1)] if again else [RemoveSandbox()])
+    assert play.status.phase == ("Running" if again else "Failed")
+
+
+def test_a_containers_own_restart_policy():
+    play = Play(pod(container(restart_policy="OnFailure"), container("other"), policy="Never"))
+    one, other = play.up("web", "other")
+    play.step()
+    play.exit("web", one, 3)
+    play.exit("other", other, 0)
+    assert play.step() == [Launch("web", 1)]
+    play.exit("web", play.run("web"), 0)
+    assert play.step() == [RemoveSandbox()]
+    assert play.status.phase == "Succeeded"
