@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from hashlib import blake2b
 from typing import NamedTuple
 
-FORMAT = 1
+from skerry.store.version import FORMAT, newer
 
 
 class LogError(Exception):
@@ -43,6 +43,8 @@ class Log:
 
     def __init__(self, path: str) -> None:
         """Opens or makes the file. LogError if it is corrupt or newer than this program."""
+        if refused := newer(path):
+            raise LogError(refused)
         new = not os.path.exists(path)
         self._sum: int | None = None
         """All rows' digests XORed; None until they have been read."""
@@ -53,11 +55,6 @@ class Log:
             self._db.execute("PRAGMA locking_mode=EXCLUSIVE")
             self._db.execute("PRAGMA wal_autocheckpoint=1000")
             self._db.execute("PRAGMA journal_size_limit=4194304")
-            version = self._db.execute("PRAGMA user_version").fetchone()[0]
-            if version > FORMAT:
-                raise LogError(
-                    f"{path} was written by a newer Skerry (format {version}; this one knows {FORMAT}): upgrade Skerry"
-                )
             self._db.execute("BEGIN IMMEDIATE")
             self._db.execute(
                 "CREATE TABLE IF NOT EXISTS kv (key TEXT PRIMARY KEY, value BLOB NOT NULL, created INTEGER NOT NULL,"

@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import stat
 import subprocess
 import sys
@@ -619,4 +620,24 @@ def test_a_newer_data_directory_is_left_as_it_is(home: Home) -> None:
     for options in ({}, {"nodes": 3}, {"data_dir": str(paths.root)}):
         with pytest.raises(ClusterError, match="was written by a newer Skerry"):
             home.start(**options)
+    assert tree(paths.root) == before
+
+
+def test_a_newer_store_is_left_as_it_is(home: Home) -> None:
+    """Also one whose newer format stands in its log alone."""
+    home.start()
+    lifecycle.stop("x")
+    paths = cluster_paths("x")
+    database = sqlite3.connect(paths.store, isolation_level=None)
+    database.execute("PRAGMA journal_mode=WAL")
+    database.execute("CREATE TABLE future (key TEXT)")
+    database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    database.execute("PRAGMA user_version=2")
+    there = {path: path.read_bytes() for path in paths.root.glob("store.db*")}
+    database.close()
+    for path, content in there.items():
+        path.write_bytes(content)
+    before = tree(paths.root)
+    with pytest.raises(ClusterError, match=r"was written by a newer Skerry \(format 2; this one knows 1\)"):
+        home.start()
     assert tree(paths.root) == before

@@ -206,11 +206,16 @@ def test_a_newer_file_is_refused_untouched(tmp_path: Path) -> None:
     path = tmp_path / "store.db"
     log = Log(str(path))
     log._db.execute("PRAGMA user_version=99")
+    in_log = {one: one.read_bytes() for one in tmp_path.iterdir()}
     log.close()
-    before = path.read_bytes()
-    with pytest.raises(LogError, match="newer"):
-        Log(str(path))
-    assert path.read_bytes() == before
+    in_file = {one: one.read_bytes() for one in tmp_path.iterdir()}
+    assert set(in_log) > set(in_file)
+    for state in (in_file, in_log):
+        for one, content in state.items():
+            one.write_bytes(content)
+        with pytest.raises(LogError, match="newer"):
+            Log(str(path))
+        assert {one: one.read_bytes() for one in tmp_path.iterdir()} == state
 
 
 def test_a_damaged_file_is_refused(tmp_path: Path) -> None:
