@@ -31,10 +31,12 @@ class Term:
     namespace_selector: labels.Selector
     weight: int = 0
 
-    def matches(self, namespace: str, marks: Mapping[str, str], namespaces: Namespaces) -> bool:
-        """Whether a pod of that namespace with these labels is meant."""
-        near = namespace in self.namespaces or (self.namespace_selector.matches(namespaces.get(namespace, {})))
-        return near and self.selector.matches(marks)
+    def means(self, other: Kind, namespaces: Namespaces) -> bool:
+        """Whether such a pod is meant."""
+        near = other.namespace in self.namespaces or (
+            self.namespace_selector.matches(namespaces.get(other.namespace, {}))
+        )
+        return near and self.selector.matches(other.labels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,25 @@ class Spread:
     honours_taints: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What other pods see of a pod. Most pods of a controller are of one kind and are looked at together."""
+
+    namespace: str
+    marks: tuple[tuple[str, str], ...]
+    terminating: bool
+    affinity: tuple[Term, ...] = ()
+    anti: tuple[Term, ...] = ()
+    likes: tuple[Term, ...] = ()
+    dislikes: tuple[Term, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict, compare=False)
+
+    @property
+    def looks_at_pods(self) -> bool:
+        """Whether it has any pod affinity or anti-affinity."""
+        return bool(self.affinity or self.anti or self.likes or self.dislikes)
+
+
 @dataclass(slots=True, eq=False)
 class Ask:
     """A pod as the scheduler sees it. `owner`: its controller's uid, "" for none and for pods that are going."""
@@ -57,24 +78,13 @@ class Ask:
     pod: core.Pod
     key: str
     uid: str
-    namespace: str
-    labels: Mapping[str, str]
+    kind: Kind
     priority: int
-    terminating: bool
     amounts: Amounts
     likely: Amounts
     ports: frozenset[Port]
     owner: str
-    affinity: tuple[Term, ...] = ()
-    anti: tuple[Term, ...] = ()
-    likes: tuple[Term, ...] = ()
-    dislikes: tuple[Term, ...] = ()
-    spreads: tuple[Spread, ...] = field(default=())
-
-    @property
-    def looks_at_pods(self) -> bool:
-        """Whether it has any pod affinity or anti-affinity."""
-        return bool(self.affinity or self.anti or self.likes or self.dislikes)
+    spreads: tuple[Spread, ...] = ()
 
 
 def ask(pod: core.Pod) -> Ask:
@@ -87,20 +97,21 @@ def ask(pod: core.Pod) -> Ask:
         pod=pod,
         key=f"{pod.metadata.namespace}/{pod.metadata.name}",
         uid=pod.metadata.uid,
-        namespace=pod.metadata.namespace,
-        labels=pod.metadata.labels,
+        kind=Kind(
+            namespace=pod.metadata.namespace,
+            marks=tuple(sorted(pod.metadata.labels.items())),
+            terminating=terminating,
+            affinity=_terms(pod, near.required_during_scheduling_ignored_during_execution) if near else (),
+            anti=_terms(pod, far.required_during_scheduling_ignored_during_execution) if far else (),
+            likes=_weighted(pod, near.preferred_during_scheduling_ignored_during_execution) if near else (),
+            dislikes=_weighted(pod, far.preferred_during_scheduling_ignored_during_execution) if far else (),
+            labels=pod.metadata.labels,
+        ),
         priority=pod.spec.priority or 0,
-        terminating=terminating,
         amounts=_whole(podresources.requests(pod)),
         likely=_whole(podresources.requests(pod, _AT_LEAST)),
         ports=host_ports(pod),
         owner="" if terminating else owners.controller_uid(pod),
-        affinity=tuple(_term(pod, one) for one in near.required_during_scheduling_ignored_during_execution)
-        if near
-        else (),
-        anti=tuple(_term(pod, one) for one in far.required_during_scheduling_ignored_during_execution) if far else (),
-        likes=_weighted(pod, near.preferred_during_scheduling_ignored_during_execution) if near else (),
-        dislikes=_weighted(pod, far.preferred_during_scheduling_ignored_during_execution) if far else (),
         spreads=tuple(_spread(pod, one) for one in pod.spec.topology_spread_constraints),
     )
 
@@ -123,6 +134,10 @@ def host_ports(pod: core.Pod) -> frozenset[Port]:
         for one in container.ports
         if one.host_port
     )
+
+
+def _terms(pod: core.Pod, terms: Iterable[core.PodAffinityTerm]) -> tuple[Term, ...]:
+    return tuple(_term(pod, one) for one in terms)
 
 
 def _weighted(pod: core.Pod, terms: Iterable[core.WeightedPodAffinityTerm]) -> tuple[Term, ...]:

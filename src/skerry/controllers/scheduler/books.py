@@ -7,12 +7,12 @@ it. Changing the books costs the same however many pods there are.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from skerry.api.types import core
 from skerry.controllers.scheduler import asks
-from skerry.controllers.scheduler.asks import Amounts, Ask, Port
+from skerry.controllers.scheduler.asks import Amounts, Ask, Kind, Port
 
 NOT_READY = core.Taint(key="node.kubernetes.io/not-ready", effect="NoSchedule")
 
@@ -63,6 +63,10 @@ class Place:
                 del self.owners[one.owner]
 
 
+Numbers = dict[str, int]  # how many pods of a kind are on which node
+Kinds = Iterable[tuple[Kind, Numbers]]
+
+
 class Books:
     """All places and pods. `nominated`: pods that wait for room which was made for them, by node."""
 
@@ -71,9 +75,9 @@ class Books:
         self.namespaces: dict[str, Mapping[str, str]] = {}
         self.nominated: dict[str, dict[str, Ask]] = {}
         self._where: dict[str, Place] = {}
-        self._in_namespace: dict[str, dict[str, Ask]] = {}
-        self._social: dict[str, Ask] = {}  # with any pod affinity or anti-affinity
-        self._shy: dict[str, Ask] = {}  # with required anti-affinity
+        self._in_namespace: dict[str, dict[Kind, Numbers]] = {}
+        self._social: dict[Kind, Numbers] = {}
+        self._shy: dict[Kind, Numbers] = {}
 
     def nodes(self) -> list[Place]:
         """The places whose node exists."""
@@ -104,11 +108,13 @@ class Books:
             place = self.places[name] = Place(name)
         place.add(one)
         self._where[one.key] = place
-        self._in_namespace.setdefault(one.namespace, {})[one.key] = one
-        if one.looks_at_pods:
-            self._social[one.key] = one
-        if one.anti:
-            self._shy[one.key] = one
+        kind = one.kind
+        numbers = self._in_namespace.setdefault(kind.namespace, {}).setdefault(kind, {})
+        numbers[name] = numbers.get(name, 0) + 1
+        if kind.looks_at_pods:
+            self._social[kind] = numbers
+        if kind.anti:
+            self._shy[kind] = numbers
 
     def uncount(self, key: str) -> Ask | None:
         """Takes a pod back; the pod as it was counted, None if it was not."""
@@ -119,12 +125,17 @@ class Books:
         place.remove(one)
         if place.node is None and not place.pods:
             del self.places[place.name]
-        rest = self._in_namespace[one.namespace]
-        del rest[key]
-        if not rest:
-            del self._in_namespace[one.namespace]
-        self._social.pop(key, None)
-        self._shy.pop(key, None)
+        kinds = self._in_namespace[one.kind.namespace]
+        numbers = kinds[one.kind]
+        numbers[place.name] -= 1
+        if not numbers[place.name]:
+            del numbers[place.name]
+        if not numbers:
+            del kinds[one.kind]
+            self._social.pop(one.kind, None)
+            self._shy.pop(one.kind, None)
+        if not kinds:
+            del self._in_namespace[one.kind.namespace]
         return one
 
     def place_of(self, key: str) -> Place | None:
@@ -136,17 +147,18 @@ class Books:
         place = self._where.get(key)
         return place.pods[key] if place is not None else None
 
-    def peers(self, namespace: str) -> list[Ask]:
-        """The counted pods of a namespace."""
-        return list(self._in_namespace.get(namespace, {}).values())
+    def peers(self, namespace: str) -> Kinds:
+        """The kinds of pods that are counted in a namespace."""
+        return self._in_namespace.get(namespace, {}).items()
 
-    def everyone(self) -> list[Ask]:
-        return [one for each in self._in_namespace.values() for one in each.values()]
+    def everyone(self) -> Kinds:
+        """All kinds of pods."""
+        return [pair for each in self._in_namespace.values() for pair in each.items()]
 
-    def social(self) -> list[Ask]:
-        """The counted pods that have any pod affinity or anti-affinity."""
-        return list(self._social.values())
+    def social(self) -> Kinds:
+        """The kinds that have any pod affinity or anti-affinity."""
+        return self._social.items()
 
-    def shy(self) -> list[Ask]:
-        """The counted pods that have required anti-affinity."""
-        return list(self._shy.values())
+    def shy(self) -> Kinds:
+        """The kinds that have required anti-affinity."""
+        return self._shy.items()

@@ -102,7 +102,9 @@ def _may_preempt(one: Ask, books: Books) -> str:
     if one.pod.spec.preemption_policy == "Never":
         return NEVER
     place = books.places.get(one.pod.status.nominated_node_name)
-    if place is not None and any(each.terminating and each.priority < one.priority for each in place.pods.values()):
+    if place is not None and any(
+        each.kind.terminating and each.priority < one.priority for each in place.pods.values()
+    ):
         return WAITING
     return ""
 

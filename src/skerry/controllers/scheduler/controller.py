@@ -90,8 +90,8 @@ class SchedulerController:
             and place is not None
             and place.name == new.spec.node_name
             and known.uid == new.metadata.uid
-            and known.terminating == terminating
-            and known.labels == new.metadata.labels
+            and known.kind.terminating == terminating
+            and known.kind.labels == new.metadata.labels
             and same_spec
         ):
             known.pod = new
@@ -206,7 +206,7 @@ class SchedulerController:
         if one.owner or one.spreads:
             return labels.EVERYTHING
         wanted: dict[str, str] = {}
-        for key in self._services.matching(one.namespace, one.labels):
+        for key in self._services.matching(one.kind.namespace, one.kind.labels):
             service = self._service_cache.get(key)
             wanted.update(service.spec.selector if service is not None else {})
         return labels.from_map(wanted)
@@ -251,13 +251,13 @@ class SchedulerController:
             await self._send_away(victim, pod, choice.nominated)
 
     async def _send_away(self, victim: Ask, pod: core.Pod, node: str) -> None:
-        if victim.terminating:
+        if victim.kind.terminating:
             return
         message = f"{NAME}: preempting to accommodate a higher priority pod"
         change = disrupted(victim.pod, "PreemptionByScheduler", message, self._clock.now())
         if change:
             await self._patch(victim.pod, change["status"])
-        name, namespace = victim.pod.metadata.name, victim.namespace
+        name, namespace = victim.pod.metadata.name, victim.kind.namespace
         try:
             await self._client.delete(core.Pod, name, namespace, uid=victim.uid)
         except status.ApiError as error:

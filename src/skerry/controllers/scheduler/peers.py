@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from skerry.controllers.scheduler import nodes
-from skerry.controllers.scheduler.asks import Ask, Namespaces, Spread, Term
+from skerry.controllers.scheduler.asks import Ask, Kind, Namespaces, Spread, Term
 from skerry.controllers.scheduler.books import Books, Place
 from skerry.controllers.scheduler.nodes import Refusal
 
@@ -37,34 +37,35 @@ class Sight:
 def look(one: Ask, books: Books) -> Sight:
     """Gathers what the required rules of the pod, and those of other pods, say about domains."""
     sight = Sight()
-    for other in books.shy():
+    kind, spaces = one.kind, books.namespaces
+    for other, where in books.shy():
         for term in other.anti:
-            if term.matches(one.namespace, one.labels, books.namespaces):
-                _note(sight.forbidden, other, term, books)
-    if one.anti or one.affinity:
-        for other in books.everyone():
-            for term in one.anti:
-                if term.matches(other.namespace, other.labels, books.namespaces):
-                    _note(sight.avoided, other, term, books)
-            if one.affinity and _all(one.affinity, other, books.namespaces):
-                for term in one.affinity:
-                    _note(sight.wanted, other, term, books)
-        sight.first = not sight.wanted and _all(one.affinity, one, books.namespaces)
+            if term.means(kind, spaces):
+                _note(sight.forbidden, where, term, books)
+    if kind.anti or kind.affinity:
+        for other, where in books.everyone():
+            for term in kind.anti:
+                if term.means(other, spaces):
+                    _note(sight.avoided, where, term, books)
+            if kind.affinity and _all(kind.affinity, other, spaces):
+                for term in kind.affinity:
+                    _note(sight.wanted, where, term, books)
+        sight.first = not sight.wanted and _all(kind.affinity, kind, spaces)
     hard = [each for each in one.spreads if each.hard]
     if hard:
         sight.spreads = list(zip(hard, tally(one, hard, books.nodes(), books), strict=True))
     return sight
 
 
-def _note(pairs: set[_Pair], other: Ask, term: Term, books: Books) -> None:
-    place = books.place_of(other.key)
-    value = place.labels.get(term.topology) if place is not None else None
-    if value is not None:
-        pairs.add((term.topology, value))
+def _note(pairs: set[_Pair], where: Iterable[str], term: Term, books: Books) -> None:
+    for name in where:
+        value = books.places[name].labels.get(term.topology)
+        if value is not None:
+            pairs.add((term.topology, value))
 
 
-def _all(terms: Iterable[Term], other: Ask, namespaces: Namespaces) -> bool:
-    return all(term.matches(other.namespace, other.labels, namespaces) for term in terms)
+def _all(terms: Iterable[Term], other: Kind, namespaces: Namespaces) -> bool:
+    return all(term.means(other, namespaces) for term in terms)
 
 
 def tally(
@@ -80,14 +81,13 @@ def tally(
             if each.topology in place.labels and _included(one, each, place):
                 included[i].add(place.name)
                 counts[i][place.labels[each.topology]] += 0
-    for other in books.peers(one.namespace):
+    for other, where in books.peers(one.kind.namespace):
         if other.terminating:
             continue
-        found = books.place_of(other.key)
-        assert found is not None
         for i, each in enumerate(spreads):
-            if found.name in included[i] and each.selector.matches(other.labels):
-                counts[i][found.labels[each.topology]] += 1
+            if each.selector.matches(other.labels):
+                for name in included[i] & where.keys():
+                    counts[i][books.places[name].labels[each.topology]] += where[name]
     return counts
 
 
@@ -106,15 +106,16 @@ def refusal(one: Ask, place: Place, sight: Sight) -> Refusal | None:
         if value is None:
             return Refusal((NO_LABEL,), peers=True)
         least = 0 if len(counts) < spread.domains else min(counts.values(), default=0)
-        if counts[value] + spread.selector.matches(one.labels) - least > spread.skew:
+        if counts[value] + spread.selector.matches(one.kind.labels) - least > spread.skew:
             return Refusal((SPREAD,), helps=True, peers=True)
-    if one.affinity:
-        if any(term.topology not in place.labels for term in one.affinity):
+    kind = one.kind
+    if kind.affinity:
+        if any(term.topology not in place.labels for term in kind.affinity):
             return Refusal((AFFINITY,), peers=True)
-        near = all((term.topology, place.labels[term.topology]) in sight.wanted for term in one.affinity)
+        near = all((term.topology, place.labels[term.topology]) in sight.wanted for term in kind.affinity)
         if not near and not sight.first:
             return Refusal((AFFINITY,), peers=True)
-    if any((term.topology, place.labels.get(term.topology)) in sight.avoided for term in one.anti):
+    if any((term.topology, place.labels.get(term.topology)) in sight.avoided for term in kind.anti):
         return Refusal((ANTI,), helps=True, peers=True)
     if sight.forbidden and any(pair in sight.forbidden for pair in place.labels.items()):
         return Refusal((EXISTING,), helps=True, peers=True)
@@ -123,11 +124,11 @@ def refusal(one: Ask, place: Place, sight: Sight) -> Refusal | None:
 
 def concerns(one: Ask, other: Ask, namespaces: Namespaces) -> bool:
     """Whether the coming or going of `other` can change what required rules say about `one`."""
+    mine, its = one.kind, other.kind
     return (
-        any(term.matches(other.namespace, other.labels, namespaces) for term in (*one.affinity, *one.anti))
-        or any(term.matches(one.namespace, one.labels, namespaces) for term in other.anti)
+        any(term.means(its, namespaces) for term in (*mine.affinity, *mine.anti))
+        or any(term.means(mine, namespaces) for term in its.anti)
         or any(
-            each.hard and other.namespace == one.namespace and each.selector.matches(other.labels)
-            for each in one.spreads
+            each.hard and its.namespace == mine.namespace and each.selector.matches(its.labels) for each in one.spreads
         )
     )

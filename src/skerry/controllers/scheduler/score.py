@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 
 from skerry.api import labels
 from skerry.controllers.scheduler import nodes, peers
-from skerry.controllers.scheduler.asks import Ask, Spread, Term
-from skerry.controllers.scheduler.books import Books, Place
+from skerry.controllers.scheduler.asks import Ask, Kind, Spread, Term
+from skerry.controllers.scheduler.books import Books, Numbers, Place
 
 HOSTNAME = "kubernetes.io/hostname"
 ZONE = "topology.kubernetes.io/zone"
@@ -102,13 +102,14 @@ def _spread(one: Ask, places: Sequence[Place], books: Books, kin: labels.Selecto
         return [0] * len(places)
     left_out = {place.name for place in places if own and any(each.topology not in place.labels for each in soft)}
     counts = _siblings(one, books) if not own and one.owner else _matching(one, soft, books, need_all=own)
+    domains = [{other.labels.get(each.topology) for other in places if other.name not in left_out} for each in soft]
+    weights = [math.log(len(each) + 2) for each in domains]  # few domains with many pods each weigh less
     values = []
     for place in places:
         value = 0.0
-        for each, count in zip(soft, counts, strict=True):
+        for each, count, weight in zip(soft, counts, weights, strict=True):
             if each.topology in place.labels:
-                domains = len({other.labels.get(each.topology) for other in places if other.name not in left_out})
-                value += count[place.labels[each.topology]] * math.log(domains + 2) + each.skew - 1
+                value += count[place.labels[each.topology]] * weight + each.skew - 1
         values.append(round(value))
     rated = [value for place, value in zip(places, values, strict=True) if place.name not in left_out]
     most, least = max(rated, default=0), min(rated, default=0)
@@ -140,21 +141,23 @@ def _company(one: Ask, places: Sequence[Place], books: Books) -> list[int]:
     """Near pods that it likes or that like it, far from those of whom that is true of dislike."""
     worth: dict[tuple[str, str], int] = {}
 
-    def note(terms: Sequence[Term], sign: int, whom: Ask, where: Place, weight: int = 0) -> None:
+    def note(terms: Sequence[Term], sign: int, whom: Kind, where: Numbers, weight: int = 0) -> None:
         for term in terms:
-            value = where.labels.get(term.topology)
-            if value is not None and term.matches(whom.namespace, whom.labels, books.namespaces):
-                pair = (term.topology, value)
-                worth[pair] = worth.get(pair, 0) + sign * (weight or term.weight)
+            if not term.means(whom, books.namespaces):
+                continue
+            for name, number in where.items():
+                value = books.places[name].labels.get(term.topology)
+                if value is not None:
+                    pair = (term.topology, value)
+                    worth[pair] = worth.get(pair, 0) + sign * number * (weight or term.weight)
 
-    for other in books.everyone() if one.likes or one.dislikes else books.social():
-        where = books.place_of(other.key)
-        assert where is not None
-        note(one.likes, 1, other, where)
-        note(one.dislikes, -1, other, where)
-        note(other.affinity, 1, one, where, weight=1)
-        note(other.likes, 1, one, where)
-        note(other.dislikes, -1, one, where)
+    mine = one.kind
+    for other, where in books.everyone() if mine.likes or mine.dislikes else books.social():
+        note(mine.likes, 1, other, where)
+        note(mine.dislikes, -1, other, where)
+        note(other.affinity, 1, mine, where, weight=1)
+        note(other.likes, 1, mine, where)
+        note(other.dislikes, -1, mine, where)
     if not worth:
         return [0] * len(places)
     values = [sum(worth.get(pair, 0) for pair in place.labels.items()) for place in places]

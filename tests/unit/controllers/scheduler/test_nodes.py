@@ -148,4 +148,4 @@ def test_what_is_counted_can_be_taken_back() -> None:
     assert (place.taken["cpu"], place.pods, place.owners, place.ports) == (0, {}, {}, {})
     assert "n2" not in here.places
     here.drop_node("n1")
-    assert (here.places, here.everyone(), here.social()) == ({}, [], [])
+    assert (here.places, list(here.everyone()), list(here.social())) == ({}, [], [])
