@@ -19,6 +19,7 @@ from skerry.api.wire import User
 from skerry.cluster import entrance, tokens
 from skerry.cluster.errors import ClusterError
 from skerry.cluster.plan import NodePlan, Plan
+from skerry.node.cgroups import subtree
 
 if TYPE_CHECKING:
     import ssl
@@ -46,19 +47,23 @@ def run(config: ClusterConfig, progress: Progress) -> None:
     """Runs the cluster until SIGTERM or SIGINT. ClusterError if it cannot start."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     nodes = tuple(NodePlan.of(index, config.networks) for index in range(1, config.nodes + 1))
-    handle = _namespaces(config, nodes) if nodes else None
-    asyncio.run(_ControlPlane(config, progress, nodes, handle).run())
+    try:
+        handle = _namespaces(config, nodes) if nodes else None
+        asyncio.run(_ControlPlane(config, progress, nodes, handle).run())
+    finally:
+        subtree.release(str(config.paths.cgroups))
 
 
 def _namespaces(config: ClusterConfig, nodes: tuple[NodePlan, ...]) -> Handle:
     from skerry.cluster import namespaces, nodeprocess
     from skerry.cluster.obstacles import NamespaceError
 
+    claim = subtree.claim(config.name, str(config.paths.cgroups))
     plan = Plan(
         name=config.name,
         data_dir=str(config.paths.root),
         nodes=nodes,
-        node_main=lambda context: nodeprocess.main(context, config),
+        node_main=lambda context: nodeprocess.main(context, config, claim),
         networks=config.networks,
         allow_single_uid=True,
     )

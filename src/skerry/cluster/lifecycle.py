@@ -101,7 +101,10 @@ def start(options: Options, report: Report) -> Started:
 
 def stop(name: str) -> bool:
     """Stop the cluster; False if it did not run (or there is none)."""
-    return daemon.stop(cluster_paths(name), STOP_SECONDS)
+    paths = cluster_paths(name)
+    stopped = daemon.stop(paths, STOP_SECONDS)
+    place.sweep(paths)
+    return stopped
 
 
 def delete(name: str, extra_kubeconfig: str | None = None) -> bool:

@@ -20,16 +20,17 @@ from skerry.cluster import tokens
 if TYPE_CHECKING:
     from skerry.cluster.config import ClusterConfig
     from skerry.cluster.plan import NodeContext
+    from skerry.node.cgroups.subtree import Claim
 
 ZONE = "cluster.local"
 _log = logging.getLogger(__name__)
 
 
-def main(context: NodeContext, config: ClusterConfig) -> int:
-    """Runs the node until SIGTERM; the exit code."""
+def main(context: NodeContext, config: ClusterConfig, claim: Claim) -> int:
+    """Runs the node until SIGTERM; the exit code. `claim`: what the cluster has of this machine's cgroups."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s", force=True)
     try:
-        asyncio.run(_Node(context, config).run())
+        asyncio.run(_Node(context, config, claim).run())
     except Exception:  # noqa: BLE001  (the log is where people look)
         _log.exception("the node ends")
         return 1
@@ -37,8 +38,8 @@ def main(context: NodeContext, config: ClusterConfig) -> int:
 
 
 class _Node:
-    def __init__(self, context: NodeContext, config: ClusterConfig) -> None:
-        self._context, self._config = context, config
+    def __init__(self, context: NodeContext, config: ClusterConfig, claim: Claim) -> None:
+        self._context, self._config, self._claim = context, config, claim
         self._name = context.node.name
 
     async def run(self) -> None:
@@ -130,6 +131,7 @@ class _Node:
         from skerry.client.events import Recorder
         from skerry.node.agent import main as agent
         from skerry.node.agent.services import NodeServices
+        from skerry.node.cgroups.pods import PodCgroups
         from skerry.node.images.http import HttpClient
         from skerry.node.images.manager import Images
         from skerry.node.images.registry import Registry
@@ -163,6 +165,7 @@ class _Node:
             cluster_dns=(self._config.networks.dns_ip,),
             cluster_domain=ZONE,
             host_resolv_conf=_host_resolv_conf(),
+            cgroups=PodCgroups(self._claim, node.name),
         )
         task = asyncio.create_task(agent.run(services))
 

@@ -38,6 +38,9 @@ def describe(name: str) -> dict[str, Any]:
     from skerry.cluster import probes  # what tries the kernel and speaks HTTP is not for `skerry list`
 
     limits = [finding._asdict() for finding in probes.findings()] if found.nodes else []
+    nodes = _nodes(paths, found.nodes) if held and held.phase == state.READY else []
+    lacking = sorted({node.pop("limits") for node in nodes} - {""})
+    limits += [{"name": "cgroups", "fatal": False, "sentence": text} for text in lacking]
     return _summary(name, paths, found) | {
         "pid": held.pid if held else None,
         "kubeconfigs": list(found.kubeconfigs),
@@ -45,7 +48,7 @@ def describe(name: str) -> dict[str, Any]:
         "network": found.network,
         "registryMirrors": dict(found.registry_mirrors),
         "version": found.version,
-        "nodeStatus": _nodes(paths) if held and held.phase == state.READY else [],
+        "nodeStatus": nodes,
         "internet": "none" if found.network == "contained" else "host",
         "limits": [{"name": one["name"], "fatal": one["fatal"], "message": one["sentence"]} for one in limits],
     }
@@ -90,11 +93,11 @@ def _readiness(node: dict[str, Any]) -> str:
     return "ready" if node["ready"] else f"not ready: {node['message']}"
 
 
-def _nodes(paths: ClusterPaths) -> list[dict[str, Any]]:
-    """Name, readiness and the reason for it, as the API has them."""
+def _nodes(paths: ClusterPaths, count: int) -> list[dict[str, Any]]:
+    """Name, readiness and the reason for it as the API has them, and whether the node's processes run."""
     import http.client
 
-    from skerry.cluster import tokens
+    from skerry.cluster import entrance, tokens
     from skerry.cluster.unixhttp import UnixConnection
 
     token = tokens.token_of(tokens.read(paths.tokens), tokens.ADMIN)
@@ -110,14 +113,26 @@ def _nodes(paths: ClusterPaths) -> list[dict[str, Any]]:
         raise ClusterError(f"The API server does not answer ({error}): see {paths.control_plane_log}.") from None
     finally:
         connection.close()
-    return [_node(item) for item in items]
+    running = entrance.node_processes(paths)
+    own = [f"node-{index}" for index in range(1, count + 1)]
+    known = {item["metadata"]["name"]: item for item in items}
+    return [_node(name, known.get(name), name in running, own=name in own) for name in dict.fromkeys([*own, *known])]
 
 
-def _node(item: dict[str, Any]) -> dict[str, Any]:
-    conditions = item.get("status", {}).get("conditions", [])
+def _node(name: str, item: dict[str, Any] | None, running: bool, *, own: bool) -> dict[str, Any]:
+    """`own`: one of this machine's; the others are Node objects that somebody made."""
+    conditions = item.get("status", {}).get("conditions", []) if item else []
     ready = next((one for one in conditions if one["type"] == "Ready"), {"status": "Unknown"})
+    limits = next((one for one in conditions if one["type"] == "LimitsNotEnforced"), {"status": "Unknown"})
+    message = ready.get("message", "") or ready.get("reason", "")
+    if own and not running:
+        message = "its processes have ended: `skerry up` starts it again"
+    elif own and item is None:
+        message = "its Node object was deleted: `skerry up` starts it anew"
     return {
-        "name": item["metadata"]["name"],
-        "ready": ready["status"] == "True",
-        "message": ready.get("message", "") or ready.get("reason", ""),
+        "name": name,
+        "ready": ready["status"] == "True" and (running or not own),
+        "running": running,
+        "message": message,
+        "limits": limits["message"] if limits["status"] == "True" else "",
     }

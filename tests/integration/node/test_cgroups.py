@@ -13,8 +13,9 @@ from tests.integration.runtime.clusters import busybox, on_node
 
 from skerry.api.types import core, meta
 from skerry.cluster.plan import NodeContext
-from skerry.node.cgroups import tree
-from skerry.node.cgroups.tree import Claim, PodCgroups
+from skerry.node.cgroups import subtree
+from skerry.node.cgroups.pods import PodCgroups
+from skerry.node.cgroups.subtree import Claim
 from skerry.node.runtime.client import Runtime
 from skerry.node.runtime.spec import ContainerSpec, Exit, Overlay, PodSandboxSpec
 
@@ -25,11 +26,11 @@ HOG = "x=aaaaaaaaaaaaaaaa; while true; do x=$x$x; done"
 @pytest.fixture
 def claim(tmp_path: Path) -> Iterator[Claim]:
     """A subtree of the test's own, in this machine's real cgroups."""
-    found = tree.claim("test", str(tmp_path / "cgroups"))
+    found = subtree.claim("test", str(tmp_path / "cgroups"))
     if found.tree is None or "memory" in found.tree.missing or "cpu" in found.tree.missing:
         pytest.skip(f"no cgroups here: {found.reason or found.tree}")
     yield found
-    assert tree.release(str(tmp_path / "cgroups"))
+    assert subtree.release(str(tmp_path / "cgroups"))
 
 
 def pod(name: str, **resources: Any) -> core.Pod:
@@ -60,7 +61,7 @@ async def run(
     for fd in (started.stdout, started.stderr):
         assert fd is not None
         os.close(fd)
-    killed = cgroups.leave(f"{name}-instance")
+    killed = cgroups.leave(f"{name}-instance", sigkill=ended.signal == 9)
     await runtime.remove_container(spec.id)
     await runtime.remove_pod(name)
     cgroups.forget(name)
@@ -149,7 +150,7 @@ def test_every_pod_has_its_place_and_leaves_nothing(tmp_path: Path, claim: Claim
     ]
     assert weights == ([2048, 2, 1024] if claim.tree.version == 1 else [174, 1, 100])
     for one in pods.values():
-        assert not cgroups.leave(one.metadata.name)
+        assert not cgroups.leave(one.metadata.name, sigkill=True)
         cgroups.forget(one.metadata.uid)
     left = {os.path.relpath(directory, root) for directory, _, _ in os.walk(root)}
     assert left == {".", "node-1", "node-1/burstable", "node-1/besteffort"}
@@ -158,13 +159,47 @@ def test_every_pod_has_its_place_and_leaves_nothing(tmp_path: Path, claim: Claim
 
 def test_what_a_killed_cluster_left_is_removed_by_whoever_comes_next(tmp_path: Path) -> None:
     record = str(tmp_path / "cgroups")
-    first = tree.claim("test", record)
+    first = subtree.claim("test", record)
     if first.tree is None:
         pytest.skip(first.reason)
     roots = list(first.tree.roots.values())
     PodCgroups(first, "node-1").start(1, 1000)
     assert all(os.path.isdir(root) for root in roots) and Path(record).read_text().split() == roots
-    second = tree.claim("test", record)  # as if nobody had said good-bye
+    second = subtree.claim("test", record)  # as if nobody had said good-bye
     assert second == first and not any(os.path.isdir(os.path.join(root, "node-1")) for root in roots)
-    assert tree.release(record) and not any(os.path.isdir(root) for root in roots)
-    assert not Path(record).exists() and tree.release(record)
+    assert subtree.release(record) and not any(os.path.isdir(root) for root in roots)
+    assert not Path(record).exists() and subtree.release(record)
+
+
+def test_without_cgroups_the_machine_s_count_tells(tmp_path: Path, claim: Claim) -> None:
+    """Here the limit is another's, as that of a container in which the whole cluster runs would be."""
+    root = busybox(tmp_path / "root")
+    assert claim.tree is not None
+    outer = Path(claim.tree.roots["memory" if claim.tree.version == 1 else ""], "outer")
+
+    async def work(_: NodeContext, runtime: Runtime) -> tuple[Any, ...]:
+        none = PodCgroups(Claim(None, "for this test"), "node-1")
+        await asyncio.to_thread(outer.mkdir)
+        limit = outer / ("memory.max" if claim.tree and claim.tree.version == 2 else "memory.limit_in_bytes")
+        await asyncio.to_thread(limit.write_text, str(16 << 20))
+        await runtime.create_pod(PodSandboxSpec(uid="hog", hostname="hog"))
+        found = []
+        for key, argv in (("hog", ["/bin/sh", "-c", HOG]), ("fine", ["/bin/sh", "-c", "kill -9 $$; exit 3"])):
+            none.sample()
+            none.sample()
+            spec = ContainerSpec(
+                id=key,
+                pod_uid="hog",
+                rootfs=Overlay(lowerdirs=[str(root)], upper=f"{tmp_path}/{key}u", work=f"{tmp_path}/{key}w"),
+                argv=argv,
+                cgroups={"memory" if claim.tree and claim.tree.version == 1 else "": str(outer)},
+            )
+            started = await runtime.start(spec)
+            ended = await runtime.wait(key)
+            for fd in (started.stdout, started.stderr):
+                assert fd is not None
+                os.close(fd)
+            found.append((ended.code, none.leave(key, sigkill=ended.signal == 9)))
+        return tuple(found)
+
+    assert on_node(tmp_path, work) == ((137, True), (3, False))

@@ -32,7 +32,18 @@ def _read(path: str) -> str:
 def machine_resources() -> dict[str, str]:
     """What there is of cpu and memory, as quantities."""
     fields = dict(line.split(":", 1) for line in _read("/proc/meminfo").splitlines() if ":" in line)
-    return {"cpu": str(os.cpu_count() or 1), "memory": fields.get("MemTotal", "0 kB").split()[0] + "Ki"}
+    return {"cpu": str(cores()), "memory": fields.get("MemTotal", "0 kB").split()[0] + "Ki"}
+
+
+def cores() -> int:
+    """Processors that this process and its containers may run on."""
+    return len(os.sched_getaffinity(0))
+
+
+def processes() -> int:
+    """How many processes and threads this machine can have."""
+    found = [_read(f"/proc/sys/kernel/{name}").strip() for name in ("pid_max", "threads-max")]
+    return min((int(one) for one in found if one.isdigit()), default=32768)
 
 
 def capacity(data: Path) -> dict[str, str]:

@@ -10,15 +10,16 @@ import logging
 import os
 import secrets
 import signal
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from skerry.api import status
+from skerry.api import quantity, status
 from skerry.api.types import core
 from skerry.node.agent.capacity import machine_resources
 from skerry.node.agent.containers import HOST_IMAGE, CreateError, container_spec, stop_signal
 from skerry.node.agent.environment import ConfigError, needs, service_variables, variables
 from skerry.node.agent.objects import refs
+from skerry.node.cgroups.settings import oom_score
 from skerry.node.images.errors import ImageError
 from skerry.node.logs.writer import ContainerLog
 from skerry.node.probes.handlers import ask
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+_SIGKILLED = 128 + signal.SIGKILL
 LAST_OUTPUT = 2.0
 """Seconds that the pipes of an ended container are still read."""
 
@@ -50,6 +52,8 @@ class Instance:
     probes: ContainerProbes
     stop_signal: int
     stdin: int | None
+    killed: bool = False
+    """By us."""
 
     def end_stdin(self) -> None:
         """Nobody will write to it any more."""
@@ -133,9 +137,12 @@ class Instances:
         worker.files.forget_log(container.name, attempt - 2)
         log = ContainerLog(worker.files.log(container.name, attempt), services.clock)
         try:
-            started = await services.runtime.start(spec)
+            joined = services.cgroups.enter(worker.pod, container, instance)
+            score = oom_score(worker.pod, container, quantity.whole(machine_resources()["memory"]))
+            started = await services.runtime.start(replace(spec, cgroups=joined, oom_score=score))
         except BaseException:
             log.close()
+            services.cgroups.leave(instance)
             raise
         log.attach(started.stdout, started.stderr)
         probes = ContainerProbes(
@@ -193,7 +200,10 @@ class Instances:
         words = worker.files.message(container, one.id, ended.code, one.log.path)
         self.live.pop(one.id, None)
         one.end_stdin()
-        worker.machine.on_exited(one.name, one.id, ended.code, ended.finished_at, worker.now, words)
+        killed = services.cgroups.leave(one.id, sigkill=ended.code == _SIGKILLED and not one.killed)
+        worker.machine.on_exited(
+            *(one.name, one.id, ended.code, ended.finished_at, worker.now, words), out_of_memory=killed
+        )
         worker.wake()
         await services.runtime.remove_container(one.id)
 
@@ -222,6 +232,9 @@ class Instances:
             await self._services.runtime.signal(instance, one.stop_signal)
 
     async def kill(self, instance: str) -> None:
+        one = self.live.get(instance)
+        if one is not None:
+            one.killed = True
         await self._services.runtime.signal(instance, signal.SIGKILL)
 
     def close(self) -> None:

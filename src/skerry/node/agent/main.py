@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
+from skerry.node.agent.capacity import cores, processes
 from skerry.node.agent.manager import PodManager
 from skerry.node.agent.registration import Registration
 from skerry.node.streams.server import StreamsServer
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 async def run(services: NodeServices, started: asyncio.Event | None = None) -> None:
     """Runs until cancelled; then containers are left to the runtime. `started` is set when pods are being watched."""
+    services.cgroups.start(cores(), processes())
     manager = PodManager(services)
     async with contextlib.AsyncExitStack() as stack:
         server = StreamsServer(manager, services)

@@ -40,8 +40,9 @@ class PodManager:
         self._services.informers.of(core.Service)
         await informer.synced()
         await self._services.informers.of(core.Service).synced()
-        wanted = {one.metadata.uid: one for one in informer.list()}
-        await asyncio.to_thread(self._clean_up, set(wanted))
+        pods = informer.list()
+        self._services.runtime.avoid(one.status.pod_ip for one in pods if one.status.pod_ip)
+        await asyncio.to_thread(self._clean_up, {one.metadata.uid for one in pods})
         informer.subscribe(self._changed)
 
     async def close(self) -> None:
@@ -107,6 +108,7 @@ class PodManager:
         while not await self._lived(worker):
             # Nothing but a mistake in this program leads here. What the pod's status tells is enough to begin again.
             await self._services.runtime.remove_pod(uid)
+            self._services.cgroups.forget(uid)
             if worker.machine.vanished:
                 break
             await self._services.clock.sleep(RESTART_AFTER)

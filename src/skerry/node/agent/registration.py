@@ -1,4 +1,8 @@
-"""Keeps the node's Node object and its Lease: registers, says Ready, renews. Called by main.py."""
+"""Keeps the node's Node object and its Lease: registers, says Ready, renews. Called by main.py.
+
+When somebody else says that the node is not ready (the node controller, after a silence), it says again how it is. A
+Node that is deleted is let go: the node registers again when its process starts anew.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +22,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+LIMITS = "LimitsNotEnforced"
+"""The type of the condition that tells whether the kernel keeps what pods are limited to."""
 LEASES = "kube-node-lease"
 LEASE_SECONDS = 40
 RENEW_EVERY = 10.0
@@ -47,6 +53,7 @@ def node_object(services: NodeServices, now: float, *, ready: bool) -> core.Node
         )
 
     conditions = [condition(kind, False, reason, message) for kind, reason, message in _FINE]
+    conditions.append(condition(LIMITS, *services.cgroups.verdict()))
     if ready:
         conditions.append(condition("Ready", True, "KubeletReady", "kubelet is posting ready status"))
     else:
@@ -92,21 +99,45 @@ class Registration:
 
     def __init__(self, services: NodeServices) -> None:
         self._services = services
+        self._ready = services.ready is None or services.ready.is_set()
+        self._wrong = asyncio.Event()
+        self._deleted = asyncio.Event()
         self.node: core.Node | None = None
 
     async def run(self) -> None:
-        """Registers, then reports and renews until cancelled."""
-        ready = self._services.ready
-        said = ready is None or ready.is_set()
-        await self._insist(lambda: self._report(ready=said))
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._leases())
-            if not said and ready is not None:
-                await ready.wait()
-                await self._insist(lambda: self._report(ready=True))
-            while True:
-                await self._services.clock.sleep(REPORT_EVERY)
-                await self._insist(lambda: self._report(ready=True))
+        """Registers, then reports and renews until cancelled, or until the Node is deleted."""
+        services = self._services
+        await self._insist(self._register)
+        services.informers.of(core.Node, field_selector=f"metadata.name={services.name}").subscribe(self._seen)
+        work = [asyncio.create_task(one) for one in (self._leases(), self._reports(), self._deleted.wait())]
+        try:
+            done, _ = await asyncio.wait(work, return_when=asyncio.FIRST_COMPLETED)
+            for one in done:
+                one.result()
+            _log.warning("Node %s was deleted; this process registers no other", services.name)
+        finally:
+            for one in work:
+                one.cancel()
+            await asyncio.gather(*work, return_exceptions=True)
+
+    def _seen(self, _: core.Node | None, node: core.Node | None) -> None:
+        if node is None:
+            self._deleted.set()
+        elif is_ready(node) != self._ready:
+            self._wrong.set()
+
+    async def _reports(self) -> None:
+        """Says how the node is: when that changes, when somebody says otherwise, and every five minutes."""
+        if not self._ready and self._services.ready is not None:
+            await self._services.ready.wait()
+            self._ready = True
+            await self._insist(self._report)
+        while True:
+            timer = self._services.clock.call_later(REPORT_EVERY, self._wrong.set)
+            await self._wrong.wait()
+            timer.cancel()
+            self._wrong.clear()
+            await self._insist(self._report)
 
     async def _insist(self, work: Callable[[], Awaitable[None]]) -> None:
         pause = 0.05
@@ -118,9 +149,10 @@ class Registration:
                 await self._services.clock.sleep(pause)
                 pause = min(2 * pause, 5.0)
 
-    async def _report(self, *, ready: bool) -> None:
+    async def _register(self) -> None:
+        """Makes the Node, or takes over the one that is there."""
         services = self._services
-        wanted = node_object(services, services.clock.now(), ready=ready)
+        wanted = node_object(services, services.clock.now(), ready=self._ready)
         try:
             known = await services.client.create(wanted)
         except status.ApiError as error:
@@ -133,13 +165,34 @@ class Registration:
             if labels:
                 change = {"metadata": {"labels": labels}}
                 known = await services.client.patch(core.Node, services.name, change)
+        else:
+            if self._ready:
+                self._say_ready(known)
+        await self._write(wanted, known)
+
+    async def _report(self) -> None:
+        services = self._services
+        try:
+            known = await services.client.get(core.Node, services.name)
+        except status.ApiError as error:
+            if status.is_not_found(error):
+                return  # its event comes
+            raise
+        await self._write(node_object(services, services.clock.now(), ready=self._ready), known)
+
+    async def _write(self, wanted: core.Node, known: core.Node) -> None:
         keep_times(wanted, known)
         if known.status != wanted.status:
             change = {"status": _merged(codec.plain(wanted.status))}
-            known = await services.client.patch(
-                core.Node, services.name, change, type="strategic", subresource="status"
-            )
+            client, name = self._services.client, self._services.name
+            before, known = known, await client.patch(core.Node, name, change, type="strategic", subresource="status")
+            if is_ready(known) and not is_ready(before):
+                self._say_ready(known)
         self.node = known
+
+    def _say_ready(self, node: core.Node) -> None:
+        name = self._services.name
+        self._services.recorder.event(node, "Normal", "NodeReady", f"Node {name} status is now: NodeReady")
 
     async def _leases(self) -> None:
         while True:
@@ -164,6 +217,10 @@ class Registration:
                 ),
             )
             await services.client.create(lease)
+
+
+def is_ready(node: core.Node) -> bool:
+    return any(one.type == "Ready" and one.status == "True" for one in node.status.conditions)
 
 
 def _merged(found: dict[str, Any]) -> dict[str, Any]:

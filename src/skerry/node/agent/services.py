@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from skerry.node.agent.objects import Objects
+from skerry.node.cgroups.pods import PodCgroups
+from skerry.node.cgroups.subtree import Claim
 
 if TYPE_CHECKING:
     import asyncio
@@ -43,6 +45,7 @@ class NodeServices:
     cluster_domain: str = "cluster.local"
     host_resolv_conf: str = ""
     ready: asyncio.Event | None = None
+    cgroups: PodCgroups = field(default_factory=lambda: PodCgroups(Claim(None, "nobody claimed any"), ""))
     objects: Objects = field(init=False)
 
     def __post_init__(self) -> None:

@@ -186,6 +186,7 @@ class PodWorker:
     async def _remove_sandbox(self) -> None:
         self.volumes.close()
         await self._services.runtime.remove_pod(self.machine.uid)
+        self._services.cgroups.forget(self.machine.uid)
         await asyncio.to_thread(self.files.remove_mounts)
         self.machine.on_sandbox_removed()
         self.wake()

@@ -1,8 +1,8 @@
 """Where this machine lets us make cgroups: from /proc/self/cgroup, /proc/self/mountinfo and the directories they name.
 
-Called by tree.py, in the host's namespaces. With cgroup v1 a cluster's subtree goes below the cgroups that we are in,
-so that what limits whoever started it limits its pods too. With cgroup v2 a cgroup that holds processes cannot divide
-its resources among children, so it goes below the nearest cgroup above us that holds none, or that holds only us.
+Called by subtree.py, in the host's namespaces. With cgroup v1 a cluster's subtree goes below the cgroups that we are
+in, so that what limits whoever started it limits its pods too. With cgroup v2 a cgroup that holds processes cannot
+divide its resources among children: it goes below the nearest cgroup above us that holds none, or that holds only us.
 """
 
 from __future__ import annotations

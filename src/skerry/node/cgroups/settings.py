@@ -1,6 +1,6 @@
 """From a pod's requests and limits to the files of its cgroups, for both versions of the kernel's interface. Pure.
 
-Called by tree.py and, for oom_score_adj, by the node agent. The formulas are the kubelet's and runc's, so that a pod
+Called by pods.py and, for oom_score_adj, by the node agent. The formulas are the kubelet's and runc's, so that a pod
 gets the same share of a machine here and elsewhere.
 """
 

@@ -57,13 +57,13 @@ def enter(spec: ContainerSpec, settings: Settings) -> None:
         if os.path.exists("/etc/nsswitch.conf"):
             wanted.append(Mount(source=settings.nsswitch, target="/etc/nsswitch.conf", read_only=True))
     else:
-        _overlay(spec.rootfs, settings.mountpoint)
+        _overlay(spec.rootfs, settings.mountpoint, settings.scratch)
         root = Root(settings.mountpoint, settings.scratch)
     wanted.sort(key=lambda one: one.target.rstrip("/").count("/"))
     _make_mount_points(root, wanted)
     if isinstance(spec.rootfs, HostImage):
         _hide(root, settings)
-    _system(root)
+    _system(root, unmasked=spec.unmasked)
     _cgroups(root, spec.cgroups)
     for one in wanted:
         if isinstance(one, Tmpfs):
@@ -76,15 +76,28 @@ def enter(spec: ContainerSpec, settings: Settings) -> None:
     linux.pivot_root(settings.mountpoint)
 
 
-def _overlay(image: Overlay, mountpoint: str) -> None:
+def _overlay(image: Overlay, mountpoint: str, scratch: str) -> None:
     for directory in (image.upper, image.work):
         os.makedirs(directory, mode=0o755, exist_ok=True)
     os.chmod(image.upper, 0o755)  # noqa: S103  the container's "/", which all of its users need to read
-    lower = ":".join(_escape(one, ":") for one in image.lowerdirs)
-    options = f"lowerdir={lower},upperdir={_escape(image.upper)},workdir={_escape(image.work)},userxattr"
-    if len(options) >= os.sysconf("SC_PAGESIZE"):
-        raise OSError(0, f"an image of {len(image.lowerdirs)} layers has too long a list of directories for overlayfs")
-    linux.mount("overlay", mountpoint, "overlay", data=options)
+    rest = f"upperdir={_escape(image.upper)},workdir={_escape(image.work)},userxattr"
+    options = f"lowerdir={':'.join(_escape(one, ':') for one in image.lowerdirs)},{rest}"
+    if len(options) < os.sysconf("SC_PAGESIZE"):
+        linux.mount("overlay", mountpoint, "overlay", data=options)
+    else:
+        _many_layers(image.lowerdirs, rest, mountpoint, scratch)
+
+
+def _many_layers(layers: list[str], rest: str, mountpoint: str, scratch: str) -> None:
+    """The kernel takes no more than a page of options: short names lead to the layers while it looks for them."""
+    linux.mount("tmpfs", scratch, "tmpfs", _SAFE, "mode=755")
+    os.chdir(scratch)
+    for number, layer in enumerate(layers):
+        os.symlink(layer, str(number))
+    names = ":".join(str(number) for number in range(len(layers)))
+    linux.mount("overlay", mountpoint, "overlay", data=f"lowerdir={names},{rest}")
+    os.chdir("/")
+    linux.unmount(scratch)
 
 
 def _escape(path: str, more: str = "") -> str:
@@ -131,14 +144,16 @@ def _hide(root: Root, settings: Settings) -> None:
             root.tmpfs(real, _SAFE, mode=0o755)
 
 
-def _system(root: Root) -> None:
+def _system(root: Root, *, unmasked: bool) -> None:
     """/proc, /sys and /dev, as containers everywhere have them."""
     root.mount("proc", "/proc", "proc", _NO_PROGRAMS)
     for path in _PROC_READ_ONLY:
         if root.has(path):
             root.bind_itself(path)
             root.read_only(path)
-    for path in _PROC_COVERED:
+    if unmasked:
+        root.bind("/proc/sys/net", "/proc/sys/net")
+    for path in () if unmasked else _PROC_COVERED:
         if root.has(path):
             root.bind("/dev/null", path, read_only=True)
     try:
@@ -180,5 +195,6 @@ def _cgroups(root: Root, joined: dict[str, str]) -> None:
             for name in hierarchy.split(","):
                 if name != hierarchy:
                     root.symlink(hierarchy, f"/sys/fs/cgroup/{name}")
+        root.read_only("/sys/fs/cgroup")
     except PermissionError:
         pass  # where /sys is this machine's (a map of one user); limits hold all the same

@@ -9,8 +9,12 @@ import pytest
 from tests.helpers import server
 
 from skerry.api.types import coordination, core
+from skerry.client.events import Recorder
+from skerry.client.informer import Informers
 from skerry.clock import FakeClock, rfc3339
 from skerry.node.agent.registration import Registration
+from skerry.node.cgroups.pods import PodCgroups
+from skerry.node.cgroups.subtree import Claim
 
 
 @pytest.fixture
@@ -18,19 +22,25 @@ async def node(tmp_path):
     clock = FakeClock()
     api = await server.start(clock)
     ready = asyncio.Event()
+    informers = Informers(api.client, clock)
+    await informers.start()
     services = SimpleNamespace(
         name="node-1",
         ip="10.243.0.2",
         pod_cidr="10.244.1.0/24",
         client=api.client,
         clock=clock,
+        informers=informers,
+        recorder=Recorder(api.client, "kubelet", "node-1", clock=clock),
         data=tmp_path,
         ready=ready,
+        cgroups=PodCgroups(Claim(None, "for this test"), "node-1"),
     )
     yield services
     for task in services.tasks:
         task.cancel()
     await asyncio.gather(*services.tasks, return_exceptions=True)
+    await informers.stop()
 
 
 async def register(services):
@@ -71,6 +81,7 @@ async def test_the_lease_is_renewed_every_ten_seconds(node):
 async def test_a_node_that_comes_back_keeps_what_others_gave_it(node):
     node.ready.set()
     await register(node)
+    node.tasks[0].cancel()
     labels = {"metadata": {"labels": {"zone": "a", "kubernetes.io/os": "wrong"}}, "spec": {"unschedulable": True}}
     await node.client.patch(core.Node, "node-1", labels)
     lost = {
@@ -79,7 +90,6 @@ async def test_a_node_that_comes_back_keeps_what_others_gave_it(node):
     }
     await node.client.patch(core.Node, "node-1", {"status": lost}, type="strategic", subresource="status")
     await node.clock.advance(60)
-    node.tasks[0].cancel()
     found = await register(node)
     assert found.metadata.labels["zone"] == "a" and found.metadata.labels["kubernetes.io/os"] == "linux"
     assert found.spec.unschedulable
@@ -89,3 +99,37 @@ async def test_a_node_that_comes_back_keeps_what_others_gave_it(node):
     assert ready.last_transition_time >= rfc3339(node.clock.now() - 1)
     memory = next(one for one in found.status.conditions if one.type == "MemoryPressure")
     assert memory.last_transition_time < ready.last_transition_time  # it never changed
+
+
+async def test_who_says_that_a_living_node_is_lost_is_contradicted_at_once(node):
+    node.ready.set()
+    await register(node)
+    lost = {"conditions": [{"type": "Ready", "status": "Unknown", "reason": "NodeStatusUnknown"}]}
+    await node.client.patch(core.Node, "node-1", {"status": lost}, type="strategic", subresource="status")
+    await node.clock.advance(0.1)
+    found = ready_of(await node.client.get(core.Node, "node-1"))
+    assert (found.status, found.reason) == ("True", "KubeletReady")
+    await node.recorder.flush()
+    said = [(one.message, one.count) for one in (await node.client.list(core.Event)).items]
+    assert said == [("Node node-1 status is now: NodeReady", 2)]
+
+
+async def test_a_status_that_does_not_change_is_written_every_five_minutes(node):
+    node.ready.set()
+    first = ready_of(await register(node)).last_heartbeat_time
+    await node.clock.advance(299)
+    assert ready_of(await node.client.get(core.Node, "node-1")).last_heartbeat_time == first
+    await node.clock.advance(2)
+    assert ready_of(await node.client.get(core.Node, "node-1")).last_heartbeat_time > first
+
+
+async def test_a_deleted_node_stays_deleted_until_its_process_starts_anew(node):
+    node.ready.set()
+    await register(node)
+    await node.client.delete(core.Node, "node-1")
+    await node.client.delete(coordination.Lease, "node-1", "kube-node-lease")
+    await node.clock.advance(600)
+    assert (await node.client.list(core.Node)).items == []
+    assert (await node.client.list(coordination.Lease, "kube-node-lease")).items == []
+    assert node.tasks[0].done() and node.tasks[0].exception() is None
+    assert ready_of(await register(node)).status == "True"
