@@ -12,6 +12,7 @@ import os
 import shutil
 import signal
 import socket
+from collections.abc import Iterable
 
 from skerry.channel import Channel
 from skerry.clock import Clock
@@ -80,7 +81,8 @@ class Runtime:
             raise RuntimeFailure(f"failed to set up the pod's network: {error}") from error
         netns = -1
         try:
-            message = {"pod": spec.uid, "hostname": spec.hostname, "private": private, "sysctls": spec.sysctls}
+            message: Message = {"pod": spec.uid, "hostname": spec.hostname, "private": private}
+            message |= {"ipc": spec.ipc == "private", "pids": spec.pids, "sysctls": spec.sysctls}
             _, fds = await self._ask(message, [])
             if private:
                 netns = fds[0]
@@ -94,6 +96,11 @@ class Runtime:
             raise RuntimeFailure(f"failed to set up the pod's network: {error}") from error
         self._pods[spec.uid] = _Pod(PodSandbox(spec.uid, ip), netns)
         return self._pods[spec.uid].sandbox
+
+    def avoid(self, addresses: Iterable[str]) -> None:
+        """Gives these to new pods only when no others are left: addresses from before this node was started."""
+        for one in addresses:
+            self._addresses.avoid(one)
 
     async def remove_pod(self, uid: str) -> None:
         """Kills what still runs in the pod, takes its link and address away. Of an unknown pod: nothing."""

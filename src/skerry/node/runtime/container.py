@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import signal
 import socket
 import stat
 import struct
@@ -30,6 +31,8 @@ class Spaces(NamedTuple):
     ipc: int = -1
     mnt: int = -1
     """Only for an exec: the container's mount namespace."""
+    pid: int = -1
+    """The pod's, where its containers share one."""
 
 
 def become(
@@ -56,7 +59,7 @@ def become(
             linux.unshare(linux.CLONE_NEWNS)
             rootfs.enter(spec, settings)
         if spec.tty:
-            _terminal(spec, stdio[0])
+            _terminal(spec, stdio[0], console=settings is not None)
         env = _environment(spec)
         _change_directory(spec.cwd)
         _become_user(spec)
@@ -89,8 +92,23 @@ def _join(spec: ContainerSpec) -> None:
             pass  # we were given a higher one, which only root may lower
 
 
-def _terminal(spec: ContainerSpec, console: int) -> None:
-    """Opens a terminal among the container's own, sends its master side away, and lives in it."""
+def pause() -> NoReturn:
+    """The life of the first process of a PID namespace that a pod's containers share: it buries orphans."""
+    linux.reset_signals()
+    os.setsid()
+    linux.set_name("pause")
+    os.closerange(0, os.sysconf("SC_OPEN_MAX"))
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
+    while True:
+        linux.reap()
+        signal.sigwait({signal.SIGCHLD})
+
+
+def _terminal(spec: ContainerSpec, end: int, *, console: bool) -> None:
+    """Opens a terminal among the container's own, sends its master side over the socket `end`, and lives in it.
+
+    `console`: it is the container's /dev/console too.
+    """
     master = os.open("/dev/ptmx", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
     fcntl.ioctl(master, _TIOCSPTLCK, struct.pack("i", 0))
     (number,) = struct.unpack("i", fcntl.ioctl(master, _TIOCGPTN, b"\0" * 4))
@@ -98,8 +116,11 @@ def _terminal(spec: ContainerSpec, console: int) -> None:
     if spec.uid:
         os.fchown(slave, spec.uid, -1)
     fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
-    with socket.socket(fileno=os.dup(console)) as end:
-        socket.send_fds(end, [b"t"], [master])
+    if console:
+        os.close(os.open("/dev/console", os.O_CREAT | os.O_WRONLY, 0o600))
+        linux.bind(f"/dev/pts/{number}", "/dev/console")
+    with socket.socket(fileno=os.dup(end)) as sock:
+        socket.send_fds(sock, [b"t"], [master])
     for target in range(3):
         os.dup2(slave, target)
 

@@ -3,7 +3,8 @@
 Called by cluster/init.py. It is PID 1 of the node's PID namespace, has one thread and few imports, so that a fork is
 cheap; the agent, with its event loop and its memory, asks over a socketpair (client.py has the other end):
 
-    {"ask", "pod": uid, "hostname", "private", "sysctls"} -> {} + [network namespace]      {"unpod": uid}
+    {"ask", "pod": uid, "hostname", "private", "ipc", "pids", "sysctls"} -> {} + [network namespace]
+    {"unpod": uid}
     {"ask", "start": key, "spec"} + [stdin, stdout, stderr] -> {"pid"} or {"error"}
     {"ask", "exec": key, "in": key of a container, "spec"} + [stdin, stdout, stderr] -> the same
     {"signal": number, "key", "group"}                         and unasked: {"ended": key, "status": wait status}
@@ -40,12 +41,19 @@ def serve(agent_socket: socket.socket, agent: int, settings: Settings, ready: Ca
 
 @dataclass(slots=True)
 class _Process:
-    """A container or an exec. While `errors` is open (not -1) it has not executed its command."""
+    """A container or an exec. While `errors` is open (not -1) it has not executed its command.
+
+    `mounts`: of a container whose processes do not end with its first one, the number of the mount namespace by which
+    they can be told from others.
+    """
 
     key: str
     pid: int
     question: int
     errors: int
+    pod: str = ""
+    """Of a container only."""
+    mounts: int = 0
 
 
 class _Spawner:
@@ -54,6 +62,8 @@ class _Spawner:
         self._agent = agent
         self._settings = settings
         self._pods: dict[str, Spaces] = {}
+        self._modes: dict[str, str] = {}
+        self._pauses: dict[str, int] = {}
         self._by_pid: dict[int, _Process] = {}
         self._by_key: dict[str, _Process] = {}
         self._starting: dict[int, _Process] = {}
@@ -97,6 +107,7 @@ class _Spawner:
             if process is None:
                 continue
             del self._by_key[process.key]
+            _sweep(process.mounts)
             if process.errors < 0 or self._started(process):
                 self._tell({"ended": process.key, "status": status})
         return None
@@ -122,9 +133,7 @@ class _Spawner:
             self._pods[message["pod"]] = spaces
             self._tell({"answer": message["ask"]}, [spaces.net] if spaces.net >= 0 else [])
         elif "unpod" in message:
-            for fd in self._pods.pop(message["unpod"], ()):
-                if fd >= 0:
-                    os.close(fd)
+            self._unpod(message["unpod"])
         elif "signal" in message:
             process = self._by_key.get(message["key"])
             if process is not None:
@@ -136,7 +145,7 @@ class _Spawner:
 
     def _make_pod(self, message: dict[str, Any]) -> Spaces:
         """New namespaces, held open by file descriptors alone."""
-        names = list(_POD) if message["private"] else ["ipc"]
+        names = [name for name in _POD if message["ipc" if name == "ipc" else "private"]]
         made: dict[str, int] = {}
         try:
             for name in names:
@@ -152,6 +161,8 @@ class _Spawner:
                 linux.sysctl(name, value)
             for name in names:
                 made[name] = os.open(f"/proc/self/ns/{name}", os.O_RDONLY)
+            if message["pids"] == "pod":
+                made["pid"] = self._pause(message["pod"])
         except OSError:
             for fd in made.values():
                 os.close(fd)
@@ -159,12 +170,50 @@ class _Spawner:
         finally:
             for name in names:
                 linux.setns(self._home[name], _POD[name])
+        self._modes[message["pod"]] = message["pids"]
         return Spaces(**made)
+
+    def _pause(self, uid: str) -> int:
+        """Starts the first process of a PID namespace that a pod's containers share; that namespace."""
+        linux.unshare(linux.CLONE_NEWPID)
+        try:
+            pid = os.fork()
+            if pid == 0:
+                container.pause()
+        finally:
+            linux.setns(self._home["pid"], linux.CLONE_NEWPID)
+        self._pauses[uid] = pid
+        return os.open(f"/proc/{pid}/ns/pid", os.O_RDONLY)
+
+    def _unpod(self, uid: str) -> None:
+        for fd in self._pods.pop(uid, ()):
+            if fd >= 0:
+                os.close(fd)
+        self._modes.pop(uid, None)
+        if uid in self._pauses:
+            os.kill(self._pauses.pop(uid), signal.SIGKILL)
 
     def _start(self, message: dict[str, Any], fds: list[int]) -> None:
         wanted = spec.decode(message["spec"])
-        linux.unshare(linux.CLONE_NEWPID)
-        self._fork(message["start"], message["ask"], wanted, self._pods[wanted.pod_uid], fds, self._settings)
+        spaces = self._pods[wanted.pod_uid]
+        if wanted.processes_of:
+            self._join_processes(wanted.processes_of)
+        elif spaces.pid >= 0:
+            linux.setns(spaces.pid, linux.CLONE_NEWPID)
+        elif self._modes[wanted.pod_uid] == "container":
+            linux.unshare(linux.CLONE_NEWPID)
+        self._fork(message["start"], message["ask"], wanted, spaces, fds, self._settings)
+
+    def _join_processes(self, key: str) -> None:
+        """What is forked next sees the processes of a container, and ends with it."""
+        of = self._by_key.get(key)
+        if of is None or of.errors >= 0:
+            raise ProcessLookupError(f"container {key} is not running")
+        fd = os.open(f"/proc/{of.pid}/ns/pid", os.O_RDONLY)
+        try:
+            linux.setns(fd, linux.CLONE_NEWPID)
+        finally:
+            os.close(fd)
 
     def _exec(self, message: dict[str, Any], fds: list[int]) -> None:
         inside = self._by_key.get(message["in"])
@@ -210,7 +259,7 @@ class _Spawner:
             os.close(writer)
             linux.setns(self._home["pid"], linux.CLONE_NEWPID)
         os.set_blocking(reader, False)
-        process = _Process(key, pid, question, reader)
+        process = _Process(key, pid, question, reader, wanted.pod_uid if settings is not None else "")
         self._by_pid[pid] = self._by_key[key] = self._starting[reader] = process
         self._poll.register(reader, select.POLLIN)
 
@@ -226,8 +275,14 @@ class _Spawner:
             self._by_key.pop(process.key, None)
             self._tell({"answer": process.question, "error": error})
         else:
+            process.mounts = self._mounts(process)
             self._tell({"answer": process.question, "pid": process.pid})
         return not error
+
+    def _mounts(self, process: _Process) -> int:
+        if not process.pod or self._modes.get(process.pod) == "container":
+            return 0
+        return _mount_namespace(str(process.pid))
 
     def _tell(self, message: packets.Message, fds: list[int] | None = None) -> None:
         try:
@@ -243,6 +298,27 @@ def _kill(pid: int, number: int, group: bool) -> None:
         except ProcessLookupError:
             pass  # so new that it has no session of its own yet
     return os.kill(pid, number)
+
+
+def _mount_namespace(pid: str) -> int:
+    """The number of a process's mount namespace; 0 if it has ended."""
+    try:
+        return os.stat(f"/proc/{pid}/ns/mnt").st_ino
+    except OSError:
+        return 0
+
+
+def _sweep(mounts: int) -> None:
+    """Kills what is left of a container that had no PID namespace of its own, by the mounts that it sees."""
+    left = bool(mounts)
+    while left:
+        found = [int(pid) for pid in os.listdir("/proc") if pid.isdigit() and _mount_namespace(pid) == mounts]
+        for pid in found:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        left = bool(found)
 
 
 def _quietly(name: str, value: str) -> None:

@@ -78,13 +78,17 @@ class PodSandboxSpec:
     """The namespaces that a pod's containers share: network, UTS (host name) and IPC.
 
     `netns`: "private" gets an address out of the node's pod CIDR; "host" is the node's own network (hostNetwork), with
-    the node's own host name whatever `hostname` says. `sysctls`: names with dots or slashes, e.g.
-    {"net.core.somaxconn": "1024"}; only those of the pod's own namespaces can be set.
+    the node's own host name whatever `hostname` says. `ipc`: "host" is the node's own (hostIPC). `pids`: each
+    container has processes of its own, or sees those of the whole pod (shareProcessNamespace) or of the node (hostPID).
+    `sysctls`: names with dots or slashes, e.g. {"net.core.somaxconn": "1024"}; only those of the pod's own namespaces
+    can be set.
     """
 
     uid: str
     hostname: str
     netns: Literal["private", "host"] = "private"
+    ipc: Literal["private", "host"] = "private"
+    pids: Literal["container", "pod", "host"] = "container"
     sysctls: dict[str, str] = field(default_factory=dict)
 
 
@@ -107,6 +111,9 @@ class ContainerSpec:
     `stdin`: whether there is one; else it reads /dev/null. `tty`: all three are a terminal of the container's own.
     `cgroups`: directories of this machine whose processes it becomes, by what mount(8) is told to show their hierarchy
     ("cpu,cpuacct"; "" for version 2); it sees them in /sys/fs/cgroup. `oom_score`: its oom_score_adj, never lowered.
+    `unmasked`: what /proc usually hides is shown, and the network's sysctls can be written.
+    `processes_of`: the id of a running container of the pod whose processes it sees, and which takes it along when it
+    ends; "": it has processes of its own.
     """
 
     id: str
@@ -127,6 +134,8 @@ class ContainerSpec:
     tty: bool = False
     cgroups: dict[str, str] = field(default_factory=dict)
     oom_score: int = 0
+    processes_of: str = ""
+    unmasked: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
