@@ -63,7 +63,10 @@ def run(parsed: argparse.Namespace) -> int:
     )
     started = lifecycle.start(options, _report)
     if started.already:
-        print(f'Cluster "{started.name}" is running already; the current kubectl context is {started.context}.')
+        print(
+            f'Cluster "{started.name}" is running already;{_revived(started)} the current kubectl context is '
+            f"{started.context}."
+        )
         return 0
     print(
         f'Cluster "{started.name}" is ready after {started.seconds:.2f} s: {started.server}, kubectl context '
@@ -73,6 +76,15 @@ def run(parsed: argparse.Namespace) -> int:
     if started.daemon is not None and parsed.foreground:
         return lifecycle.stay(started.daemon)
     return 0
+
+
+def _revived(started: lifecycle.Started) -> str:
+    match started.revived:
+        case ():
+            return ""
+        case (name,):
+            return f" {name} was down and runs again;"
+    return f" {', '.join(started.revived)} were down and run again;"
 
 
 def _report(message: dict[str, Any]) -> None:

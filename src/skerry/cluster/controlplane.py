@@ -16,7 +16,7 @@ import socket
 from typing import TYPE_CHECKING
 
 from skerry.api.wire import User
-from skerry.cluster import entrance, tokens
+from skerry.cluster import tokens
 from skerry.cluster.errors import ClusterError
 from skerry.cluster.plan import NodePlan, Plan
 from skerry.node.cgroups import subtree
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from skerry.client.informer import Informer, Informers
     from skerry.cluster.config import ClusterConfig, Progress
     from skerry.cluster.namespaces import Handle
+    from skerry.cluster.nodekeeper import NodeKeeper
     from skerry.store.embedded import EmbeddedStore
 
 API_PORT = 6443
@@ -80,7 +81,7 @@ class _ControlPlane:
         self._config, self._progress, self._nodes, self._handle = config, progress, nodes, handle
         self._ended = asyncio.Event()
         self._failure = ""
-        self._up = False
+        self._keeper: NodeKeeper | None = None
 
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
@@ -89,14 +90,13 @@ class _ControlPlane:
         async with contextlib.AsyncExitStack() as stack:
             if self._handle is not None:
                 stack.callback(self._handle.stop)
-                loop.add_reader(self._handle, self._died, self._handle.fileno(), "The nodes' processes")
-                for node in self._handle.nodes.values():
-                    loop.add_reader(node.pidfd, self._died, node.pidfd, node.name)
-                entrance.announce(self._config.paths, {node.name: node.pid for node in self._handle.nodes.values()})
+                loop.add_reader(self._handle, self._all_ended, self._handle.fileno())
+                self._keep(self._handle, stack)
             await self._start(stack)
             if self._failure:
                 raise ClusterError(self._failure)
-            self._up = True
+            if self._keeper is not None:
+                self._keeper.settled()
             gc.collect()
             gc.freeze()
             self._progress.ready()
@@ -105,18 +105,27 @@ class _ControlPlane:
         if self._failure:
             raise ClusterError(self._failure)
 
-    def _died(self, descriptor: int, who: str) -> None:
-        """A node, or all of them, ended though nobody asked: while the cluster starts that is the end of it."""
+    def _keep(self, handle: Handle, stack: contextlib.AsyncExitStack) -> None:
+        from skerry.clock import SystemClock
+        from skerry.cluster.nodekeeper import NodeKeeper
+
+        self._keeper = NodeKeeper(handle, self._nodes, self._config.paths, SystemClock(), self._fail)
+        stack.push_async_callback(self._keeper.close)
+        self._keeper.watch()
+
+    def _all_ended(self, descriptor: int) -> None:
+        """The cluster's first process ended, and with it every node, though nobody asked: that is the end."""
         asyncio.get_running_loop().remove_reader(descriptor)
-        if self._ended.is_set():
-            return
-        _log.error("%s ended", who)
-        if not self._up or who.startswith("The nodes"):
-            self._failure = f"{who} ended: see the logs in {self._config.paths.logs}."
+        self._fail(f"The nodes' processes ended: see the logs in {self._config.paths.logs}.")
+
+    def _fail(self, sentence: str) -> None:
+        if not self._ended.is_set():
+            _log.error("%s", sentence)
+            self._failure = sentence
             self._ended.set()
 
     async def _start(self, stack: contextlib.AsyncExitStack) -> None:
-        from skerry.api.types import core
+        from skerry.api.types import coordination, core
         from skerry.apiserver import bootstrap
         from skerry.apiserver.edge import Edge
         from skerry.client.informer import Informers
@@ -144,8 +153,17 @@ class _ControlPlane:
         stack.push_async_callback(informers.stop)
         await self._controllers(client, informers, stack)
         progress.step("controllers")
-        if self._handle is not None:
+        if self._keeper is not None:
+            self._keeper.follow(informers.of(core.Node), informers.of(coordination.Lease, namespace="kube-node-lease"))
             await self._wait_for_nodes(informers.of(core.Node))
+            await self._revive(self._keeper, stack)
+
+    async def _revive(self, keeper: NodeKeeper, stack: contextlib.AsyncExitStack) -> None:
+        """Nodes that are down are started again when `skerry up` asks for it."""
+        from skerry.cluster import revival
+
+        server = await revival.serve(self._config.paths, keeper)
+        stack.callback(server.close)
 
     async def _listen(self, edge: Edge, stack: contextlib.AsyncExitStack) -> None:
         config = self._config
@@ -163,12 +181,9 @@ class _ControlPlane:
         local.listen(128)
         stack.callback(_unlink, path)
         await edge.listen(local, None)
-        if self._handle is not None:
-            from skerry.cluster import sockets
-
+        if self._handle is not None and self._keeper is not None:
             await edge.listen(self._handle.api, tls)
-            for node in self._handle.nodes.values():
-                self._background(stack, sockets.serve(node.broker))
+            self._keeper.serve()
 
     async def _controllers(self, client: Client, informers: Informers, stack: contextlib.AsyncExitStack) -> None:
         from skerry.clock import SystemClock

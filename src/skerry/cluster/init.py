@@ -63,7 +63,7 @@ def run(plan: Plan, control: socket.socket, brokers: list[socket.socket]) -> NoR
         os._exit(1)
     for one in (*pidfds, *(broker.detach() for broker in brokers)):
         os.close(one)
-    _supervise(control, nodes)
+    _supervise(plan, control, dict(zip(nodes, plan.nodes, strict=True)))
 
 
 def _fabric(plan: Plan) -> int:
@@ -77,7 +77,8 @@ def _fabric(plan: Plan) -> int:
         _sysctls()
         with Routes() as routes:
             routes.set_link(routes.index("lo"), up=True)
-            fabric = routes.add_link("bridge", "fabric0")
+            # Of its own: a bridge otherwise takes one of its nodes', and changes it when that one goes.
+            fabric = routes.add_link("bridge", "fabric0", mac=mac_of(plan.api_address))
             routes.add_address(fabric, f"{plan.api_address}/{plan.networks.fabric.prefixlen}")
             for node in plan.nodes:
                 routes.add_route(node.pod_cidr, via=node.node_ip)
@@ -103,34 +104,51 @@ def _sysctls() -> None:
 
 def _start_nodes(plan: Plan, control: socket.socket, brokers: list[socket.socket]) -> list[int]:
     """Starts every N at once and waits until all are up; their process ids."""
-    home = os.open("/proc/self/ns/pid", os.O_RDONLY)
     pids: list[int] = []
     reports: list[socket.socket] = []
     for node, broker in zip(plan.nodes, brokers, strict=True):
-        mine, theirs = packets.pair()
-        with Step("make a PID namespace"):
-            linux.unshare(linux.CLONE_NEWPID)
-            pid = os.fork()
-            if pid == 0:
-                control.close()
-                for other in (*brokers, *reports, mine):
-                    if other is not broker:
-                        other.close()
-                os.close(home)
-                _node(plan, node, broker, theirs)
-            linux.setns(home, linux.CLONE_NEWPID)
-        theirs.close()
+        pid, report = _fork_node(plan, node, broker, [control, *brokers, *reports])
         pids.append(pid)
-        reports.append(mine)
-    os.close(home)
+        reports.append(report)
     for node, report in zip(plan.nodes, reports, strict=True):
-        received = packets.receive(report)
-        report.close()
-        if received is None:
-            raise StepError(f"start {node.name}", OSError(0, f"it ended at once: see {_log(plan, node)}"))
-        if received[0]:
-            raise StepError(received[0]["step"], OSError(received[0]["code"], received[0]["detail"]))
+        _wait_for(plan, node, report)
     return pids
+
+
+def _fork_node(
+    plan: Plan, node: NodePlan, broker: socket.socket, others: list[socket.socket]
+) -> tuple[int, socket.socket]:
+    """Forks an N into a PID namespace of its own; its process id, and where it reports. `others` are not its own."""
+    mine, theirs = packets.pair()
+    home = os.open("/proc/self/ns/pid", os.O_RDONLY)
+    with Step("make a PID namespace"):
+        linux.unshare(linux.CLONE_NEWPID)
+        pid = os.fork()
+        if pid == 0:
+            for other in (*others, mine):
+                if other is not broker:
+                    other.close()
+            os.close(home)
+            _node(plan, node, broker, theirs)
+        linux.setns(home, linux.CLONE_NEWPID)
+    os.close(home)
+    theirs.close()
+    return pid, mine
+
+
+def _wait_for(plan: Plan, node: NodePlan, report: socket.socket) -> None:
+    """Returns when an N is up. StepError."""
+    received = packets.receive(report)
+    report.close()
+    if received is None:
+        raise StepError(f"start {node.name}", OSError(0, f"it ended at once: see {_log(plan, node)}"))
+    if received[0]:
+        raise StepError(received[0]["step"], OSError(received[0]["code"], received[0]["detail"]))
+
+
+def mac_of(ip: str) -> str:
+    """The MAC of a node's (or the gateway's) end of the network between them: a local prefix and its address."""
+    return bytes((0x0A, 0x58, *map(int, ip.split(".")))).hex(":")
 
 
 def _log(plan: Plan, node: NodePlan) -> str:
@@ -141,6 +159,8 @@ def _node(plan: Plan, node: NodePlan, broker: socket.socket, report: socket.sock
     """The life of N: sets up the node, forks A, and is its spawner."""
     code = 1
     try:
+        linux.reset_signals()  # those of an init that runs, where the node is started again
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
         with Step(f"open {_log(plan, node)}"):
             linux.log_to(_log(plan, node))
         _node_namespaces(plan, node)
@@ -171,7 +191,11 @@ def _node_namespaces(plan: Plan, node: NodePlan) -> None:
         linux.unshare(_OWN)
         with Routes() as own, open("/proc/self/ns/net") as netns:
             _sysctls()
-            fabric.add_veth(f"node{node.index}", "eth0", peer_netns=netns.fileno(), master=fabric.index("fabric0"))
+            link = f"node{node.index}"
+            fabric.delete_link(link)  # of an earlier life, whose end the kernel has not come to yet
+            # The same MAC in every life: the others remember it.
+            mac, bridge = mac_of(node.node_ip), fabric.index("fabric0")
+            fabric.add_veth(link, "eth0", peer_mac=mac, peer_netns=netns.fileno(), master=bridge)
             own.set_link(own.index("lo"), up=True)
             eth0 = own.index("eth0")
             own.set_link(eth0, up=True)
@@ -221,26 +245,50 @@ def complain() -> None:
     sys.stderr.flush()
 
 
-def _supervise(control: socket.socket, nodes: list[int]) -> NoReturn:
-    """Reaps, asks the nodes to end when told to, and ends when they have or when the control plane is gone."""
+def _supervise(plan: Plan, control: socket.socket, nodes: dict[int, NodePlan]) -> NoReturn:
+    """Reaps, starts a node again or asks all to end when told to, and ends when they have or the control plane is gone.
+
+    `nodes`: the living N by process id.
+    """
     events = linux.children_signal()
     poll = select.poll()
     poll.register(control, select.POLLIN)
     poll.register(events, select.POLLIN)
-    left, stopping = set(nodes), False
+    stopping = False
     while True:
         for pid, status in linux.reap():
-            if pid in left:
-                left.discard(pid)
-                print(f"node {nodes.index(pid) + 1} ended: {os.waitstatus_to_exitcode(status)}", flush=True)  # noqa: T201
-        if stopping and not left:
+            node = nodes.pop(pid, None)
+            if node is not None:
+                print(f"{node.name} ended: {os.waitstatus_to_exitcode(status)}", flush=True)  # noqa: T201
+        if stopping and not nodes:
             os._exit(0)
         for fd, _ in poll.poll():
             if fd == events:
                 os.read(events, 512)
-            else:
-                if packets.receive(control) is None:
-                    os._exit(0)
-                stopping = True
-                for pid in left:
-                    os.kill(pid, signal.SIGTERM)
+                continue
+            received = packets.receive(control)
+            if received is None:
+                os._exit(0)
+            message, fds = received
+            if "node" in message:
+                _again(plan, control, nodes, message["node"], fds[0])
+                continue
+            stopping = True
+            for pid in nodes:
+                os.kill(pid, signal.SIGTERM)
+
+
+def _again(plan: Plan, control: socket.socket, nodes: dict[int, NodePlan], index: int, fd: int) -> None:
+    """Starts the node of this index, whose N has ended, and answers with its pidfd or with the step that failed."""
+    node = next(one for one in plan.nodes if one.index == index)
+    with socket.socket(fileno=fd) as broker:
+        try:
+            pid, report = _fork_node(plan, node, broker, [control])
+            nodes[pid] = node
+            _wait_for(plan, node, report)
+            pidfd = os.pidfd_open(pid)
+        except StepError as error:
+            packets.send(control, error.report)  # what was forked ends by itself and is reaped
+            return
+    packets.send(control, {}, [pidfd])
+    os.close(pidfd)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import skerry
-from skerry.cluster import certificates, daemon, kubeconfig, place, state, tokens
+from skerry.cluster import certificates, daemon, kubeconfig, place, revival, state, tokens
 from skerry.cluster.config import ClusterConfig
 from skerry.cluster.errors import ClusterError
 from skerry.cluster.listener import listen
@@ -45,6 +45,8 @@ class Started(NamedTuple):
     already: bool
     daemon: daemon.Daemon | None
     """To wait for, with `foreground`."""
+    revived: tuple[str, ...] = ()
+    """Nodes of a cluster that ran already which were down and have been started again."""
 
 
 def start(options: Options, report: Report) -> Started:
@@ -182,8 +184,8 @@ def _acquire(paths: ClusterPaths) -> state.Lock | None:
     return state.acquire(paths, patience, make=True)
 
 
-def _already(options: Options, paths: ClusterPaths) -> Started:
-    """What `up` says when somebody else has the lock."""
+def _already(options: Options, paths: ClusterPaths, report: Report) -> Started:
+    """What `up` says, and does for nodes that are down, when somebody else has the lock."""
     held = state.holder(paths)
     found = state.load(paths)
     if held is None or held.phase != state.READY or found is None:
@@ -208,6 +210,7 @@ def _already(options: Options, paths: ClusterPaths) -> Started:
         pid=held.pid,
         already=True,
         daemon=None,
+        revived=revival.ask(paths, report) if found.nodes else (),
     )
 
 

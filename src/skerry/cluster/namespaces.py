@@ -56,6 +56,27 @@ class Handle:
         """The init's pidfd, for select, or for an event loop's add_reader."""
         return self._pidfd
 
+    def start_node(self, node: NodePlan) -> NodeHandle:
+        """Starts a node again whose processes have all ended; returns when its agent runs. Blocks.
+
+        NamespaceError if it cannot; the node is down then as before.
+        """
+        ours, agents = packets.pair()
+        try:
+            with agents:
+                packets.send(self._control, {"node": node.index}, [agents.fileno()])
+            pidfd = _expect(self._control)[1][0]
+        except BaseException as error:
+            ours.close()
+            if isinstance(error, OSError):
+                raise NamespaceError("The cluster's first process has ended.") from error
+            raise
+        before = self.nodes[node.name]
+        before.broker.close()
+        os.close(before.pidfd)
+        made = self.nodes[node.name] = NodeHandle(node.name, _pid_of(pidfd), pidfd, ours)
+        return made
+
     def ask_to_stop(self) -> None:
         """Asks every agent to end (SIGTERM); the init ends when the last one has. Returns at once."""
         with contextlib.suppress(OSError):

@@ -18,6 +18,9 @@ from typing import TYPE_CHECKING
 from skerry.cluster import tokens
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+    from typing import Any
+
     from skerry.cluster.config import ClusterConfig
     from skerry.cluster.plan import NodeContext
     from skerry.node.cgroups.subtree import Claim
@@ -97,10 +100,7 @@ class _Node:
 
     async def _proxy(self, stack: contextlib.AsyncExitStack) -> None:
         """The service proxy in the node's kernel, and the node ports on the host's loopback."""
-        from skerry.api.types import core
-        from skerry.client.events import Recorder
         from skerry.proxy.conntrack import Conntrack
-        from skerry.proxy.hostports import HostPorts
         from skerry.proxy.nftables.backend import Nftables
         from skerry.proxy.server import Proxy
         from skerry.proxy.table import Node
@@ -110,12 +110,19 @@ class _Node:
         proxy = Proxy(self._informers, here, Nftables(here, self._clock), self._clock, conntrack=Conntrack())
         stack.callback(proxy.stop)
         await proxy.start()
-        if node.index != 1:
-            return  # one node holds the host's ports: there is one loopback
+        _background(stack, self._host_ports(stack))
+
+    async def _host_ports(self, stack: contextlib.AsyncExitStack) -> None:
+        """The node ports on the host's loopback, of which there is one: when it is this node's turn."""
+        await self._broker.turn("host ports")
+        from skerry.api.types import core
+        from skerry.client.events import Recorder
+        from skerry.proxy.hostports import HostPorts
+
         recorder = Recorder(self._client, "skerry-proxy", self._name, clock=self._clock)
         ports = HostPorts(
             self._informers.of(core.Service),
-            node.node_ip,
+            self._context.node.node_ip,
             self._open_host,
             self._clock,
             on_error=lambda service, message: recorder.event(service, "Warning", "HostPortUnavailable", message),
@@ -140,9 +147,7 @@ class _Node:
 
         node, paths = self._context.node, self._config.paths
         paths.node(node.name).mkdir(parents=True, exist_ok=True)
-        runtime = Runtime(
-            self._context.spawner, pod_cidr=node.pod_cidr, node_ip=node.node_ip, clock=self._clock
-        )
+        runtime = Runtime(self._context.spawner, pod_cidr=node.pod_cidr, node_ip=node.node_ip, clock=self._clock)
         stack.push_async_callback(runtime.close)
         mirrors: dict[str, list[str]] = {}
         for registry, url in self._config.registry_mirrors:
@@ -167,18 +172,23 @@ class _Node:
             host_resolv_conf=_host_resolv_conf(),
             cgroups=PodCgroups(self._claim, node.name),
         )
-        task = asyncio.create_task(agent.run(services))
-
-        async def end() -> None:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-
-        stack.push_async_callback(end)
-        return task
+        return _background(stack, agent.run(services))
 
     async def _outward(self, family: int, kind: int) -> socket.socket:
         """A socket of the host's network, which can reach the world."""
         return await self._broker.socket("host", family, kind)
+
+
+def _background(stack: contextlib.AsyncExitStack, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    """Runs something until the stack unwinds."""
+    task = asyncio.create_task(work)
+
+    async def end() -> None:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    stack.push_async_callback(end)
+    return task
 
 
 def _host_resolv_conf() -> str:

@@ -2,7 +2,7 @@
 
 Called by the control plane (`serve`, which gives out sockets of the host) and by the node agents (`Broker`, which ask
 for them: NodePorts on the host's loopback, ways out for image pulls and DNS forwarding). Nothing else in the tree
-knows where a socket was born.
+knows where a socket was born. Of what there is only one of, the host's loopback ports, nodes take `Turns`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import asyncio
 import errno
 import os
 import socket
+from collections import defaultdict, deque
+from collections.abc import Callable
 from typing import Literal
 
 from skerry.channel import Channel
@@ -44,6 +46,10 @@ class Broker:
         """A TCP connection; names are looked up there too. OSError if there is none to be had (socket.gaierror too)."""
         return await self._ask({"connect": [host, port], "where": where})
 
+    async def turn(self, what: str) -> None:
+        """Returns when `what` is this node's, which it then is until the node has ended."""
+        await self._channel.ask({"turn": what})
+
     def close(self) -> None:
         """Ends it."""
         self._channel.close()
@@ -59,8 +65,34 @@ class Broker:
         return made
 
 
-async def serve(sock: socket.socket, where: str = "host") -> None:
-    """Gives out sockets of this process's network namespace until the other end has gone."""
+class Turns:
+    """Who holds what there is only one of: the node that asked first, until all its processes have ended."""
+
+    def __init__(self) -> None:
+        self._asked: defaultdict[str, deque[tuple[str, Callable[[], None]]]] = defaultdict(deque)
+
+    def ask(self, what: str, node: str, granted: Callable[[], None]) -> None:
+        """Calls `granted` when it is the node's turn."""
+        self._asked[what].append((node, granted))
+        if len(self._asked[what]) == 1:
+            granted()
+
+    def leave(self, node: str) -> None:
+        """The node has ended, and with it every socket that it had: whoever waits behind it is next."""
+        for what, asked in self._asked.items():
+            kept = deque(one for one in asked if one[0] != node)
+            self._asked[what] = kept
+            if kept and kept[0] is not asked[0]:
+                kept[0][1]()
+
+    def holder(self, what: str) -> str:
+        """The node that has it, "" if nobody does."""
+        asked = self._asked.get(what)
+        return asked[0][0] if asked else ""
+
+
+async def serve(sock: socket.socket, where: str = "host", *, node: str = "", turns: Turns | None = None) -> None:
+    """Gives out sockets of this process's network namespace until the other end, of this node, has gone."""
     gone = asyncio.Event()
     tasks: set[asyncio.Task[None]] = set()
 
@@ -74,7 +106,10 @@ async def serve(sock: socket.socket, where: str = "host") -> None:
     def receive(message: Message, fds: list[int]) -> None:
         _refuse(message, fds)
         try:
-            if message["where"] != where:
+            if "turn" in message and turns is not None:
+                turns.ask(message["turn"], node, lambda: channel.answer(message, {}))
+                return
+            if message.get("where") != where:
                 raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
             if "connect" in message:
                 task = asyncio.get_running_loop().create_task(connect(message))

@@ -37,7 +37,7 @@ def describe(name: str) -> dict[str, Any]:
     held = state.holder(paths)
     from skerry.cluster import probes  # what tries the kernel and speaks HTTP is not for `skerry list`
 
-    limits = [finding._asdict() for finding in probes.findings()] if found.nodes else []
+    limits = [finding._asdict() for finding in probes.findings(str(paths.root), found.networks)] if found.nodes else []
     nodes = _nodes(paths, found.nodes) if held and held.phase == state.READY else []
     lacking = sorted({node.pop("limits") for node in nodes} - {""})
     limits += [{"name": "cgroups", "fatal": False, "sentence": text} for text in lacking]
@@ -85,7 +85,7 @@ def lines(found: dict[str, Any]) -> list[str]:
         text.append("Internet  pods cannot reach it; images and DNS go through the control plane")
     for host, url in found["registryMirrors"].items():
         text.append(f"Mirror    {host} from {url}")
-    text += [f"Missing   {limit['message']}" for limit in found["limits"]]
+    text += [f"{'Missing ' if limit['fatal'] else 'Note    '}  {limit['message']}" for limit in found["limits"]]
     return text
 
 

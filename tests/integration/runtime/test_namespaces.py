@@ -11,6 +11,7 @@ import select
 import signal
 import socket
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ from tests.integration.runtime.kernel import in_child
 from skerry import linux
 from skerry.clock import SystemClock
 from skerry.cluster import namespaces, sockets
-from skerry.cluster.plan import NodeContext
+from skerry.cluster.plan import NodeContext, NodePlan
 from skerry.node.runtime.client import Runtime
 
 
@@ -132,7 +133,58 @@ def test_an_agent_that_fails_ends_its_node_and_the_log_says_why(tmp_path: Path) 
     assert select.select([handle.nodes["node-1"].pidfd], [], [], LONG)[0]
     assert handle.stop()
     assert "LookupError: on purpose" in (tmp_path / "logs/node-1.log").read_text()
-    assert "node 1 ended: 1" in (tmp_path / "logs/cluster.log").read_text()
+    assert "node-1 ended: 1" in (tmp_path / "logs/cluster.log").read_text()
+
+
+def test_a_node_that_was_killed_is_started_again_beside_the_others(tmp_path: Path, up: Path) -> None:
+    """With the same addresses, at once, though the kernel may still be taking its links away."""
+    handle = start(tmp_path, with_a_container, nodes=2)
+    try:
+        _read(up, 2)
+        for _ in range(3):
+            before = handle.nodes["node-2"]
+            os.kill(before.pid, signal.SIGKILL)
+            assert select.select([before.pidfd], [], [], LONG)[0]
+            again = handle.start_node(NodePlan.of(2))
+            assert again.pid != before.pid and handle.nodes["node-2"] is again
+            _read(up, 1)  # its agent has a spawner, and its pod a network
+            assert _reached(handle.nodes["node-1"].pid, "10.243.0.3") == "refused"
+        assert handle.stop()
+    finally:
+        handle.kill()
+
+
+def test_a_node_that_cannot_be_started_again_says_why_and_harms_nobody(tmp_path: Path, up: Path) -> None:
+    handle = start(tmp_path, with_a_container, nodes=2)
+    try:
+        _read(up, 2)
+        before = handle.nodes["node-2"]
+        os.kill(before.pid, signal.SIGKILL)
+        assert select.select([before.pidfd], [], [], LONG)[0]
+        log = tmp_path / "logs/node-2.log"
+        log.unlink()
+        log.mkdir()
+        with pytest.raises(namespaces.NamespaceError, match=r"node-2\.log"):
+            handle.start_node(NodePlan.of(2))
+        log.rmdir()
+        handle.start_node(NodePlan.of(2))
+        _read(up, 1)
+    finally:
+        handle.kill()
+
+
+def _reached(node_pid: int, address: str) -> str:
+    """Whether a machine answers, from inside a node: "refused" at once, which an old neighbour entry would prevent."""
+    code = f"""
+import socket
+try:
+    socket.create_connection(("{address}", 9), 0.9)
+except ConnectionRefusedError:
+    print("refused", end="")
+"""
+    command = ["nsenter", "-U", "-n", "--preserve-credentials", "-t", str(node_pid), sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.stdout or done.stderr
 
 
 def test_the_api_socket_answers_nodes_and_pods(tmp_path: Path) -> None:

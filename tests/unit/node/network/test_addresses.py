@@ -30,6 +30,14 @@ def test_when_the_end_is_reached_the_search_begins_again() -> None:
     assert len(addresses) == 5
 
 
+def test_what_pods_had_before_the_node_started_is_taken_last() -> None:
+    addresses = Addresses("10.244.1.0/29")
+    for one in ("10.244.1.2", "10.244.1.4", "10.243.0.2", "fd00::2", "no address"):
+        addresses.avoid(one)
+    given = [addresses.allocate() for _ in range(5)]
+    assert given == ["10.244.1.3", "10.244.1.5", "10.244.1.6", "10.244.1.2", "10.244.1.4"]
+
+
 def test_releasing_what_was_not_given_does_nothing() -> None:
     addresses = Addresses("10.244.1.0/24")
     addresses.release("10.244.9.9")
