@@ -252,6 +252,7 @@ _PARTS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "scale": ("autoscaling", "Scale", ("get", "put", "patch")),
     "binding": ("core", "Binding", ("post",)),
     "eviction": ("policy", "Eviction", ("post",)),
+    "ephemeralcontainers": ("", "", ("get", "put", "patch")),
 }
 
 

@@ -74,7 +74,8 @@ RESOURCES: tuple[Resource, ...] = (
     Resource("Node", "nodes", "node", "core", namespaced=False, short_names=("no",), subresources=("status", "proxy"),
              fields=("spec.unschedulable",)),
     Resource("Pod", "pods", "pod", "core", short_names=("po",), categories=("all",),
-             subresources=("status", "binding", "log", "eviction", "exec", "attach", "portforward", "proxy"),
+             subresources=("status", "binding", "log", "eviction", "exec", "attach", "portforward", "proxy",
+                           "ephemeralcontainers"),
              generation=True, returns_deleted=True,
              fields=("spec.nodeName", "spec.restartPolicy", "spec.schedulerName", "spec.serviceAccountName",
                      "spec.hostNetwork", "status.phase", "status.podIP", "status.nominatedNodeName")),
@@ -102,7 +103,6 @@ RESOURCES: tuple[Resource, ...] = (
              generation=True),
 )  # fmt: skip
 
-
 QUESTIONS: tuple[Resource, ...] = (
     Resource("SelfSubjectReview", "selfsubjectreviews", "selfsubjectreview", "authentication", "authentication.k8s.io",
              namespaced=False, verbs=("create",)),
@@ -116,6 +116,7 @@ QUESTIONS: tuple[Resource, ...] = (
              "authorization.k8s.io", namespaced=False, verbs=("create",)),
 )  # fmt: skip
 """Kinds that are answered, not stored (apiserver/reviews.py)."""
+
 
 @functools.cache
 def _by_kind() -> dict[tuple[str, str], Resource]:
@@ -137,12 +138,12 @@ def by_path(group: str, version: str, plural: str) -> Resource | None:
     return _by_path().get((group, version, plural))
 
 
-def of(kind: type[Any]) -> Resource:
 def question(group: str, version: str, plural: str) -> Resource | None:
     """As `by_path`, among QUESTIONS."""
     return next((one for one in QUESTIONS if (one.group, one.version, one.plural) == (group, version, plural)), None)
 
 
+def of(kind: type[Any]) -> Resource:
     """The row of a Struct class. KeyError if it is not served."""
     module = kind.__module__.rpartition(".")[2]
     return _of()[module, kind.__name__]

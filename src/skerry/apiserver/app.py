@@ -146,7 +146,7 @@ class App:
 
     async def _dispatch(self, target: Target, method: str, request: Request) -> Response:
         server, row = self.server, target.resource
-        if target.subresource not in ("", "status", "finalize"):
+        if target.subresource not in ("", "status", "finalize", "ephemeralcontainers"):
             return await self._part(target, method, request)
         verb = _METHODS.get(method, ("", ""))[0 if target.name else 1]
         if request.query.get("watch") in ("true", "1") and method == "GET":

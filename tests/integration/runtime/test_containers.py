@@ -237,3 +237,22 @@ def test_pods_come_and_go(tmp_path: Path) -> None:
         assert out.count("veth") == 2
 
     on_node(tmp_path, work)
+
+
+def test_a_container_that_sees_the_processes_of_another(tmp_path: Path) -> None:
+    """What `kubectl debug --target` starts; it ends with its target."""
+
+    async def work(_: NodeContext, runtime: Runtime) -> None:
+        await pod(runtime)
+        await runtime.start(host("target", "exec sleep 1000"))
+        script = "cat /proc/1/cmdline | tr '\\0' ' '; echo $(($$ > 1))"
+        code, out, _ = await run(runtime, host("look", script, processes_of="target"))
+        assert (code, out) == (0, "sleep 1000 1\n")
+        await runtime.start(host("stay", "exec sleep 1000", processes_of="target"))
+        await runtime.signal("target", signal.SIGKILL)
+        assert (await runtime.wait("stay")).code == 137
+        with pytest.raises(StartError, match="container target is not running"):
+            await runtime.start(host("late", "true", processes_of="target"))
+        assert (await run(runtime, host("own", "echo $$")))[1] == "1\n"
+
+    on_node(tmp_path, work)

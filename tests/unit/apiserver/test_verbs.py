@@ -360,3 +360,36 @@ async def test_the_kubernetes_service(server: ApiServer) -> None:
     assert (found.spec.cluster_ip, found.spec.ports[0].port) == ("10.96.0.1", 443)
     endpoints = await server.client.get(core.Endpoints, "kubernetes", "default")  # K3
     assert [one.ip for one in endpoints.subsets[0].addresses] == ["10.243.0.1"]
+
+
+async def test_ephemeral_containers_are_only_added_and_only_by_their_own_door(server: ApiServer) -> None:
+    await server.client.create(pod("p"))
+    path = "/api/v1/namespaces/default/pods/p"
+
+    async def write(part: str, *containers: dict[str, object], labels: dict[str, str] | None = None) -> tuple[int, Any]:
+        body = {"metadata": {"labels": labels or {}}, "spec": {"ephemeralContainers": list(containers)}}
+        headers = {"content-type": "application/strategic-merge-patch+json"}
+        response, answer = await server.ask("PATCH", path + part, json.dumps(body).encode(), headers=headers)
+        return response.status, json.loads(answer)
+
+    look = {"name": "look", "image": "busybox", "targetContainerName": "c", "stdin": True}
+    code, found = await write("/ephemeralcontainers", look, labels={"a": "b"})
+    assert code == 200
+    (added,) = found["spec"]["ephemeralContainers"]
+    assert added["imagePullPolicy"] == "Always" and added["terminationMessagePath"] == "/dev/termination-log"
+    assert "labels" not in found["metadata"] and found["metadata"]["generation"] == 2
+    code, found = await write("", {"name": "other", "image": "busybox"})
+    assert code == 422 and "pod updates may not change fields other than" in found["message"]
+    code, found = await write("/ephemeralcontainers", {"name": "look", "image": "alpine"})
+    assert code == 422
+    assert 'spec.ephemeralContainers: Forbidden: existing ephemeral containers "look" may not be changed' in (
+        found["message"]
+    )
+    probe = {"name": "c", "image": "i", "targetContainerName": "x", "readinessProbe": {"exec": {"command": ["true"]}}}
+    code, found = await write("/ephemeralcontainers", probe)
+    at = "spec.ephemeralContainers[0]"
+    assert [(one["field"], one["message"]) for one in found["details"]["causes"]] == [
+        (f"{at}.name", 'Duplicate value: "c"'),
+        (f"{at}.targetContainerName", 'Not found: "x"'),
+        (f"{at}.readinessProbe", "Forbidden: cannot be set for an Ephemeral Container"),
+    ]

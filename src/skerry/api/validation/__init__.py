@@ -63,11 +63,12 @@ def create(obj: Any) -> list[FieldError]:
 def update(new: Any, old: Any, subresource: str = "") -> list[FieldError]:
     """What is wrong with changing `old` into `new`.
 
-    A write of `status` has its status checked; one of `binding` sets what nobody else may, and is not looked at.
+    A write of `status` has its status checked, one of `ephemeralcontainers` these; one of `binding` sets what nobody
+    else may, and is not looked at.
     """
     out = meta.update(new.metadata, old.metadata)
     kind = type(new).__name__
     if subresource == "binding":
         return out
-    own = _function(kind, "status" if subresource == "status" else "update")
+    own = _function(kind, {"status": "status", "ephemeralcontainers": "debug"}.get(subresource, "update"))
     return out + own(new, old) if own is not None else out

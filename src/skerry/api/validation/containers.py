@@ -50,6 +50,36 @@ def containers(spec: core.PodSpec, path: str) -> list[FieldError]:
     return out
 
 
+def ephemeral_containers(spec: core.PodSpec, path: str) -> list[FieldError]:
+    """Those that were added to a pod that runs: they have no ports, probes, hooks or resources of their own."""
+    seen = {one.name for one in (*spec.containers, *spec.init_containers)}
+    others, volumes = set(seen), {one.name for one in spec.volumes}
+    out: list[FieldError] = []
+    for i, one in enumerate(spec.ephemeral_containers):
+        at = f"{path}[{i}]"
+        out += _common(one, at, volumes, seen)
+        target = one.target_container_name
+        if target and target not in others:
+            out.append(not_found(f"{at}.targetContainerName", target))
+        for name, value in (
+            ("ports", one.ports),
+            ("livenessProbe", one.liveness_probe),
+            ("readinessProbe", one.readiness_probe),
+            ("startupProbe", one.startup_probe),
+            ("lifecycle", one.lifecycle),
+            ("resources", one.resources.limits or one.resources.requests or one.resources.claims),
+            ("restartPolicy", one.restart_policy),
+        ):
+            if value:
+                out.append(field_forbidden(f"{at}.{name}", "cannot be set for an Ephemeral Container"))
+        for j, mount in enumerate(one.volume_mounts):
+            if mount.sub_path or mount.sub_path_expr:
+                name = "subPath" if mount.sub_path else "subPathExpr"
+                why = "cannot be set for an Ephemeral Container"
+                out.append(field_forbidden(f"{at}.volumeMounts[{j}].{name}", why))
+    return out
+
+
 def _common(one: Container, path: str, volumes: Collection[str], seen: set[str]) -> list[FieldError]:
     out: list[FieldError] = []
     if not one.name:

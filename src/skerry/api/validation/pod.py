@@ -7,7 +7,7 @@ from skerry.api.status import FieldError, field_forbidden, field_invalid, field_
 from skerry.api.types import core
 from skerry.api.validation import ip, meta, names
 from skerry.api.validation.amounts import resources
-from skerry.api.validation.containers import containers, image, user
+from skerry.api.validation.containers import containers, ephemeral_containers, image, user
 from skerry.api.validation.difference import difference
 from skerry.api.validation.errors import checked, one_of
 from skerry.api.validation.scheduling import scheduling, tolerations
@@ -185,6 +185,18 @@ def update_pod(new: core.Pod, old: core.Pod) -> list[FieldError]:
         why = f"pod updates may not change fields other than {_CHANGEABLE}\n{found}"
         out.append(field_forbidden("spec", why))
     return out
+
+
+def debug_pod(new: core.Pod, old: core.Pod) -> list[FieldError]:
+    """A write of a Pod's ephemeral containers: those that are there stay as they are, new ones must be good."""
+    path, out = "spec.ephemeralContainers", []
+    now = {one.name: one for one in new.spec.ephemeral_containers}
+    for one in old.spec.ephemeral_containers:
+        if one.name not in now:
+            out.append(field_forbidden(path, f'existing ephemeral containers "{one.name}" may not be removed\n'))
+        elif now[one.name] != one:
+            out.append(field_forbidden(path, f'existing ephemeral containers "{one.name}" may not be changed\n'))
+    return out + ephemeral_containers(new.spec, path)
 
 
 def status_pod(new: core.Pod, old: core.Pod) -> list[FieldError]:  # noqa: ARG001

@@ -26,6 +26,14 @@ class PodStrategy(Strategy):
     def prepare_update(self, new: Any, old: Any, subresource: str, ctx: Context) -> None:
         if subresource == "binding":
             return  # the server itself writes the node and the PodScheduled condition together
+        if subresource == "ephemeralcontainers":
+            wanted = new.spec.ephemeral_containers
+            new.metadata.labels, new.metadata.annotations = old.metadata.labels, old.metadata.annotations
+            new.metadata.finalizers = old.metadata.finalizers
+            new.metadata.owner_references = old.metadata.owner_references
+            new.spec, new.status = codec.copy(old.spec), codec.copy(old.status)
+            new.spec.ephemeral_containers = wanted
+            return
         super().prepare_update(new, old, subresource, ctx)
         new.status.qos_class = new.status.qos_class or old.status.qos_class
 

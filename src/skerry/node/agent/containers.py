@@ -51,11 +51,12 @@ def container_spec(
     scratch: Path,
     variables: dict[str, str],
     mounts: list[Mount],
+    processes_of: str = "",
 ) -> ContainerSpec:
     """The container, ready for the runtime. CreateError.
 
     `image`: None for `image: host`. `scratch`: a directory of this instance alone. `variables`: of the container's own
-    spec and of Services.
+    spec and of Services. `processes_of`: as in ContainerSpec.
     """
     command = [expand(word, variables) for word in container.command]
     arguments = [expand(word, variables) for word in container.args]
@@ -91,6 +92,7 @@ def container_spec(
         mounts=_unique(mounts),
         stdin=container.stdin,
         tty=container.tty,
+        processes_of=processes_of,
     )
 
 

@@ -186,8 +186,19 @@ class Instances:
 
     # Running and ending.
 
+            processes_of=self._target(container.name),
     async def _watch(self, one: Instance) -> None:
         worker, services = self._worker, self._services
+    def _target(self, name: str) -> str:
+        """The instance that an ephemeral container was added to look at, "" for none. CreateError."""
+        for one in self._worker.pod.spec.ephemeral_containers:
+            if one.name == name and one.target_container_name:
+                target = self.current(one.target_container_name)
+                if target is None:
+                    raise CreateError(f"container {one.target_container_name}, its target, is not running")
+                return target.id
+        return ""
+
         ended = await services.runtime.wait(one.id)
         one.probes.stop()
         one.log.last()

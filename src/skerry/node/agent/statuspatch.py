@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _SCALARS = ("phase", "reason", "message", "hostIP", "podIP", "startTime", "observedGeneration")
-_LISTS = ("initContainerStatuses", "containerStatuses")
+_LISTS = ("initContainerStatuses", "containerStatuses", "ephemeralContainerStatuses")
 _MERGED = ("hostIPs", "podIPs")
 
 

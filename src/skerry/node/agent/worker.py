@@ -25,6 +25,7 @@ from skerry.node.pods.state import (
     Kill,
     Launch,
     RemoveSandbox,
+    Role,
     RunHook,
     Terminate,
 )
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     from skerry.node.pods.state import Action
 
 _log = logging.getLogger(__name__)
+_LISTS = {Role.INIT: "initContainers", Role.SIDECAR: "initContainers", Role.EPHEMERAL: "ephemeralContainers"}
+"""Where the spec has containers of a role; the others are in `containers`."""
 
 
 class PodWorker:
@@ -96,12 +99,8 @@ class PodWorker:
         """An event about the pod or one of its containers."""
         path = ""
         if container:
-            of = (
-                "initContainers"
-                if any(one.name == container for one in self.pod.spec.init_containers)
-                else "containers"
-            )
-            path = f"spec.{of}{{{container}}}"
+            role = self.machine.containers[container].role
+            path = f"spec.{_LISTS.get(role, 'containers')}{{{container}}}"
         self._services.recorder.event(self.pod, kind, reason, message, field_path=path)
 
     def spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:

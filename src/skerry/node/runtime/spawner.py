@@ -12,13 +12,14 @@ cheap; the agent, with its event loop and its memory, asks over a socketpair (cl
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import gc
 import os
 import select
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -196,38 +197,34 @@ class _Spawner:
     def _start(self, message: dict[str, Any], fds: list[int]) -> None:
         wanted = spec.decode(message["spec"])
         spaces = self._pods[wanted.pod_uid]
-        if wanted.processes_of:
-            self._join_processes(wanted.processes_of)
-        elif spaces.pid >= 0:
-            linux.setns(spaces.pid, linux.CLONE_NEWPID)
-        elif self._modes[wanted.pod_uid] == "container":
-            linux.unshare(linux.CLONE_NEWPID)
-        self._fork(message["start"], message["ask"], wanted, spaces, fds, self._settings)
-
-    def _join_processes(self, key: str) -> None:
-        """What is forked next sees the processes of a container, and ends with it."""
-        of = self._by_key.get(key)
-        if of is None or of.errors >= 0:
-            raise ProcessLookupError(f"container {key} is not running")
-        fd = os.open(f"/proc/{of.pid}/ns/pid", os.O_RDONLY)
-        try:
-            linux.setns(fd, linux.CLONE_NEWPID)
-        finally:
-            os.close(fd)
+        with contextlib.ExitStack() as entered:
+            if wanted.processes_of:
+                entered.enter_context(self._entered(wanted.processes_of))
+            elif spaces.pid >= 0:
+                linux.setns(spaces.pid, linux.CLONE_NEWPID)
+            elif self._modes[wanted.pod_uid] == "container":
+                linux.unshare(linux.CLONE_NEWPID)
+            self._fork(message["start"], message["ask"], wanted, spaces, fds, self._settings)
 
     def _exec(self, message: dict[str, Any], fds: list[int]) -> None:
-        inside = self._by_key.get(message["in"])
-        not_running = f"container {message['in']} is not running"
+        wanted = spec.decode(message["spec"])
+        with self._entered(message["in"]) as mnt:
+            spaces = self._pods[wanted.pod_uid]._replace(mnt=mnt)
+            self._fork(message["exec"], message["ask"], wanted, spaces, fds, None)
+
+    @contextlib.contextmanager
+    def _entered(self, key: str) -> Iterator[int]:
+        """What is forked meanwhile sees the processes of a container, and ends with it. Gives its mount namespace."""
+        inside = self._by_key.get(key)
+        not_running = f"container {key} is not running"
         if inside is None or inside.errors >= 0:
             raise ProcessLookupError(not_running)
-        wanted = spec.decode(message["spec"])
         pid_namespace = mnt = -1
         try:
             pid_namespace = os.open(f"/proc/{inside.pid}/ns/pid", os.O_RDONLY)
             mnt = os.open(f"/proc/{inside.pid}/ns/mnt", os.O_RDONLY)
             linux.setns(pid_namespace, linux.CLONE_NEWPID)
-            spaces = self._pods[wanted.pod_uid]._replace(mnt=mnt)
-            self._fork(message["exec"], message["ask"], wanted, spaces, fds, None)
+            yield mnt
         except OSError as error:
             if error.errno in (errno.ENOENT, errno.ESRCH, errno.ENOMEM):  # it has ended, or is ending now
                 raise ProcessLookupError(not_running) from error

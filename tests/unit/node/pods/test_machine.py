@@ -649,3 +649,58 @@ def test_a_containers_own_restart_policy():
     play.exit("web", play.run("web"), 0)
     assert play.step() == [RemoveSandbox()]
     assert play.status.phase == "Succeeded"
+
+
+def with_debugger(play, *names):
+    """The pod's object with ephemeral containers, as `kubectl debug` adds them."""
+    added = [core.EphemeralContainer(name=name, image="busybox", target_container_name="web") for name in names]
+    changed = pod()
+    changed.spec.ephemeral_containers = added
+    play.m.on_pod(changed, play.now)
+
+
+def test_an_ephemeral_container_runs_once_and_nothing_depends_on_it():
+    play = Play(pod())
+    play.up("web")
+    play.step()
+    with_debugger(play, "look")
+    assert play.step() == [Launch("look", 0)]
+    instance = play.run("look")
+    assert play.step() == []
+    (shown,) = play.status.ephemeral_container_statuses
+    assert shown.state.running is not None and not shown.ready
+    assert play.condition("Ready").status == "True" and len(play.status.container_statuses) == 1
+    play.exit("look", instance, 1)
+    assert play.step(60) == []  # policy Always is not for it
+    (shown,) = play.status.ephemeral_container_statuses
+    assert (shown.state.terminated.exit_code, shown.restart_count) == (1, 0)
+    with_debugger(play, "look", "again")
+    assert play.step() == [Launch("again", 0)]
+    instance = play.run("again")
+    play.delete()
+    assert play.step() == [Terminate("web", "c1"), Terminate("again", instance)]
+
+
+def test_an_ephemeral_container_looks_into_a_pod_that_does_not_get_on():
+    play = Play(pod(inits=[container("a")]))
+    play.step()
+    play.m.on_sandbox("10.244.1.5")
+    play.step()
+    play.run("a")
+    with_debugger(play, "look")
+    play.m.pod.spec.init_containers = play.pod.spec.init_containers
+    assert play.step() == [Launch("look", 0)]
+    assert play.status.ephemeral_container_statuses[0].state.waiting.reason == "ContainerCreating"
+
+
+def test_ephemeral_containers_that_ran_are_not_run_again_by_a_node_that_comes_back():
+    made = pod()
+    made.spec.ephemeral_containers = [core.EphemeralContainer(name="look", image="busybox")]
+    running = core.ContainerState(running=core.ContainerStateRunning(started_at="2026-01-01T00:00:00Z"))
+    made.status.ephemeral_container_statuses = [
+        core.ContainerStatus(name="look", container_id="skerry://c9", state=running)
+    ]
+    play = Play(made)
+    play.up("web")
+    (shown,) = play.status.ephemeral_container_statuses
+    assert shown.state.terminated.reason == "ContainerStatusUnknown"
