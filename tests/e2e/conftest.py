@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import tempfile
 import uuid
 from collections.abc import Callable, Generator, Iterator
@@ -99,6 +100,14 @@ def skip_without_namespaces() -> None:
         pytest.skip(fatal[0])
 
 
+@pytest.fixture
+def port_30080() -> Iterator[None]:
+    """The node port of examples/exposed.yaml, for one test at a time: tests run side by side."""
+    with Path(__file__).open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 @pytest.fixture(params=MINORS)
 def minor(request: pytest.FixtureRequest) -> str:
     """Each kubectl that tests run with."""
@@ -129,7 +138,7 @@ def in_namespace(cluster: Cluster, minor: str, namespace: str) -> Iterator[Kubec
     kubeconfig = cluster.home / f"kubeconfig-{namespace}"
     kubeconfig.write_text(cluster.kubeconfig.read_text())
     kubeconfig.chmod(0o600)
-    found = Kubectl(minor, kubeconfig, {})
+    found = Kubectl(minor, kubeconfig, {}, namespace)
     found("config", "set-context", "--current", f"--namespace={namespace}")
     yield found
     everywhere("delete", "namespace", namespace, "--wait=false")

@@ -9,8 +9,6 @@ import pytest
 from tests.helpers.cluster import Cluster
 from tests.helpers.kubectl import Kubectl
 
-pytestmark = pytest.mark.rootless
-
 LABEL = (
     "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with "
     "an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is "

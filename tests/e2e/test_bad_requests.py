@@ -13,7 +13,6 @@ import pytest
 import yaml
 from tests.helpers.cluster import Cluster
 
-pytestmark = pytest.mark.rootless
 MAPS = "/api/v1/namespaces/default/configmaps"
 JSON, UNKNOWN = "application/json", "the server could not find the requested resource"
 

@@ -153,20 +153,20 @@ def test_a_taken_port_is_one_sentence(new_cluster: NewCluster) -> None:
 
 
 def test_6443_taken_means_another_port_for_life(new_cluster: NewCluster) -> None:
-    cluster = new_cluster("--nodes", "0")
+    cluster = new_cluster()
     try:
         holder: socket.socket | None = socket.create_server(("127.0.0.1", 6443))
     except OSError:
         holder = None  # somebody has it already
     try:
-        cluster.up()
+        assert cluster.skerry("up", "--nodes", "0").code == 0
         api = cluster.status()["api"]
         assert api != "https://127.0.0.1:6443"
     finally:
         if holder is not None:
             holder.close()
     cluster.down()
-    cluster.up()
+    assert cluster.skerry("up").code == 0
     assert cluster.status()["api"] == api
 
 

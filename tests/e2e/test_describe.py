@@ -11,8 +11,6 @@ from tests.helpers import look
 from tests.helpers.cluster import Cluster, eventually
 from tests.helpers.kubectl import Kubectl
 
-pytestmark = pytest.mark.rootless
-
 
 def create(kubectl: Kubectl, name: str, **spec: Any) -> None:
     labels = {"tier": "front"}

@@ -96,6 +96,7 @@ def test_the_transcript_of_the_readme_is_true(person: Person) -> None:
             assert found, f"{command}: no {known!r} in\n{said}"
 
 
+@pytest.mark.usefixtures("port_30080")
 def test_the_tutorial_by_hand(person: Person) -> None:
     for block in blocks(ROOT / "docs" / "tutorial.md", "sh"):
         for command in block.splitlines():

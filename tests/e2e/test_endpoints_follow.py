@@ -6,12 +6,9 @@ import json
 import re
 from typing import Any
 
-import pytest
 from tests.helpers import look
 from tests.helpers.cluster import Cluster, eventually
 from tests.helpers.kubectl import Kubectl
-
-pytestmark = pytest.mark.rootless
 
 NAMED = """\
 apiVersion: v1

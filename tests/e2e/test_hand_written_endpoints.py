@@ -5,12 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import pytest
 from tests.helpers import look
 from tests.helpers.cluster import Cluster, eventually
 from tests.helpers.kubectl import Kubectl
 
-pytestmark = pytest.mark.rootless
 MIRRORED = "endpointslicemirroring-controller.k8s.io"
 
 

@@ -10,8 +10,6 @@ from typing import Any
 import pytest
 from tests.helpers.kubectl import Kubectl
 
-pytestmark = pytest.mark.rootless
-
 DEPLOYMENT: dict[str, Any] = {
     "apiVersion": "apps/v1",
     "kind": "Deployment",

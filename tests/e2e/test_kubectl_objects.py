@@ -11,7 +11,6 @@ from tests.helpers.cluster import Cluster
 from tests.helpers.kubectl import Kubectl
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
-pytestmark = pytest.mark.rootless
 
 WEB = """\
 apiVersion: apps/v1

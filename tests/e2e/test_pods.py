@@ -78,7 +78,7 @@ def test_init_containers_run_one_by_one_before_the_others(pods: Kubectl) -> None
         assert why["message"] == "containers with incomplete status: [first second]"
         (waiting,) = pods.json("get", "pod", "ordered")["status"]["containerStatuses"]
         assert waiting["state"] == {"waiting": {"reason": "PodInitializing"}}
-        (look.files_of("ordered") / "tmp" / "go").touch()
+        (look.files_of("ordered", namespace=pods.namespace) / "tmp" / "go").touch()
         watch.until(lambda line: line.split()[1:3] == ["1/1", "Running"])
         shown = steps(watch)
     assert shown[:2] == ["Pending", "Init:0/2"] and shown[-1] == "Running"
@@ -147,7 +147,7 @@ def test_a_liveness_probe_restarts_its_container(pods: Kubectl) -> None:
     started = {**probe, "failureThreshold": 30}
     create(pods, "probed", sh("main", "touch /tmp/alive; exec sleep 1000", livenessProbe=probe, startupProbe=started))
     pods("wait", "pod/probed", "--for=condition=Ready", "--timeout=30s")
-    (look.files_of("probed") / "tmp" / "alive").unlink()
+    (look.files_of("probed", namespace=pods.namespace) / "tmp" / "alive").unlink()
     pods("wait", "pod/probed", "--for=jsonpath={.status.containerStatuses[0].restartCount}=1", "--timeout=30s")
     pods("wait", "pod/probed", "--for=condition=Ready", "--timeout=30s")
     said = look.events(pods, "probed")
@@ -165,7 +165,7 @@ def test_logs_follow_what_is_written_while_it_is_written(pods: Kubectl) -> None:
     pods("wait", "pod/talker", "--for=condition=Ready", "--timeout=30s")
     with look.lines(pods, "logs", "-f", "talker") as log:
         log.until(lambda line: line == "one")
-        (look.files_of("talker") / "tmp" / "go").touch()
+        (look.files_of("talker", namespace=pods.namespace) / "tmp" / "go").touch()
         assert log.rest() == ["one", "two", "three"]  # a last line without its end is a line too
     pods("wait", "pod/talker", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=30s")
     assert pods("logs", "talker") == "one\ntwo\nthree"
@@ -200,7 +200,7 @@ def test_a_pod_gets_the_time_it_needs_to_end(pods: Kubectl) -> None:
         found = pods.json("get", "pod", "graceful")
         assert found["metadata"]["deletionGracePeriodSeconds"] == 60 and "deletionTimestamp" in found["metadata"]
         assert look.shown_status(pods, "graceful") == "Terminating" and found["status"]["phase"] == "Running"
-        (look.files_of("graceful") / "tmp" / "go").touch()
+        (look.files_of("graceful", namespace=pods.namespace) / "tmp" / "go").touch()
         log.until(lambda line: line == "bye")
     pods("wait", "pod/graceful", "--for=delete", "--timeout=20s")
     assert ("Normal", "Killing", "Stopping container graceful") in look.events(pods, "graceful")
@@ -219,7 +219,7 @@ def test_a_pod_that_will_not_end_is_killed(pods: Kubectl) -> None:
 def test_a_forced_deletion_does_not_wait(pods: Kubectl) -> None:
     look.busybox(pods, "stubborn", "trap '' TERM; while :; do sleep 0.05; done", grace=600)
     pods("wait", "pod/stubborn", "--for=condition=Ready", "--timeout=30s")
-    root = look.files_of("stubborn")
+    root = look.files_of("stubborn", namespace=pods.namespace)
     pods("delete", "pod", "stubborn", "--force", "--grace-period=0", "--timeout=20s")
     assert "(NotFound)" in pods.run("get", "pod", "stubborn").err
     eventually(lambda: not (root / "etc").exists(), 20, "the process's end")

@@ -104,7 +104,7 @@ def test_both_are_read_and_watched_while_readiness_is_toggled(api: Any, pods: Ku
     endpoints, slices = eventually(settled, 20, "both pods in both, not ready")
     target = endpoints.items[0].subsets[0].not_ready_addresses[0].target_ref
     assert (target.kind, target.namespace) == ("Pod", namespace) and target.name in ips
-    files: dict[str, Path] = {name: look.files_of(name) / "tmp" / "ready" for name in ips}
+    files: dict[str, Path] = {name: look.files_of(name, namespace=namespace) / "tmp" / "ready" for name in ips}
     with (
         watched(
             in_endpoints,

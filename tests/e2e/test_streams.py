@@ -93,6 +93,7 @@ def k(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[Kubectl]:
         yield dataclasses.replace(plain, environment=variables)
 
 
+@pytest.mark.rootless
 def test_output_error_output_and_exit_code(k: Kubectl) -> None:
     done = k.run("exec", "echo", "-c", "c", "--", "sh", "-c", "echo out; echo err >&2; exit 3")
     assert (done.code, done.out, done.err) == (3, "out\n", "err\ncommand terminated with exit code 3\n")
@@ -179,6 +180,7 @@ class Terminal:
             os.close(self.master)
 
 
+@pytest.mark.rootless
 def test_a_terminal_has_the_size_of_ours_and_follows_it(k: Kubectl) -> None:
     terminal = Terminal(k, "exec", "-it", "echo", "-c", "c", "--", "sh")
     try:
@@ -202,8 +204,9 @@ def test_a_terminal_has_the_size_of_ours_and_follows_it(k: Kubectl) -> None:
 def test_attach_to_a_terminal_and_detach_from_it(k: Kubectl) -> None:
     terminal = Terminal(k, "attach", "-it", "shell")
     try:
-        terminal.type("echo $((40+2)); stty size\n")
-        terminal.expect(r"42\s+33 111")
+        # kubectl first says one more row and column, so that programs draw anew, and then the size itself.
+        terminal.type("echo $((40+2)); until [ \"$(stty size)\" = '33 111' ]; do sleep 0.05; done; echo si''zed\n")
+        terminal.expect(r"42\s+sized")
     finally:
         terminal.process.terminate()
         terminal.close()

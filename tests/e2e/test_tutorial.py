@@ -182,8 +182,8 @@ def test_4_readiness_moves_pods_between_the_lists(cluster: Cluster, pods: Kubect
     pods("wait", "pods", "-l", "app=flaky", "--for=jsonpath={.status.phase}=Running", "--timeout=60s")
     one, two = pods.json("get", "pods", "-l", "app=flaky")["items"]
     first, second = one["status"]["podIP"], two["status"]["podIP"]
-    ready = look.files_of(one["metadata"]["name"]) / "tmp" / "ready"
-    other = look.files_of(two["metadata"]["name"]) / "tmp" / "ready"
+    ready = look.files_of(one["metadata"]["name"], namespace=namespace) / "tmp" / "ready"
+    other = look.files_of(two["metadata"]["name"], namespace=namespace) / "tmp" / "ready"
 
     def come_to(*wanted: str) -> None:
         """Both objects say so, and so do the packets."""
@@ -248,6 +248,7 @@ def connects(port: int) -> bool:
         return False
 
 
+@pytest.mark.usefixtures("port_30080")
 def test_5_a_node_port_answers_on_the_host(pods: Kubectl) -> None:
     look.nginx(pods)
     # 30080 as the example says, unless another cluster of this machine (that of `make up`) has it.

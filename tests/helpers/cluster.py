@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import random
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -28,7 +31,8 @@ class Cluster:
         # Short, since unix sockets lie below it; a test of long paths makes its own.
         self.home = Path(tempfile.mkdtemp(prefix="skerry-e2e-"))
         self.name = name or "e2e-" + uuid.uuid4().hex[:8]
-        self.options = options
+        # A port of its own: 6443, which it had else, might be another test's by the time it is opened again.
+        self.options = options if "--api-port" in options else (*options, "--api-port", str(free_port()))
         self.kubeconfig = self.home / "kubeconfig"
         self.environment = {
             "PATH": os.environ.get("PATH", "/usr/bin:/bin") + ":/usr/sbin:/sbin",
@@ -113,6 +117,15 @@ class Cluster:
             except subprocess.TimeoutExpired:
                 parts.append(f"--- kubectl {' '.join(what)} did not answer")
         return "\n".join([*parts, self.logs()])
+
+
+def free_port() -> int:
+    """A port of this machine's loopback that nobody has, and that the kernel gives to nobody unasked."""
+    chance = random.SystemRandom()
+    while True:
+        port = chance.randrange(20000, 30000)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 def eventually(call: Callable[[], T], seconds: float = 30.0, what: str = "") -> T:

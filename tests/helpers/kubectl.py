@@ -106,6 +106,8 @@ class Kubectl:
     minor: str
     kubeconfig: Path
     environment: Mapping[str, str]
+    namespace: str = ""
+    """Of a test's own, if the context is one."""
 
     @property
     def argv0(self) -> str:

@@ -128,8 +128,10 @@ def dig(cluster: Cluster, namespace: str, name: str, kind: str = "A") -> tuple[s
     return code, sorted(line.split(maxsplit=4)[4] for line in lines if line and not line.startswith(";"))
 
 
-def files_of(pod: str, program: str = "") -> Path:
+def files_of(pod: str, program: str = "", namespace: str = "") -> Path:
     """The root directory of a pod's container (of the one that runs `program`, if several), seen from this machine.
+
+    Other tests' clusters may have a pod of that name: `namespace` tells them apart.
 
     So a test changes files in a container, whatever the container runs.
     """
@@ -140,6 +142,8 @@ def files_of(pod: str, program: str = "") -> Path:
             (numbers,) = (line for line in (process / "status").read_text().splitlines() if line.startswith("NSpid:"))
             if not numbers.endswith("\t1"):
                 continue  # not the container's first process: a probe's, say, that is gone in a moment
+            if namespace and f" {namespace}.svc." not in (process / "root/etc/resolv.conf").read_text():
+                continue
             if (process / "root/etc/hostname").read_text().strip() == pod:
                 return process / "root"
     raise AssertionError(f"no process of pod {pod}")
