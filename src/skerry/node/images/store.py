@@ -243,8 +243,12 @@ class Store:
         while True:
             path = os.path.join(self.root, "tmp", secrets.token_hex(8))
             os.mkdir(path, 0o700)
-            fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            if _try_lock(fd) and os.path.isdir(path):  # else another one's cleaning-up came between
+            # Before it is locked, another node's cleaning-up may come between, and take it away.
+            try:
+                fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            except FileNotFoundError:
+                continue
+            if _try_lock(fd) and os.path.isdir(path):
                 return path, fd
             os.close(fd)
 
