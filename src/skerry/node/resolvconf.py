@@ -86,12 +86,14 @@ def _text(config: _Config) -> str:
 
 def hostname(pod: core.Pod) -> str:
     """The pod's host name (D23): spec.hostname or the pod's name, as much of it as a host name may hold."""
+    if pod.spec.hostname_override:
+        return pod.spec.hostname_override
     return (pod.spec.hostname or pod.metadata.name)[:63].rstrip("-.")
 
 
 def fqdn(pod: core.Pod, domain: str) -> str:
     """The pod's full name when it has a subdomain, else ""."""
-    if not pod.spec.subdomain or not domain:
+    if not pod.spec.subdomain or not domain or pod.spec.hostname_override:
         return ""
     return f"{hostname(pod)}.{pod.spec.subdomain}.{pod.metadata.namespace}.svc.{domain}"
 

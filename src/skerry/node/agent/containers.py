@@ -87,6 +87,7 @@ def container_spec(
         gid=user.gid,
         groups=user.groups,
         capabilities=capabilities(security),
+        unmasked=security is not None and (bool(security.privileged) or security.proc_mount == "Unmasked"),
         no_new_privileges=security is not None and security.allow_privilege_escalation is False,
         read_only_rootfs=bool(security is not None and security.read_only_root_filesystem),
         mounts=_unique(mounts),
@@ -117,6 +118,8 @@ def user_of(pod: core.Pod, container: core.Container, image: Image | None) -> Us
     if _first(inner.run_as_non_root if inner else None, outer.run_as_non_root if outer else None):
         _refuse_root(pod, container, name if wanted is None else "", uid)
     gid = gid if group is None else group
+    if outer is not None and outer.supplemental_groups_policy == "Strict":
+        groups = []
     return User(uid, gid, list(dict.fromkeys([gid, *groups, *extra])))
 
 

@@ -34,12 +34,15 @@ async def make_sandbox(
     say: Callable[[str, str, str], None],
 ) -> str:
     """The pod's address, when its containers can start. SandboxError: nothing is left but volumes."""
+    _refuse(pod.spec)
     await _make(volumes, "")
     security = pod.spec.security_context
     spec = PodSandboxSpec(
         uid=pod.metadata.uid,
         hostname=host_name(services, pod),
         netns="host" if pod.spec.host_network else "private",
+        ipc="host" if pod.spec.host_ipc else "private",
+        pids="host" if pod.spec.host_pid else "pod" if pod.spec.share_process_namespace else "container",
         sysctls={one.name: one.value for one in security.sysctls} if security is not None else {},
     )
     try:
@@ -67,3 +70,14 @@ async def _make(volumes: PodVolumes, ip: str) -> None:
         raise SandboxError("FailedMount", str(error)) from error
     except status.ApiError as error:
         raise SandboxError("FailedMount", error.message) from error
+
+
+def _refuse(spec: core.PodSpec) -> None:
+    """What nothing here can give a pod: it waits, and an event says why."""
+    if spec.runtime_class_name:
+        why = f'RuntimeClass "{spec.runtime_class_name}" not found: there is only one way to run containers here'
+        raise SandboxError("FailedCreatePodSandBox", f"Failed to create pod sandbox: {why}")
+    if spec.resource_claims:
+        raise SandboxError(
+            "FailedPrepareDynamicResources", "resource claims are not served: there is no driver for them"
+        )

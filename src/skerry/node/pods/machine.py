@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from skerry.clock import parse_rfc3339
+from skerry.node.pods.admission import refused
 from skerry.node.pods.recall import recall
 from skerry.node.pods.state import (
     AbortLaunch,
@@ -84,6 +85,8 @@ class PodMachine:
         self._actions: list[Action] = []
         self._wake: float | None = None
         recall(self, now)
+        if not self.over:
+            self._admit()
         self.on_pod(pod, now)
 
     # Inputs.
@@ -97,6 +100,12 @@ class PodMachine:
         if pod.metadata.deletion_timestamp:
             grace = pod.metadata.deletion_grace_period_seconds
             self._hurry(now + (30 if grace is None else grace))
+
+    def _admit(self) -> None:
+        self.verdict = refused(self.pod)
+        if self.verdict is not None:
+            said = self.verdict.message.partition(": ")[2]
+            self._events.append(Event("Warning", self.verdict.reason, said))
 
     def _add_ephemeral(self) -> None:
         for one in self.pod.spec.ephemeral_containers:

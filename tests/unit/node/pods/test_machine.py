@@ -704,3 +704,36 @@ def test_ephemeral_containers_that_ran_are_not_run_again_by_a_node_that_comes_ba
     play.up("web")
     (shown,) = play.status.ephemeral_container_statuses
     assert shown.state.terminated.reason == "ContainerStatusUnknown"
+
+
+@pytest.mark.parametrize(
+    ("more", "reason", "message"),
+    [
+        (
+            {"security_context": core.PodSecurityContext(sysctls=[core.Sysctl(name="kernel.msgmax", value="1")])},
+            "SysctlForbidden",
+            'forbidden sysctl: "kernel.msgmax" not allowlisted',
+        ),
+        (
+            {
+                "security_context": core.PodSecurityContext(sysctls=[core.Sysctl(name="net.ipv4.tcp_rmem", value="1")]),
+                "host_network": True,
+            },
+            "SysctlForbidden",
+            'forbidden sysctl: "net.ipv4.tcp_rmem" not allowed with host net enabled',
+        ),
+        (
+            {"os": core.PodOS(name="windows")},
+            "PodOSNotSupported",
+            "Failed to admit pod as the OS field doesn't match node OS",
+        ),
+    ],
+)
+def test_a_pod_that_the_node_does_not_take(more, reason, message):
+    play = Play(pod(**more))
+    assert play.step() == []
+    assert (play.status.phase, play.status.reason) == ("Failed", reason)
+    assert play.status.message == f"Pod was rejected: {message}"
+    assert play.events == [(reason, message)]
+    play.step(100)
+    assert len(play.events) == 1
