@@ -22,6 +22,7 @@ from skerry.cluster.listener import listen
 from skerry.cluster.options import Options, merge
 from skerry.cluster.paths import ClusterPaths, cluster_paths
 from skerry.cluster.state import State
+from skerry.store.version import newer
 
 START_SECONDS = 60.0
 """How long the daemon may be silent while it starts."""
@@ -56,9 +57,11 @@ def start(options: Options, report: Report) -> Started:
     place.refuse_foreign(paths)
     lock = _acquire(paths)
     if lock is None:
-        return _already(options, paths)
+        return _already(options, paths, report)
     try:
         before = state.load(paths)
+        if before is not None and (refused := newer(str(paths.store))):
+            raise ClusterError(f"{refused}.")
         plan = merge(before, options)
         target = kubeconfig.target(options.kubeconfig, os.environ)
         kubeconfig.check(target)
@@ -78,7 +81,7 @@ def start(options: Options, report: Report) -> Started:
             finally:
                 os.close(running.written)
             _follow(running.daemon, paths, report, nodes=plan.nodes)
-            _warn(report, nodes=plan.nodes)
+            _warn(report, paths, nodes=plan.nodes)
             kubeconfig.add(target, entry(paths, plan))
         except BaseException:
             running.daemon.kill()
@@ -283,13 +286,13 @@ def _follow(running: daemon.Daemon, paths: ClusterPaths, report: Report, *, node
     )
 
 
-def _warn(report: Report, *, nodes: int) -> None:
+def _warn(report: Report, paths: ClusterPaths, *, nodes: int) -> None:
     """Report what will not work on this machine although the nodes are up."""
-    if nodes and os.geteuid() != 0:
-        from skerry.cluster import idmap, probes
+    if nodes:
+        from skerry.cluster import probes
 
-        for finding in probes.warnings(idmap.Facts.look()):
-            report({"warning": f"{finding.sentence} Until then only programs that run as root inside work."})
+        for finding in probes.concerns(str(paths.root)):
+            report({"warning": finding.sentence})
 
 
 def _reason(said: str, nodes: int) -> str:

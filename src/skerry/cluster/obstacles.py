@@ -29,6 +29,8 @@ class Machine(NamedTuple):
     """/proc/sys/user/max_user_namespaces."""
     clone: str = ""
     """/proc/sys/kernel/unprivileged_userns_clone (Debian's switch), "" where there is none."""
+    selinux: bool = False
+    """SELinux is enforcing."""
 
     @classmethod
     def look(cls, uid: int) -> Machine:
@@ -37,6 +39,7 @@ class Machine(NamedTuple):
             root=uid == 0,
             apparmor=_read(APPARMOR) == "1",
             limit=_read("/proc/sys/user/max_user_namespaces"),
+            selinux=_read("/sys/fs/selinux/enforce") == "1",
             clone=_read("/proc/sys/kernel/unprivileged_userns_clone"),
         )
 
@@ -50,7 +53,8 @@ def explain(step: str, code: int, detail: str, machine: Machine) -> NamespaceErr
     if refused and machine.apparmor and not machine.root:
         return NamespaceError(
             "AppArmor keeps ordinary users from using user namespaces: "
-            "run `sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0`, or start the cluster as root."
+            "run `sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0`, give Skerry a profile "
+            "(docs/how-to/machines.md has it), or start the cluster as root."
         )
     if step == "user":
         return _no_user_namespace(code, detail, machine)
@@ -60,6 +64,11 @@ def explain(step: str, code: int, detail: str, machine: Machine) -> NamespaceErr
             "container: start that container with its /proc unmasked "
             "(docker run --security-opt systempaths=unconfined --security-opt seccomp=unconfined), "
             "or run on the machine itself."
+        )
+    if refused and machine.selinux:
+        return NamespaceError(
+            "The kernel refused a step of setting up the cluster's namespaces, probably for SELinux: "
+            "`sudo ausearch -m avc -ts recent` shows the rule."
         )
     what = "mount /proc" if step == "proc" else step
     why = detail or errno.errorcode.get(code, str(code))

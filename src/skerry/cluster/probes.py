@@ -1,31 +1,23 @@
 """What this machine does not let a cluster do, each with its cure: asked before there is a cluster, or when one failed.
 
 `skerry up` warns of what will not work and, if nodes do not start, looks here for the reason; `skerry status` shows
-the findings. A child tries the namespaces for real, since no file says all that can be in the way (seccomp, AppArmor,
-a container's covered /proc). The sentences for what the kernel refuses stand in obstacles.py, those for missing
-sub-uids in idmap.py: making the namespaces gives the same ones.
+the findings. A child tries the namespaces and an overlay for real, since no file says all that can be in the way
+(seccomp, AppArmor, a container's covered /proc). The sentences for what the kernel refuses stand in obstacles.py, those
+for missing sub-uids in idmap.py (making the namespaces gives the same ones), the others in surroundings.py.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import struct
 from typing import NamedTuple
 
 from skerry import linux
-from skerry.cluster import idmap, obstacles
-
-
-class Finding(NamedTuple):
-    """Something that is missing."""
-
-    name: str
-    """user-namespaces, proc, nftables or sub-uids."""
-    fatal: bool
-    """No node can start; otherwise only some images do not run."""
-    sentence: str
-    """What is missing, what follows, and the one line that cures it."""
+from skerry.cluster import idmap, obstacles, surroundings
+from skerry.cluster.networks import Networks
+from skerry.cluster.surroundings import Finding, Surroundings
 
 
 class Trial(NamedTuple):
@@ -33,58 +25,96 @@ class Trial(NamedTuple):
 
     step: str
     code: int
+    overlay: int = 0
+    """The errno of mounting an overlay that lies in the data directory."""
 
 
-def judge(trial: Trial, machine: obstacles.Machine, ids: idmap.Facts) -> list[Finding]:
+def judge(trial: Trial, machine: obstacles.Machine, ids: idmap.Facts, about: Surroundings) -> list[Finding]:
     """What is missing on this machine, the gravest first. Pure."""
     found = []
-    if trial.step == "nftables":
-        sentence = (
-            "The kernel has no nftables, which carries the traffic of Services: load it with `sudo modprobe nf_tables`."
-        )
-        found.append(Finding("nftables", True, sentence))
+    if surroundings.wsl(about.release) == 1:
+        sentence = "WSL 1 has no namespaces: run `wsl --set-version NAME 2` in Windows, NAME being this distribution."
+        found.append(Finding("user-namespaces", True, sentence))
+    elif trial.step == "nftables":
+        found.append(Finding("nftables", True, _no_nftables(about)))
     elif trial.step:
         name = "proc" if trial.step == "proc" else "user-namespaces"
-        found.append(Finding(name, True, str(obstacles.explain(trial.step, trial.code, "", machine))))
-    return found + warnings(ids)
+        error = obstacles.explain(trial.step, trial.code, "", machine)
+        found.append(Finding(name, True, str(error)))
+    elif trial.overlay:
+        found.append(surroundings.no_overlay(about, trial.overlay))
+    return found + warnings(ids, about)
 
 
-def warnings(ids: idmap.Facts) -> list[Finding]:
-    """What will not work although nodes start: only where an ordinary user has no ids to lend. Pure."""
+def warnings(ids: idmap.Facts, about: Surroundings) -> list[Finding]:
+    """What will not work although nodes start and images can be mounted. Pure."""
+    found = []
     try:
         idmap.plan(ids)
     except obstacles.NamespaceError as error:
-        return [Finding("sub-uids", False, str(error))]
-    return []
+        found.append(Finding("sub-uids", False, f"{error} Until then only programs that run as root inside work."))
+    return found + surroundings.judge(about)
 
 
-def findings() -> list[Finding]:
-    """Everything that is missing here. Takes some milliseconds and leaves nothing behind."""
-    return judge(_try(), obstacles.Machine.look(os.geteuid()), idmap.Facts.look())
+def findings(data: str = "", networks: Networks | None = None) -> list[Finding]:
+    """Everything that is missing here for a cluster with its data in `data`, or for any cluster.
+
+    Takes some milliseconds and leaves nothing behind.
+    """
+    about = Surroundings.look(data)
+    shared = surroundings.overlap(surroundings.routes(), networks) if networks is not None else None
+    found = judge(_try(data), obstacles.Machine.look(os.geteuid()), idmap.Facts.look(), about)
+    return found + ([shared] if shared is not None else [])
+
+
+def concerns(data: str) -> list[Finding]:
+    """What `skerry up` warns of when the nodes are up."""
+    about = Surroundings.look(data)
+    ids = idmap.Facts.look()
+    trial = Trial("", 0)
+    if about.ground is not None and about.ground.kind not in _CARRY_OVERLAYS:
+        trial = _try(data)
+    return judge(trial, obstacles.Machine(), ids, about)
+
+
+_CARRY_OVERLAYS = ("ext4", "xfs", "btrfs", "tmpfs")
+"""File systems that are known to: nobody waits for a trial."""
+
+
+def _no_nftables(about: Surroundings) -> str:
+    what = "The kernel has no nftables, which carries the traffic of Services: "
+    if surroundings.wsl(about.release):
+        return what + "run `wsl --update` in Windows for a kernel that has it."
+    if about.container:
+        return what + "run `sudo modprobe nf_tables` on the machine that this container runs on."
+    return what + "load it with `sudo modprobe nf_tables`."
 
 
 _STEPS = ("", "user", "the namespaces of a node", "proc", "nftables")
 
 
-def _try() -> Trial:
-    """Fork a child that makes a user namespace and, in it, what a node needs."""
+def _try(data: str) -> Trial:
+    """Fork a child that makes a user namespace and, in it, what a node needs, and an overlay in directory `data`."""
+    place = _place(data) if data and os.access(data, os.W_OK | os.X_OK) else ""
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:
         try:
-            os.write(writing, struct.pack("=II", *_trial()))
+            os.write(writing, struct.pack("=III", *_trial(place)))
         finally:
             os._exit(0)
     os.close(writing)
     with open(reading, "rb") as pipe:
         said = pipe.read()
     os.waitpid(pid, 0)
-    step, code = struct.unpack("=II", said) if said else (2, 0)
-    return Trial(_STEPS[step], code)
+    if place:
+        _remove(place)
+    step, code, overlay = struct.unpack("=III", said) if said else (2, 0, 0)
+    return Trial(_STEPS[step], code, overlay)
 
 
-def _trial() -> tuple[int, int]:
-    step = 1
+def _trial(place: str) -> tuple[int, int, int]:
+    step, overlay = 1, 0
     try:
         uid, gid = os.geteuid(), os.getegid()
         linux.unshare(linux.CLONE_NEWUSER)
@@ -94,14 +124,45 @@ def _trial() -> tuple[int, int]:
         step = 2
         linux.unshare(linux.CLONE_NEWNS | linux.CLONE_NEWNET | linux.CLONE_NEWPID)
         linux.mount("", "/", flags=linux.MS_REC | linux.MS_PRIVATE)
+        overlay = _overlay(place) if place else 0
         linux.mount("tmpfs", "/tmp", "tmpfs")  # noqa: S108 - in a mount namespace of our own
         step = 3
         _mount_proc_as_first_process()
         step = 4
         _ask_nftables()
     except OSError as error:
-        return step, error.errno or 0
-    return 0, 0
+        return step, error.errno or 0, overlay
+    return 0, 0, overlay
+
+
+def _overlay(place: str) -> int:
+    """Mount one as the runtime does; its errno. It ends with the mount namespace."""
+    lower, upper, work, root = (os.path.join(place, name) for name in ("lower", "upper", "work", "root"))
+    try:
+        for directory in (lower, upper, work, root):
+            os.mkdir(directory)
+        options = f"lowerdir={lower},upperdir={upper},workdir={work},userxattr"
+        linux.mount("overlay", root, "overlay", data=options)
+        with open(os.path.join(root, "file"), "w"):
+            pass
+    except OSError as error:
+        return error.errno or errno.EIO
+    return 0
+
+
+def _place(data: str) -> str:
+    import tempfile
+
+    return tempfile.mkdtemp(prefix=".probe.", dir=data)
+
+
+def _remove(place: str) -> None:
+    """What is left of the overlay; the kernel has put a directory into it that its owner has to open first."""
+    import shutil
+
+    for path, _, _ in os.walk(place):
+        os.chmod(path, 0o700)
+    shutil.rmtree(place, ignore_errors=True)
 
 
 def _mount_proc_as_first_process() -> None:

@@ -55,7 +55,7 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A unicast route of the main table. `destination` is "10.244.2.0/24" or "default"; `via` is "" if direct."""
+    """A unicast route. `destination` is "10.244.2.0/24" or "default"; `via` is "" if direct."""
 
     destination: str
     via: str
@@ -240,13 +240,13 @@ class Routes:
             wire.Message(_DELROUTE, 0, head + (wire.attribute(_RTA_DST, packed) if length else b"")), errno.ESRCH
         )
 
-    def routes(self) -> list[Route]:
-        """The IPv4 unicast routes of the main table."""
+    def routes(self, *, everywhere: bool = False) -> list[Route]:
+        """The IPv4 unicast routes of the main table, or with `everywhere` of all tables."""
         found = []
         message = wire.Message(_GETROUTE, 0, _ROUTE.pack(socket.AF_INET, 0, 0, 0, 0, 0, 0, 0, 0))
         for one in self._socket.dump(message):
             _, length, _, _, where, _, _, kind, _ = _ROUTE.unpack_from(one.payload)
-            if where != _TABLE_MAIN or kind != _UNICAST:
+            if kind != _UNICAST or not (everywhere or where == _TABLE_MAIN):
                 continue
             table = wire.table(one.payload[_ROUTE.size :])
             destination = f"{_text(table[_RTA_DST])}/{length}" if length else "default"

@@ -9,15 +9,17 @@ import pytest
 from skerry.cluster.idmap import Facts
 from skerry.cluster.obstacles import Machine
 from skerry.cluster.probes import Trial, judge, warnings
+from skerry.cluster.surroundings import Surroundings
 
 MAP = "0 0 4294967295"
 ROOT = Facts(0, 0, "root", MAP, MAP, "", "", tools=False)
 USER = Facts(1000, 1000, "ann", MAP, MAP, "ann:100000:65536", "ann:100000:65536", tools=True)
+HERE = Surroundings("6.1.0-18-amd64")
 
 
 def test_a_good_machine_has_no_findings() -> None:
-    assert judge(Trial("", 0), Machine(root=True), ROOT) == []
-    assert judge(Trial("", 0), Machine(), USER) == []
+    assert judge(Trial("", 0), Machine(root=True), ROOT, HERE) == []
+    assert judge(Trial("", 0), Machine(), USER, HERE) == []
 
 
 @pytest.mark.parametrize(
@@ -33,11 +35,13 @@ def test_a_good_machine_has_no_findings() -> None:
             "apparmor_restrict_unprivileged_userns=0",
         ),
         (Trial("proc", errno.EPERM), Machine(), "proc", "systempaths=unconfined"),
+        (Trial("proc", errno.EACCES), Machine(selinux=True), "proc", "systempaths=unconfined"),
+        (Trial("the namespaces of a node", errno.EACCES), Machine(selinux=True), "user-namespaces", "ausearch"),
         (Trial("nftables", errno.EINVAL), Machine(), "nftables", "modprobe nf_tables"),
     ],
 )
 def test_what_keeps_nodes_from_starting(trial: Trial, machine: Machine, name: str, cure: str) -> None:
-    (finding,) = judge(trial, machine, USER)
+    (finding,) = judge(trial, machine, USER, HERE)
     assert finding.name == name and finding.fatal
     assert cure in finding.sentence
     assert finding.sentence.endswith(".") and "\n" not in finding.sentence
@@ -52,5 +56,23 @@ def test_what_keeps_nodes_from_starting(trial: Trial, machine: Machine, name: st
     ],
 )
 def test_missing_sub_uids_are_a_warning(facts: Facts, cure: str) -> None:
-    (finding,) = warnings(facts)
+    (finding,) = warnings(facts, HERE)
     assert not finding.fatal and cure in finding.sentence
+
+
+@pytest.mark.parametrize(
+    ("about", "cure"),
+    [
+        (HERE._replace(release="4.4.0-19041-Microsoft"), "wsl --set-version"),
+        (HERE._replace(release="5.15.0-microsoft-standard-WSL2"), "wsl --update"),
+        (HERE._replace(container=True), "on the machine that this container runs on"),
+    ],
+)
+def test_no_nftables_where_modprobe_would_not_help(about: Surroundings, cure: str) -> None:
+    (finding,) = judge(Trial("nftables", errno.EINVAL), Machine(), USER, about)
+    assert finding.fatal and cure in finding.sentence
+
+
+def test_no_overlay_is_no_obstacle_to_a_node() -> None:
+    (finding,) = judge(Trial("", 0, errno.EINVAL), Machine(), USER, HERE)
+    assert finding.name == "data-directory" and not finding.fatal
