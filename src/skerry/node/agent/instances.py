@@ -22,7 +22,7 @@ from skerry.node.agent.objects import refs
 from skerry.node.cgroups.settings import oom_score
 from skerry.node.images.errors import ImageError
 from skerry.node.logs.writer import ContainerLog
-from skerry.node.probes.handlers import ask
+from skerry.node.probes.handlers import run_hook
 from skerry.node.probes.worker import ContainerProbes
 from skerry.node.runtime.spec import ExecResult, RuntimeFailure
 from skerry.node.volumes.mounts import mounts
@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _SIGKILLED = 128 + signal.SIGKILL
+POST_START_LIMIT = 24 * 3600.0
+"""Seconds that a postStart hook may take: upstream knows no limit."""
+
 LAST_OUTPUT = 2.0
 """Seconds that the pipes of an ended container are still read."""
 
@@ -54,6 +57,7 @@ class Instance:
     stdin: int | None
     killed: bool = False
     """By us."""
+    post_start: asyncio.Task[None] | None = None
 
     def end_stdin(self) -> None:
         """Nobody will write to it any more."""
@@ -156,7 +160,10 @@ class Instances:
         made = Instance(instance, container.name, log, probes, stop_signal(container, image), started.stdin)
         self.live[instance] = made
         worker.machine.on_started(container.name, instance, started.started_at, *_names(container, image))
-        if worker.machine.leave_at is None:
+        hook = container.lifecycle.post_start if container.lifecycle is not None else None
+        if hook is not None:
+            made.post_start = worker.spawn(self._post_start(made, hook))
+        elif worker.machine.leave_at is None:
             probes.start()
         worker.spawn(self._watch(made))
 
@@ -179,16 +186,9 @@ class Instances:
                 files.message_mount(container, instance),
                 *mounts(container, self._worker.volumes.paths, own),
             ],
+            processes_of=self._target(container.name),
         )
 
-    def _runner(self, instance: str) -> _Runner:
-        return _Runner(self._services, instance)
-
-    # Running and ending.
-
-            processes_of=self._target(container.name),
-    async def _watch(self, one: Instance) -> None:
-        worker, services = self._worker, self._services
     def _target(self, name: str) -> str:
         """The instance that an ephemeral container was added to look at, "" for none. CreateError."""
         for one in self._worker.pod.spec.ephemeral_containers:
@@ -199,8 +199,17 @@ class Instances:
                 return target.id
         return ""
 
+    def _runner(self, instance: str) -> _Runner:
+        return _Runner(self._services, instance)
+
+    # Running and ending.
+
+    async def _watch(self, one: Instance) -> None:
+        worker, services = self._worker, self._services
         ended = await services.runtime.wait(one.id)
         one.probes.stop()
+        if one.post_start is not None:
+            one.post_start.cancel()
         one.log.last()
         try:
             async with asyncio.timeout(LAST_OUTPUT):
@@ -223,19 +232,34 @@ class Instances:
         for one in self.live.values():
             one.probes.leave()
 
+    async def _post_start(self, one: Instance, hook: core.LifecycleHandler) -> None:
+        """Runs the hook, for as long as it takes; the container begins to be probed when it is over."""
+        worker = self._worker
+        failure = await self._hook(one.name, one.id, hook, POST_START_LIMIT)
+        worker.machine.on_hooked(one.name, one.id, failure and f"PostStartHook failed: {failure}")
+        worker.wake()
+        if not failure and worker.machine.leave_at is None:
+            one.probes.start()
+
     async def pre_stop(self, name: str, instance: str, seconds: float) -> None:
         """Runs the hook; how it ended matters only for an event (R15)."""
         worker = self._worker
-        container = worker.machine.containers[name].spec
-        hook = container.lifecycle.pre_stop if container.lifecycle is not None else None
-        if hook is not None and hook.sleep is not None:
-            await self._services.clock.sleep(min(hook.sleep.seconds, seconds))
-        elif hook is not None:
-            outcome = await ask(hook, container, worker.machine.ip, self._runner(instance), seconds)
-            if not outcome.success:
-                worker.say("Warning", "FailedPreStopHook", f"PreStopHook failed: {outcome.output}", name)
+        lifecycle = worker.machine.containers[name].spec.lifecycle
+        if lifecycle is not None and lifecycle.pre_stop is not None:
+            failure = await self._hook(name, instance, lifecycle.pre_stop, seconds)
+            if failure:
+                worker.say("Warning", "FailedPreStopHook", f"PreStopHook failed: {failure}", name)
         worker.machine.on_hook_done(name, instance, worker.now)
         worker.wake()
+
+    async def _hook(self, name: str, instance: str, hook: core.LifecycleHandler, seconds: float) -> str:
+        """What went wrong with a hook, or ""."""
+        worker = self._worker
+        if hook.sleep is not None:
+            await self._services.clock.sleep(min(hook.sleep.seconds, seconds))
+            return ""
+        container = worker.machine.containers[name].spec
+        return await run_hook(hook, container, worker.machine.ip, self._runner(instance), seconds)
 
     async def terminate(self, instance: str) -> None:
         one = self.live.get(instance)
