@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from tests.helpers import look
 from tests.helpers.cluster import Cluster, eventually
 from tests.helpers.images import BuiltImage, Layer, busybox
 from tests.helpers.kubectl import Kubectl
+from tests.helpers.registry import USER, docker_registry
 
 pytestmark = pytest.mark.rootless
 
@@ -59,7 +63,9 @@ def test_the_pull_policy_when_a_tag_moves(pods: Kubectl, registry: str) -> None:
     assert says(pods, "b", "moving") == "first"
     second.push(registry, "library/moving", "1", "latest")
     assert says(pods, "c", "moving:1") == "first"  # a tag that is not latest: IfNotPresent
-    assert messages(pods, "c", "Pulled") == ['Container image "moving:1" already present on machine']
+    assert messages(pods, "c", "Pulled") == [
+        'Container image "moving:1" already present on machine and can be accessed by the pod'
+    ]
     assert says(pods, "d", "moving") == "second"  # latest: Always
     assert says(pods, "e", "moving:1", "--image-pull-policy=Always") == "second"
     assert says(pods, "f", "moving:1", "--image-pull-policy=Never") == "second"
@@ -91,6 +97,51 @@ def test_what_an_image_asks_for_and_what_the_pod_overrides(pods: Kubectl, regist
     assert said.splitlines() == ["pod pod $(BOTH) $(NONE)", "/made/here", "1234", "1 pod hi pod"]
 
 
+# From a registry that wants to know who asks ------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def private(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A name of an image in a real registry that serves USER alone."""
+    directory = tmp_path_factory.mktemp("private")
+    with docker_registry(directory) as url:  # nobody is asked yet
+        image("private", Cmd=["cat", "/says"]).packed().push(url, "team/app", "1")
+    with docker_registry(directory, users=True) as url:
+        yield f"{urlsplit(url).netloc}/team/app:1"
+
+
+def test_pull_secrets(pods: Kubectl, private: str) -> None:
+    """Of the pod or of its ServiceAccount; who has none does not get what another one's password has brought here."""
+    server, (user, password) = private.partition("/")[0], USER
+    secret = ("create", "secret", "docker-registry")
+    pods(*secret, "wrong", f"--docker-server={server}", f"--docker-username={user}", "--docker-password=no")
+    pods(*secret, "right", f"--docker-server={server}", f"--docker-username={user}", f"--docker-password={password}")
+
+    def with_secrets(*names: str) -> str:
+        given = [{"name": name} for name in names]
+        return f"--overrides={json.dumps({'apiVersion': 'v1', 'spec': {'imagePullSecrets': given}})}"
+
+    pods("run", "nobody", f"--image={private}", "--restart=Never")
+    pods("run", "absent", f"--image={private}", "--restart=Never", with_secrets("absent", "wrong"))
+    assert says(pods, "somebody", private, with_secrets("wrong", "right")) == "private"
+    pods("run", "later", f"--image={private}", "--restart=Never")  # it is there now, but not for this one
+    pods("run", "never", f"--image={private}", "--restart=Never", "--image-pull-policy=Never")
+    for name in ("nobody", "absent", "later"):
+        eventually(functools.partial(messages, pods, name, "Failed"), 30, f"the refusal of {name}")
+        assert messages(pods, name, "Failed")[0].startswith(f'Failed to pull image "{private}": ')
+    assert "(imagePullSecrets)" in messages(pods, "nobody", "Failed")[0]
+    assert messages(pods, "absent", "FailedToRetrieveImagePullSecret")[0] == (
+        "Unable to retrieve some image pull secrets (absent); attempting to pull the image may not succeed."
+    )
+    eventually(lambda: look.shown_status(pods, "never") == "ErrImageNeverPull", 30, "the refusal")
+    assert "does not have the proper credentials" in look.pod_status(pods, "never")["message"]
+    pods("create", "serviceaccount", "puller")
+    pods("patch", "serviceaccount", "puller", "-p", json.dumps({"imagePullSecrets": [{"name": "right"}]}))
+    as_account = {"apiVersion": "v1", "spec": {"serviceAccountName": "puller"}}
+    assert says(pods, "account", private, f"--overrides={json.dumps(as_account)}") == "private"
+    assert messages(pods, "account", "Pulled")[0].endswith("already present on machine and can be accessed by the pod")
+
+
 # From archives ----------------------------------------------------------------------------------------------------
 
 
@@ -107,7 +158,9 @@ def test_a_loaded_image_needs_no_registry(cluster: Cluster, pods: Kubectl, tmp_p
     for policy in ("Never", "IfNotPresent", "Always"):  # what was loaded by hand is never asked for in a registry
         pod = f"policy-{policy.lower()}"
         assert says(pods, pod, name, f"--image-pull-policy={policy}") == kind
-        assert messages(pods, pod, "Pulled") == [f'Container image "{name}" already present on machine']
+        assert messages(pods, pod, "Pulled") == [
+            f'Container image "{name}" already present on machine and can be accessed by the pod'
+        ]
 
 
 # What goes wrong --------------------------------------------------------------------------------------------------

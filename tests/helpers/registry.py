@@ -20,11 +20,21 @@ storage:
   delete: {{enabled: true}}
 http: {{addr: "127.0.0.1:{port}"}}
 """
+_AUTH = """\
+auth:
+  htpasswd: {{realm: tests, path: {root}/htpasswd}}
+"""
+USER = ("me", "secret")
+"""Of a registry with `users`."""
+_HTPASSWD = "me:$2y$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a\n"
 
 
 @contextlib.contextmanager
-def docker_registry(directory: Path) -> Iterator[str]:
-    """Its address, `http://127.0.0.1:PORT`. Skips the test where docker-registry is not installed."""
+def docker_registry(directory: Path, *, users: bool = False) -> Iterator[str]:
+    """Its address, `http://127.0.0.1:PORT`. Skips the test where docker-registry is not installed.
+
+    `users`: it serves USER alone.
+    """
     program = shutil.which("docker-registry")
     if program is None:
         pytest.skip("docker-registry is not installed")
@@ -33,7 +43,10 @@ def docker_registry(directory: Path) -> Iterator[str]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     config = directory / "config.yml"
-    config.write_text(_CONFIG.format(root=directory / "data", port=port))
+    config.write_text(
+        _CONFIG.format(root=directory / "data", port=port) + (_AUTH.format(root=directory) if users else "")
+    )
+    (directory / "htpasswd").write_text(_HTPASSWD)
     with (directory / "log").open("wb") as log:
         process = subprocess.Popen([program, "serve", str(config)], stdout=log, stderr=log)
     try:

@@ -86,7 +86,11 @@ async def test_the_tutorials_images_come_from_the_mirror(registry, tmp_path):
         assert node.events[1][2].startswith('Successfully pulled image "nginx:1.14.2" in ')
         assert node.events[1][2].endswith(f"Image size: {image.size} bytes.")
         assert await node.ensure("nginx:1.14.2") == image
-        assert node.events[2] == ("Normal", "Pulled", 'Container image "nginx:1.14.2" already present on machine')
+        assert node.events[2] == (
+            "Normal",
+            "Pulled",
+            'Container image "nginx:1.14.2" already present on machine and can be accessed by the pod',
+        )
         assert (await node.ensure("nginx:1.16.1")).id != image.id
 
 

@@ -36,7 +36,7 @@ async def pull(tmp_path, url, credentials=None, tls=None):
     http = HttpClient(tls=tls)
     images = Images(Store(str(tmp_path)), Registry(http, {"docker.io": [url]}), SystemClock())
     try:
-        return await images.ensure("app:1", "", lambda *event: None, credentials)
+        return await images.ensure("app:1", "", lambda *event: None, [credentials] if credentials else [])
     finally:
         await images.close()
         await http.close()

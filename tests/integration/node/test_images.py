@@ -34,7 +34,10 @@ def test_a_pod_of_an_image(tmp_path: Path) -> None:
         one = pod.status.container_statuses[0]
         assert one.image == "example.test/box:1" and one.image_id.startswith("sha256:")
         assert await world.events() == [
-            ("Pulled", 'Container image "example.test/box:1" already present on machine'),
+            (
+                "Pulled",
+                'Container image "example.test/box:1" already present on machine and can be accessed by the pod',
+            ),
             ("Created", "Created container: web"),
             ("Started", "Started container web"),
         ]

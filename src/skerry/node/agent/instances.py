@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from skerry.api import quantity, status
 from skerry.api.types import core
+from skerry.node.agent import pullsecrets
 from skerry.node.agent.capacity import machine_resources
 from skerry.node.agent.containers import HOST_IMAGE, CreateError, container_spec, stop_signal
 from skerry.node.agent.environment import ConfigError, needs, service_variables, variables
@@ -133,7 +134,9 @@ class Instances:
         def say(kind: str, reason: str, message: str) -> None:
             self._worker.say(kind, reason, message, container.name)
 
-        return await self._services.images.ensure(container.image, container.image_pull_policy, say)
+        worker = self._worker
+        accounts = await pullsecrets.accounts(self._services.objects, worker.pod, container.image, worker.say)
+        return await self._services.images.ensure(container.image, container.image_pull_policy, say, accounts)
 
     async def _start(self, container: core.Container, image: Image | None, instance: str, attempt: int) -> None:
         worker, services = self._worker, self._services

@@ -7,21 +7,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import IO, TYPE_CHECKING, Any, Literal, TypeVar
 
-from skerry.node.images import archive, manifest, reference
+from skerry.node.images import archive, keyring, manifest, reference
 from skerry.node.images.errors import ImageError, pull_failed
 from skerry.node.images.http import HttpError
 from skerry.node.images.store import Image, Record, Store
 
 if TYPE_CHECKING:
     from skerry.clock import Clock
+    from skerry.node.images.keyring import Credentials
     from skerry.node.images.manifest import Descriptor
     from skerry.node.images.reference import Reference
-    from skerry.node.images.registry import Credentials, Found, Registry
+    from skerry.node.images.registry import Found, Registry
 
 OnEvent = Callable[[Literal["Normal", "Warning"], str, str], None]
 _Result = TypeVar("_Result")
@@ -48,11 +51,12 @@ class Images:
         self.store.close()
 
     async def ensure(
-        self, name: str, pull_policy: str, on_event: OnEvent, credentials: Credentials | None = None
+        self, name: str, pull_policy: str, on_event: OnEvent, accounts: Sequence[Credentials] = ()
     ) -> Image:
         """The image `name`, on this disk. `pull_policy`: Always, IfNotPresent, Never or "" for the default by its tag.
 
-        An image that was loaded by hand is never asked for in a registry. ImageError if there is none to be had.
+        An image that was loaded by hand is never asked for in a registry. One that came with somebody's password is
+        only for who has that too. `accounts` are tried one after another. ImageError if there is none to be had.
         Events: Pulling, Pulled, Failed, ErrImageNeverPull, InspectFailed; `Error: <reason>` and the back-off are the
         caller's.
         """
@@ -64,17 +68,23 @@ class Images:
         if not pull_policy:
             pull_policy = "Always" if wanted.tag == reference.DEFAULT_TAG and not wanted.digest else "IfNotPresent"
         here = self.store.find(wanted)
-        if here is not None and (pull_policy != "Always" or here[0].loaded):
-            on_event("Normal", "Pulled", f'Container image "{name}" already present on machine')
+        if here is not None and (pull_policy != "Always" or here[0].loaded) and _may_use(here[0], accounts):
+            text = f'Container image "{name}" already present on machine and can be accessed by the pod'
+            on_event("Normal", "Pulled", text)
             return here[1]
         if pull_policy == "Never":
             text = f'Container image "{name}" is not present with pull policy of Never'
+            if here is not None:
+                text = (
+                    f'Container image "{name}" is present with pull policy of Never but does not have the proper '
+                    "credentials to access the image"
+                )
             on_event("Warning", "ErrImageNeverPull", text)
             raise ImageError("ErrImageNeverPull", text)
         on_event("Normal", "Pulling", f'Pulling image "{name}"')
         started = self._clock.monotonic()
         try:
-            image = await self._shared((wanted.key, credentials), lambda: self._pull(wanted, credentials))
+            image = await self._pull_as(wanted, accounts)
         except ImageError as error:
             on_event("Warning", "Failed", f'Failed to pull image "{name}": {error.message}')
             raise
@@ -112,12 +122,22 @@ class Images:
         if not self.store.has_layer(diff_id):
             self.store.add_layer(diff_id, source.open(layer))
 
+    async def _pull_as(self, wanted: Reference, accounts: Sequence[Credentials]) -> Image:
+        """Tries the accounts in turn; without any, as nobody."""
+        reasons = []
+        for one in accounts or (None,):
+            try:
+                return await self._shared((wanted.key, one), functools.partial(self._pull, wanted, one))
+            except ImageError as error:
+                reasons.append(error.message)
+        raise pull_failed("; ".join(dict.fromkeys(reasons)))
+
     async def _pull(self, wanted: Reference, credentials: Credentials | None) -> Image:
         try:
             found = await self._registry.resolve(wanted, credentials)
             here = self.store.find_digest(wanted, found.digest)
             if here is not None:
-                return here[1]
+                return self._opened_to(wanted, here, credentials)
             raw = await self._registry.document(found, wanted, found.manifest.config, credentials)
             _, diffs = manifest.read_config(raw)
             layers = found.manifest.layers
@@ -139,7 +159,15 @@ class Images:
         size = found.manifest.config.size + sum(layer.size for layer in layers)
         digests = list(dict.fromkeys((found.digest, found.platform_digest)))
         record = Record(wanted.key, wanted.name, found.digest, found.manifest.config.digest, diffs, size, digests)
-        return self.store.put(wanted, record, raw)
+        return self.store.put(wanted, replace(record, access=_marks(credentials)), raw)
+
+    def _opened_to(self, wanted: Reference, here: tuple[Record, Image], credentials: Credentials | None) -> Image:
+        """What is here already, for one more who could have pulled it."""
+        record, image = here
+        access = sorted({*record.access, *_marks(credentials)}) if record.access and credentials else []
+        if access != record.access:
+            self.store.put(wanted, replace(record, access=access), self.store.config(record))
+        return image
 
     async def _layer(
         self, found: Found, wanted: Reference, layer: Descriptor, diff_id: str, credentials: Credentials | None
@@ -180,6 +208,14 @@ class Images:
         del self._running[key]
         if not task.cancelled():
             task.exception()  # seen, even when nobody waits any more
+
+
+def _marks(credentials: Credentials | None) -> list[str]:
+    return [keyring.mark(credentials)] if credentials is not None else []
+
+
+def _may_use(record: Record, accounts: Sequence[Credentials]) -> bool:
+    return not record.access or any(keyring.mark(one) in record.access for one in accounts)
 
 
 def _opened(path: str) -> IO[bytes]:

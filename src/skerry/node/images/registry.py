@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from urllib.parse import urlencode, urljoin, urlsplit
 
 from skerry.node.images import manifest
-from skerry.node.images.errors import ImageError, pull_failed
+from skerry.node.images.errors import pull_failed
 from skerry.node.images.http import HttpClient, HttpError, Response, is_loopback, origin_of
+from skerry.node.images.keyring import Credentials
 from skerry.node.images.manifest import Descriptor, Manifest
 from skerry.node.images.reference import DEFAULT_REGISTRY, Reference
 
@@ -26,8 +27,6 @@ _REDIRECTS = 5
 _ATTEMPTS = 4  # times that a blob whose stream breaks off is taken up again
 _MAX_ERROR = 64 * 1024
 _PARAMETER = re.compile(r'([a-zA-Z_]+)\s*=\s*(?:"([^"]*)"|([^\s,]*))')
-
-Credentials = tuple[str, str]  # user, password
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,6 +235,3 @@ async def _reason(response: Response) -> str:
 def _words(code: object) -> str:
     """MANIFEST_UNKNOWN as it is usually shown: `manifest unknown`."""
     return code.replace("_", " ").lower() if isinstance(code, str) else ""
-
-
-__all__ = ["Credentials", "Found", "ImageError", "Registry"]

@@ -47,6 +47,7 @@ class Record:
     size: int  # bytes, as transferred
     digests: list[str] = field(default_factory=list)  # every digest by which the registry knows it
     loaded: bool = False  # put here by hand (`skerry load`)
+    access: list[str] = field(default_factory=list)  # who may use it (see keyring.mark); empty: everybody
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +108,10 @@ class Store:
         for key in dict.fromkeys(keys):
             self._write(self._ref(key), json.dumps(asdict(record) | {"key": key}).encode())
         return self._image(str(reference), record, config)
+
+    def config(self, record: Record) -> bytes:
+        """The configuration of an image that is here, as it came. OSError."""
+        return self._read(self._blob(record.config))
 
     def names(self) -> list[Record]:
         """Every name there is, sorted."""
