@@ -1,4 +1,4 @@
-"""Asks a container how it is: httpGet, tcpSocket, exec (R2). The texts are upstream's, for events.
+"""Asks a container how it is: httpGet, tcpSocket, exec, grpc (R2). The texts are upstream's, for events.
 
 Called by worker.py, and by node/agent for hooks. Connections start in the node's own network.
 """
@@ -73,6 +73,11 @@ async def ask(
             return await tcp_connect(host, port_number(handler.tcp_socket.port, container), seconds)
         if handler.exec is not None:
             return await execute(list(handler.exec.command), run, seconds)
+        action = getattr(handler, "grpc", None)
+        if action is not None:
+            from skerry.node.probes import grpc  # few pods need it, and it takes h2 along
+
+            return Outcome(*await grpc.check(ip, action.port, action.service or "", seconds, USER_AGENT))
     except NoSuchPortError as error:
         return Outcome(None, str(error))
     return Outcome(None, "missing probe handler")
