@@ -16,7 +16,7 @@ import yaml
 from skerry.api import codec, defaults, resources
 from skerry.api.types import core, discovery, meta
 from skerry.clock import rfc3339
-from skerry.controllers.endpoints import endpoints, members, mirroring, select, slices, trigger
+from skerry.controllers.endpoints import endpoints, members, mirroring, placement, select, slices, trigger
 
 _START = 1_767_225_600.0  # 2026-01-01T00:00:00Z
 _SHORT = {"slice": "EndpointSlice", "endpointslice": "EndpointSlice"}
@@ -253,7 +253,7 @@ class World:
     def _restart(self) -> None:
         self._index = select.ServiceIndex()
         self._todo: list[str] = []
-        self._told: dict[str, trigger.Memory] = {}
+        self._told: dict[str, trigger.Causes] = {}
 
     def _changed(self, old: Any, new: Any) -> None:
         """What an event leads to."""
@@ -291,18 +291,23 @@ class World:
                 self._remove(current)
         elif members.wants_endpoints(service):
             pods = members.wants_selector(service, self._objects["Pod"].values())
-            time, self._told[key] = trigger.observe(self._told.get(key), service, pods)
+            causes = self._told.setdefault(key, trigger.Causes())
+            for pod in pods:
+                causes.put(pod)
+            causes.keep_only({members.key(pod) for pod in pods})
+            time = causes.time(service)
+            causes.told(service)
             wanted = endpoints.decide(service, pods, current, time)
             if wanted is not None:
                 self._put(wanted)
             own = self._slices(key, slices.CONTROLLER)
-            self._carry_out(slices.reconcile(service, pods, self._objects["Node"].get, own, time))
+            self._carry_out(placement.reconcile(service, pods, self._objects["Node"].get, own, time))
         mirrored = mirroring.reconcile(self._find("Endpoints", key), service, self._slices(key, mirroring.CONTROLLER))
         self._carry_out(mirrored.plan)
         if mirrored.skipped:
             self._said.append(f"{mirrored.skipped} addresses were skipped")
 
-    def _carry_out(self, plan: slices.Plan) -> None:
+    def _carry_out(self, plan: placement.Plan) -> None:
         for one in (*plan.create, *plan.update):
             self._put(one)
         for one in plan.delete:

@@ -14,60 +14,12 @@ import msgspec
 from skerry.api.subsets import repack
 from skerry.api.types import core, meta
 from skerry.controllers.endpoints import members
+from skerry.controllers.endpoints.roster import Roster
 from skerry.controllers.endpoints.truncate import ANNOTATION as CAPACITY_ANNOTATION
-from skerry.controllers.endpoints.truncate import CAPACITY, TRUNCATED, truncate
+from skerry.controllers.endpoints.truncate import CAPACITY, TRUNCATED
 
 MANAGED_BY = "endpoints.kubernetes.io/managed-by"
 CONTROLLER = "endpoint-controller"
-
-
-def desired_subsets(service: core.Service, pods: Iterable[core.Pod]) -> list[core.EndpointSubset]:
-    """The packed subsets of a Service (E13-E32); `pods` are those that its selector matches."""
-    everyone = service.spec.publish_not_ready_addresses
-    if not service.spec.ports and service.spec.cluster_ip != "None":
-        return []
-    same_for_all = None if members.named_ports(service) else tuple((one, _number(one)) for one in service.spec.ports)
-    groups: dict[tuple[int, ...], core.EndpointSubset] = {}
-    for pod in pods:
-        if not members.is_member(pod, include_terminating=everyone):
-            continue
-        address = _address(service, pod)
-        if address is None:
-            continue
-        ports = members.resolved_ports(service, pod) if same_for_all is None else same_for_all
-        if service.spec.ports and not ports:
-            continue
-        numbers = tuple(item for port, number in ports for item in (id(port), number))
-        subset = groups.get(numbers)
-        if subset is None:
-            subset = groups[numbers] = core.EndpointSubset(ports=[_port(port, number) for port, number in ports])
-        if everyone or members.is_ready(pod):
-            subset.addresses.append(address)
-        else:
-            subset.not_ready_addresses.append(address)
-    return repack(list(groups.values()))
-
-
-def _number(port: core.ServicePort) -> int:
-    return int(port.target_port) or port.port
-
-
-def _address(service: core.Service, pod: core.Pod) -> core.EndpointAddress | None:
-    ip = members.endpoint_address(service, pod)
-    if not ip:
-        return None
-    return core.EndpointAddress(
-        ip=ip,
-        hostname=members.hostname(service, pod),
-        node_name=pod.spec.node_name,
-        target_ref=members.reference(pod),
-    )
-
-
-def _port(port: core.ServicePort, number: int) -> core.EndpointPort:
-    return core.EndpointPort(
-        name=port.name, port=number, protocol=port.protocol or "TCP", app_protocol=port.app_protocol
-    )
 
 
 def desired_labels(service: core.Service) -> dict[str, str]:
@@ -87,17 +39,23 @@ def decide(
     trigger: str = "",
     capacity: int = CAPACITY,
 ) -> core.Endpoints | None:
+    """What `decide_from` says of a Service and all the pods that its selector matches."""
+    return decide_from(Roster(service, pods), current, trigger, capacity)
+
+
+def decide_from(
+    roster: Roster, current: core.Endpoints | None, trigger: str = "", capacity: int = CAPACITY
+) -> core.Endpoints | None:
     """The object to write, or None. It is to be created if `current` is None, else updated with its resourceVersion.
 
     `trigger` is the trigger time to note, "" to remove it (E43). Services whose endpoints are not ours (E9, E10) give
     None whatever there is. Beyond upstream, an object that is over capacity is not written again on every sync (the
     quirk of E39): its annotation is compared with the one wanted.
     """
+    service = roster.service
     if not members.wants_endpoints(service):
         return None
-    subsets, over = truncate(desired_subsets(service, pods), capacity)
-    if over:
-        subsets = [one for one in subsets if one.addresses or one.not_ready_addresses]
+    subsets, over = roster.subsets(capacity)
     labels = desired_labels(service)
     if current is not None and _is_right(current, subsets, labels, over):
         return None
@@ -137,7 +95,17 @@ def _without_headless(labels: Mapping[str, str]) -> dict[str, str]:
 
 def same_subsets(current: list[core.EndpointSubset], wanted: list[core.EndpointSubset]) -> bool:
     """Whether two lists of subsets say the same, in whatever order and packing; resourceVersions do not count (U24)."""
-    return current == wanted or _comparable(repack(current)) == _comparable(repack(wanted))
+    if current == wanted:
+        return True
+    # What we wrote comes back as it was: a difference in numbers is a difference. The rest is rare and may cost more.
+    return _count(current) == _count(wanted) and _comparable(repack(current)) == _comparable(repack(wanted))
+
+
+def _count(subsets: list[core.EndpointSubset]) -> int:
+    """How many pairs of address and port there are, ready or not; the same in every packing."""
+    return sum(
+        (len(one.addresses) + (1 << 32) * len(one.not_ready_addresses)) * max(1, len(one.ports)) for one in subsets
+    )
 
 
 def _comparable(subsets: list[core.EndpointSubset]) -> list[Any]:

@@ -13,7 +13,8 @@ import msgspec
 from skerry.api.subsets import repack
 from skerry.api.types import core, discovery, meta
 from skerry.controllers.endpoints import members
-from skerry.controllers.endpoints.slices import MANAGED_BY, SERVICE_NAME, Plan, Port, port_key
+from skerry.controllers.endpoints.placement import Plan
+from skerry.controllers.endpoints.slices import MANAGED_BY, SERVICE_NAME, Port, port_key, prefix
 
 CONTROLLER = "endpointslicemirroring-controller.k8s.io"
 SKIP_LABEL = "endpointslice.kubernetes.io/skip-mirror"
@@ -23,11 +24,13 @@ _DROPPED = (members.TRIGGER_ANNOTATION, "kubectl.kubernetes.io/last-applied-conf
 
 @dataclass
 class Mirrored:
-    """What to write, and how much of the Endpoints could not be mirrored (X5)."""
+    """What to write, what could not be mirrored (X5), and how many endpoints and slices there will be."""
 
     plan: Plan
     invalid: int = 0
     skipped: int = 0
+    endpoints: int = 0
+    slices: int = 0
 
 
 def is_mirrored(endpoints: core.Endpoints | None, service: core.Service | None) -> bool:
@@ -60,6 +63,9 @@ def reconcile(
     wanted: dict[tuple[str, tuple[Port, ...]], discovery.EndpointSlice] = {}
     for subset in repack(endpoints.subsets):
         _mirror(endpoints, subset, limit, wanted, result)
+    result.endpoints, result.slices = sum(len(one.endpoints) for one in wanted.values()), len(wanted)
+    more = result.endpoints - sum(len(one.endpoints) for one in slices)
+    result.plan.added, result.plan.removed = max(0, more), max(0, -more)
     by_key: dict[tuple[str, tuple[Port, ...]], list[discovery.EndpointSlice]] = {}
     for one in slices:
         by_key.setdefault((one.address_type, port_key(one)), []).append(one)
@@ -122,7 +128,7 @@ def _empty(endpoints: core.Endpoints, subset: core.EndpointSubset, family: str) 
     labels[MANAGED_BY] = CONTROLLER
     return discovery.EndpointSlice(
         metadata=meta.ObjectMeta(
-            generate_name=f"{endpoints.metadata.name}-",
+            generate_name=prefix(endpoints.metadata.name),
             namespace=endpoints.metadata.namespace,
             labels=labels,
             annotations={key: value for key, value in endpoints.metadata.annotations.items() if key not in _DROPPED},

@@ -82,6 +82,9 @@ class PodIndex:
             if not bucket:
                 del self._filed[pair]
 
+    def get(self, key: str) -> core.Pod | None:
+        return self._pods.get(key)
+
     def matching(self, namespace: str, selector: Mapping[str, str]) -> list[core.Pod]:
         """The pods that satisfy a selector of at least one pair (E12)."""
         buckets = [self._filed.get((namespace, name, value), {}) for name, value in selector.items()]

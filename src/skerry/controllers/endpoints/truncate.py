@@ -1,39 +1,30 @@
-"""At most 1000 addresses in one Endpoints object (E35-E38). Called by `endpoints` with packed subsets."""
+"""At most 1000 addresses in one Endpoints object (E35-E38). Called by `roster` with the sizes of packed subsets."""
 
 from __future__ import annotations
 
-import msgspec
-
-from skerry.api.types import core
+from collections.abc import Sequence
 
 CAPACITY = 1000
 ANNOTATION = "endpoints.kubernetes.io/over-capacity"
 TRUNCATED = "truncated"
 
 
-def truncate(subsets: list[core.EndpointSubset], capacity: int = CAPACITY) -> tuple[list[core.EndpointSubset], bool]:
-    """(the subsets with at most `capacity` addresses, whether any had to go).
+def shares(sizes: Sequence[tuple[int, int]], capacity: int = CAPACITY) -> tuple[list[tuple[int, int]], bool]:
+    """(how many (ready, not ready) addresses of each subset stay, whether any had to go).
 
     Ready addresses come first; what is left of the capacity, or all of it, is shared out in proportion, rounded up
-    for each subset until nothing is left. The given subsets are not changed.
+    for each subset until nothing is left.
     """
-    ready = sum(len(one.addresses) for one in subsets)
-    waiting = sum(len(one.not_ready_addresses) for one in subsets)
+    ready, waiting = sum(one for one, _ in sizes), sum(one for _, one in sizes)
     if ready + waiting <= capacity:
-        return subsets, False
-    cut: list[core.EndpointSubset] = []
+        return list(sizes), False
     if ready <= capacity:
-        shares = _shares([len(one.not_ready_addresses) for one in subsets], capacity - ready)
-        for one, share in zip(subsets, shares, strict=True):
-            cut.append(msgspec.structs.replace(one, not_ready_addresses=one.not_ready_addresses[:share]))
-    else:
-        shares = _shares([len(one.addresses) for one in subsets], capacity)
-        for one, share in zip(subsets, shares, strict=True):
-            cut.append(msgspec.structs.replace(one, addresses=one.addresses[:share], not_ready_addresses=[]))
-    return cut, True
+        kept = _proportional([one for _, one in sizes], capacity - ready)
+        return [(one, share) for (one, _), share in zip(sizes, kept, strict=True)], True
+    return [(share, 0) for share in _proportional([one for one, _ in sizes], capacity)], True
 
 
-def _shares(sizes: list[int], room: int) -> list[int]:
+def _proportional(sizes: Sequence[int], room: int) -> list[int]:
     total, left = sum(sizes), room
     out: list[int] = []
     for size in sizes:

@@ -9,7 +9,12 @@ from tests.unit.controllers.endpoints import build
 
 from skerry.api.types import core, meta
 from skerry.controllers.endpoints import endpoints
-from skerry.controllers.endpoints.truncate import truncate
+from skerry.controllers.endpoints.roster import Roster
+from skerry.controllers.endpoints.truncate import shares
+
+
+def subsets_of(service: core.Service, pods: list[core.Pod]) -> list[core.EndpointSubset]:
+    return Roster(service, pods).subsets()[0]
 
 
 def shape(subsets: list[core.EndpointSubset]) -> list[tuple[list[str], list[str], list[str]]]:
@@ -38,7 +43,7 @@ def current(service: core.Service, pods: list[core.Pod], **annotations: str) -> 
 def test_u22_e20_decision_table(phase: str, ready: bool | None, deleting: bool, publish: bool) -> None:
     service = build.service(publish_not_ready_addresses=publish)
     one = build.pod("a", "10.0.0.1", phase=phase, ready=ready, deleting=deleting)
-    got = shape(endpoints.desired_subsets(service, [one]))
+    got = shape(subsets_of(service, [one]))
     ports = [":8080/TCP"]
     if phase in ("Failed", "Succeeded") or (deleting and not publish):
         assert got == []
@@ -49,7 +54,7 @@ def test_u22_e20_decision_table(phase: str, ready: bool | None, deleting: bool, 
 
 
 def test_e22_the_address_entry() -> None:
-    [subset] = endpoints.desired_subsets(build.service(), [build.pod("a", "10.0.0.1")])
+    [subset] = subsets_of(build.service(), [build.pod("a", "10.0.0.1")])
     [address] = subset.addresses
     assert address == core.EndpointAddress(
         ip="10.0.0.1",
@@ -60,26 +65,24 @@ def test_e22_the_address_entry() -> None:
 
 def test_e24_u12_no_ports() -> None:
     one = [build.pod("a", "10.0.0.1")]
-    assert endpoints.desired_subsets(build.service(ports=[]), one) == []
-    assert shape(endpoints.desired_subsets(build.service(ports=[], cluster_ip="None"), one)) == [(["10.0.0.1"], [], [])]
+    assert subsets_of(build.service(ports=[]), one) == []
+    assert shape(subsets_of(build.service(ports=[], cluster_ip="None"), one)) == [(["10.0.0.1"], [], [])]
 
 
 def test_e26_ports_are_called_as_in_the_service() -> None:
     """U6, U20 too: protocol and appProtocol follow the Service."""
     service = build.service(ports=[build.port("web", target="http", protocol="TCP", app_protocol="http")])
-    [subset] = endpoints.desired_subsets(service, [build.pod("a", "10.0.0.1", ports={"http": 8080})])
+    [subset] = subsets_of(service, [build.pod("a", "10.0.0.1", ports={"http": 8080})])
     assert subset.ports == [core.EndpointPort(name="web", port=8080, protocol="TCP", app_protocol="http")]
     for protocol in ("UDP", "SCTP"):
-        [subset] = endpoints.desired_subsets(
-            build.service(ports=[build.port(protocol=protocol)]), [build.pod("a", "10.0.0.1")]
-        )
+        [subset] = subsets_of(build.service(ports=[build.port(protocol=protocol)]), [build.pod("a", "10.0.0.1")])
         assert subset.ports[0].protocol == protocol
 
 
 def test_g2_e31_a_named_port_with_two_numbers_makes_two_subsets() -> None:
     service = build.service(ports=[build.port("web", target="http")])
     pods = [build.pod("a", "10.0.0.1", ports={"http": 8080}), build.pod("b", "10.0.0.2", ports={"http": 9090})]
-    assert shape(endpoints.desired_subsets(service, pods)) == [
+    assert shape(subsets_of(service, pods)) == [
         (["10.0.0.1"], [], ["web:8080/TCP"]),
         (["10.0.0.2"], [], ["web:9090/TCP"]),
     ]
@@ -92,7 +95,7 @@ def test_e25_a_pod_without_the_named_port_contributes_nothing() -> None:
         build.pod("b", "10.0.0.2", ports={"http": 8080}),
         build.pod("c", "10.0.0.3"),
     ]
-    assert shape(endpoints.desired_subsets(service, pods)) == [
+    assert shape(subsets_of(service, pods)) == [
         (["10.0.0.1"], [], ["admin:8081/TCP"]),
         (["10.0.0.1", "10.0.0.2"], [], ["web:8080/TCP"]),
     ]
@@ -101,14 +104,14 @@ def test_e25_a_pod_without_the_named_port_contributes_nothing() -> None:
 def test_u11_several_ports_and_pods_pack_into_one_subset_in_text_order() -> None:
     service = build.service(ports=[build.port("b", 81, 8081), build.port("a", 80, 8080)])
     pods = [build.pod("x", "10.0.0.2"), build.pod("y", "10.0.0.10"), build.pod("z", "10.0.0.1", ready=False)]
-    assert shape(endpoints.desired_subsets(service, pods)) == [
+    assert shape(subsets_of(service, pods)) == [
         (["10.0.0.10", "10.0.0.2"], ["10.0.0.1"], ["a:8080/TCP", "b:8081/TCP"])  # E32
     ]
 
 
 def test_e17_two_host_network_pods_of_one_node_are_two_addresses() -> None:
     pods = [build.pod("a", "192.168.0.1"), build.pod("b", "192.168.0.1")]
-    [subset] = endpoints.desired_subsets(build.service(), pods)
+    [subset] = subsets_of(build.service(), pods)
     assert [one.target_ref and one.target_ref.name for one in subset.addresses] == ["a", "b"]
 
 
@@ -269,10 +272,7 @@ def _subsets(sizes: list[tuple[int, int]]) -> list[core.EndpointSubset]:
 def test_g1_u19_truncation(
     ready: list[int], waiting: list[int], kept_ready: list[int] | None, kept_waiting: list[int] | None
 ) -> None:
-    given = _subsets(list(zip(ready, waiting, strict=True)))
-    cut, over = truncate(given)
+    kept, over = shares(list(zip(ready, waiting, strict=True)))
     assert over is (kept_ready is not None)
-    assert [len(one.addresses) for one in cut] == (kept_ready or ready)
-    assert [len(one.not_ready_addresses) for one in cut] == (waiting if kept_waiting is None else kept_waiting)
-    for before, after in zip(given, cut, strict=True):  # prefixes
-        assert before.addresses[: len(after.addresses)] == after.addresses
+    assert [one for one, _ in kept] == (kept_ready or ready)
+    assert [one for _, one in kept] == (waiting if kept_waiting is None else kept_waiting)

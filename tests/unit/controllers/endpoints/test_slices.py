@@ -11,17 +11,19 @@ from tests.unit.controllers.endpoints import build
 
 from skerry.api import codec
 from skerry.api.types import core, discovery
-from skerry.controllers.endpoints import slices
+from skerry.controllers.endpoints import placement, slices
 
 
-def plan(service: core.Service, pods: list[core.Pod], *existing: discovery.EndpointSlice, **more: Any) -> slices.Plan:
+def plan(
+    service: core.Service, pods: list[core.Pod], *existing: discovery.EndpointSlice, **more: Any
+) -> placement.Plan:
     before = [codec.encode(one) for one in existing]
-    made = slices.reconcile(service, pods, more.pop("node", build.any_node), existing, **more)
+    made = placement.reconcile(service, pods, more.pop("node", build.any_node), existing, **more)
     assert [codec.encode(one) for one in existing] == before, "what was given must stay as it was"
     return made
 
 
-def writes(made: slices.Plan) -> tuple[int, int, int]:
+def writes(made: placement.Plan) -> tuple[int, int, int]:
     return len(made.create), len(made.update), len(made.delete)
 
 
