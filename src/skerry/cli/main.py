@@ -22,6 +22,7 @@ VERBS = {
     "kubeconfig": "print a cluster's kubeconfig",
     "run": "run a command of this machine inside the cluster's network",
     "shell": "a shell of this machine inside the cluster's network",
+    "port-forward": "forward local ports to the pods of a Service, re-dialling when one dies",
     "load": "put an image archive into the nodes",
     "version": "print the version",
 }
@@ -64,7 +65,7 @@ def _run(verb: str, rest: list[str]) -> int:
             print(f"{self.prog}: {message.rstrip('.')}; `{self.prog} --help` shows the options.", file=sys.stderr)
             sys.exit(USAGE)
 
-    module = import_module(f"skerry.cli.{verb}")
+    module = import_module(f"skerry.cli.{verb.replace('-', '_')}")
     parser = Parser(
         prog=f"skerry {verb}",
         description=module.__doc__,

@@ -309,6 +309,26 @@ async def test_port_forward_by_channels(world: World) -> None:
         await one.duplex.close()
 
 
+async def test_port_forward_by_frames_is_the_nodes_own_connection(world: World) -> None:
+    """What `skerry port-forward` asks for: one connection, refused before the upgrade if the pod refuses it."""
+    asked = Request("POST", POD + "/portforward", {"ports": "80"})
+    client = Node(await world.transport.upgrade(asked, frames.PROTOCOL))
+    pod = await world.nodes.next()
+    assert world.nodes.asked[-1][1].query == {"port": "80"}
+    await client.say(frames.STDIN, b"in")
+    assert await pod.frame() == (frames.STDIN, b"in")
+    await pod.say(frames.STDOUT, b"x" * 200_000)
+    assert await client.frame() == (frames.STDOUT, b"x" * 200_000)
+    await pod.duplex.close()
+    assert await client.frame() is None
+    world.nodes.refuses = status.ApiError(500, "connection refused")
+    with pytest.raises(status.ApiError, match="connection refused"):
+        await world.transport.upgrade(asked, frames.PROTOCOL)
+    with pytest.raises(status.ApiError, match="must be one port"):
+        await world.transport.upgrade(Request("POST", POD + "/portforward", {}), frames.PROTOCOL)
+    await client.duplex.close()
+
+
 async def test_the_server_ends_with_streams_open(world: World) -> None:
     client = await world.spdy("/portforward", "", "portforward.k8s.io")
     pod = await world.nodes.next()

@@ -261,7 +261,7 @@ def test_a_file_where_the_data_should_be(home: Path, capsys: pytest.CaptureFixtu
 def test_verbs_start_light(verb: str) -> None:
     """The heavy libraries are the daemon's: a verb's own imports stay without them, or every command would be slow."""
     program = (
-        f"import sys, skerry.cli.main, skerry.cli.{verb}\n"
+        f"import sys, skerry.cli.main, skerry.cli.{verb.replace('-', '_')}\n"
         "heavy = {'msgspec', 'aiohttp', 'cryptography', 'yaml', 'asyncio', 'ssl', 'dnslib', 'zstandard', 'h11'}\n"
         "print(*sorted(heavy & set(sys.modules)))"
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from skerry.api import status
+from skerry.api import frames, status
 
 if TYPE_CHECKING:
     from skerry.api.wire import Request
@@ -18,15 +18,20 @@ _SPDY = "SPDY/3.1"
 
 @dataclass(frozen=True, slots=True)
 class Agreed:
-    """`transport` carries `protocol`: over SPDY, WebSocket messages, or SPDY inside of WebSocket messages."""
+    """`transport` carries `protocol`: over SPDY, WebSocket messages, or SPDY inside of WebSocket messages.
 
-    transport: Literal["spdy", "websocket", "tunnel"]
+    Our own clients forward a port by the frames that a node speaks.
+    """
+
+    transport: Literal["spdy", "websocket", "tunnel", "frames"]
     protocol: str
 
     def headers(self) -> dict[str, str]:
         """Of the 101 answer."""
         if self.transport == "spdy":
             return {"Connection": "Upgrade", "Upgrade": _SPDY, "X-Stream-Protocol-Version": self.protocol}
+        if self.transport == "frames":
+            return {"Connection": "Upgrade", "Upgrade": self.protocol}
         return {"Upgrade": "websocket", "Sec-WebSocket-Protocol": self.protocol}
 
 
@@ -37,6 +42,8 @@ def remote_command(request: Request) -> Agreed:
 
 def port_forward(request: Request) -> Agreed:
     """For port-forward, as above."""
+    if request.headers.get("upgrade", "").lower() == frames.PROTOCOL:
+        return Agreed("frames", frames.PROTOCOL)
     return _agree(request, spdy=(FORWARD,), websocket=(TUNNEL, V4))
 
 

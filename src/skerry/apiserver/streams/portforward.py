@@ -3,7 +3,7 @@
 Over SPDY (by itself or inside of WebSocket messages) each forwarded connection is a pair of streams with one request
 id, an error stream and a data stream; over plain WebSocket there is one connection a port, on channels 2n and 2n+1.
 Each forwarded connection is one connection to the node agent, and one more stands for the pod: when it ends, the pod
-has. Called by app.py.
+has. `skerry port-forward` asks for each connection by itself and gets the node's own, whole. Called by app.py.
 """
 
 from __future__ import annotations
@@ -42,10 +42,17 @@ async def answer(server: Server, nodes: NodeStreams | None, target: Target, requ
         raise status.bad_request('query parameter "ports" is required')
     if nodes is None:
         raise status.bad_request(f"pod {target.name} does not have a host assigned")
+    if agreed.transport == "frames":
+        if len(ports) != 1:
+            raise status.bad_request('query parameter "ports" must be one port')
+        node_end = await nodes.upgrade(node, Request("POST", path, {"port": str(ports[0])}), frames.PROTOCOL)
+        return Response(101, headers=agreed.headers(), upgrade=lambda client: _splice(client, node_end))
     pod = await nodes.upgrade(node, Request("POST", path), frames.PROTOCOL)
 
     async def connect(port: int) -> Duplex:
-        return await nodes.upgrade(node, Request("POST", path, {"port": str(port)}), frames.PROTOCOL)
+        # At any refusal kubectl ends all that it forwards: while a container is starting again, its port is waited for.
+        query = {"port": str(port), "patient": "true"}
+        return await nodes.upgrade(node, Request("POST", path, query), frames.PROTOCOL)
 
     async def upgraded(client: Duplex) -> None:
         work = _channels(client, ports, connect) if agreed.transport == "websocket" else _spdy(client, connect)
@@ -68,6 +75,24 @@ def _port(text: str) -> int:
     if text.isdigit() and 0 < int(text) < 65536:
         return int(text)
     raise status.bad_request(f"unable to parse {text!r} as a port")
+
+
+async def _splice(client: Duplex, node: Duplex) -> None:
+    """Carries bytes both ways until one side has ended."""
+
+    async def copy(source: Duplex, target: Duplex) -> None:
+        with contextlib.suppress(ConnectionError):
+            while data := await source.read():
+                await target.write(data)
+
+    tasks = [asyncio.create_task(copy(*ends), name="forwarded connection") for ends in ((client, node), (node, client))]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await node.close()
 
 
 async def _until_the_end(pod: Duplex) -> None:

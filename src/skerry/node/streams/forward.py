@@ -1,7 +1,7 @@
 """POST /portForward/NAMESPACE/POD: connections to a pod's own loopback. Called by server.py.
 
-With `port`, one connection, by the frames of api/frames.py. Without it, a connection that says nothing and ends with
-the pod: who forwards holds one to know.
+With `port`, one connection, by the frames of api/frames.py; with `patient` too, a container that is about to start is
+waited for. Without `port`, a connection that says nothing and ends with the pod: who forwards holds one to know.
 """
 
 from __future__ import annotations
@@ -13,14 +13,24 @@ import socket
 from typing import TYPE_CHECKING
 
 from skerry.api import frames, status
+from skerry.node.pods.state import Role, Stage
 
 if TYPE_CHECKING:
     from skerry.client.http import StreamDuplex
     from skerry.node.agent.manager import PodManager
     from skerry.node.agent.services import NodeServices
+    from skerry.node.agent.worker import PodWorker
+    from skerry.node.pods.machine import PodMachine
     from skerry.node.streams.call import Call
 
 _READ = 1 << 16
+_PATIENCE = 30.0
+"""Seconds in which a container that starts again may begin to listen."""
+_NOTICE = 0.5
+"""Seconds in which we hear that a container has ended whose port is refused."""
+_FRESH = 3.0
+"""Seconds after its start in which a container may be about to listen."""
+_PAUSE = 0.05
 
 
 async def port_forward(call: Call, manager: PodManager, services: NodeServices) -> None:
@@ -39,7 +49,7 @@ async def port_forward(call: Call, manager: PodManager, services: NodeServices) 
         await _either(manager.ended(uid), _until_gone(duplex))
         return
     try:
-        connection = await _connect(services, uid, int(call.query["port"]))
+        connection = await _patiently(services, worker, int(call.query["port"]), call.flag("patient"))
     except (OSError, KeyError) as error:
         raise status.ApiError(500, str(error) if isinstance(error, OSError) else f"pod {pod} is not running") from None
     try:
@@ -47,6 +57,33 @@ async def port_forward(call: Call, manager: PodManager, services: NodeServices) 
         await _join(duplex, connection)
     finally:
         connection.close()
+
+
+async def _patiently(services: NodeServices, worker: PodWorker, port: int, patient: bool) -> socket.socket:
+    """As `_connect`, and again for a while if the port may come soon."""
+    clock = services.clock
+    began = clock.monotonic()
+    while True:
+        try:
+            return await _connect(services, worker.machine.uid, port)
+        except OSError:
+            waited = clock.monotonic() - began
+            soon = waited < _NOTICE or (waited < _PATIENCE and _comes_soon(worker.machine, clock.now()))
+            if not patient or not soon:
+                raise
+        await clock.sleep(_PAUSE)
+
+
+def _comes_soon(machine: PodMachine, now: float) -> bool:
+    """Whether a container of the pod is on its way, or only just there."""
+    if machine.leave_at is not None or machine.over:
+        return False
+    return any(
+        now - one.started_at < _FRESH
+        if one.stage is Stage.RUNNING
+        else one.ended is None or machine.restarts(one, one.ended.code)
+        for one in machine.of(Role.APP, Role.SIDECAR)
+    )
 
 
 async def _connect(services: NodeServices, uid: str, port: int) -> socket.socket:
