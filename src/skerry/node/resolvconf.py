@@ -110,10 +110,20 @@ def hosts(pod: core.Pod, ips: Iterable[str], domain: str) -> str:
     ]
     names = "\t".join(name for name in (fqdn(pod, domain), hostname(pod)) if name)
     lines += [f"{ip}\t{names}" for ip in ips]
-    if pod.spec.host_aliases:
-        lines += ["", "# Entries added by HostAliases."]
-        lines += [f"{alias.ip}\t" + "\t".join(alias.hostnames) for alias in pod.spec.host_aliases]
-    return "".join(line + "\n" for line in lines)
+    return "".join(line + "\n" for line in (*lines, *_aliases(pod)))
+
+
+def node_hosts(pod: core.Pod, own: str, name: str, ip: str) -> str:
+    """The same for a pod with the node's network: the machine's `own` file, and the node's name at its address."""
+    lines = ["# Kubernetes-managed hosts file (host network).", *own.splitlines(), f"{ip}\t{name}"]
+    return "".join(line + "\n" for line in (*lines, *_aliases(pod)))
+
+
+def _aliases(pod: core.Pod) -> list[str]:
+    if not pod.spec.host_aliases:
+        return []
+    lines = [f"{alias.ip}\t" + "\t".join(alias.hostnames) for alias in pod.spec.host_aliases]
+    return ["", "# Entries added by HostAliases.", *lines]
 
 
 def _parse(text: str) -> _Config:

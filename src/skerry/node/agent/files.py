@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from skerry.node.logs.writer import older
-from skerry.node.resolvconf import fqdn, hostname, hosts, resolv_conf
+from skerry.node.resolvconf import fqdn, hostname, hosts, node_hosts, resolv_conf
 from skerry.node.runtime.spec import Mount
 from skerry.node.volumes import setup
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from skerry.api.types import core
     from skerry.node.agent.services import NodeServices
     from skerry.node.resolvconf import Warn
@@ -62,7 +61,7 @@ class PodFiles:
         directory.mkdir(parents=True, exist_ok=True)
         text, warnings = resolv_conf(pod, services.cluster_dns, services.cluster_domain, services.host_resolv_conf)
         (directory / "resolv.conf").write_text(text)
-        (directory / "hosts").write_text(hosts(pod, [ip], services.cluster_domain))
+        (directory / "hosts").write_text(_hosts(services, pod, ip))
         (directory / "hostname").write_text(host_name(services, pod) + "\n")
         return warnings
 
@@ -106,6 +105,13 @@ class PodFiles:
     def remove(self) -> None:
         setup.remove(self.volumes)
         shutil.rmtree(self.root, ignore_errors=True)
+
+
+def _hosts(services: NodeServices, pod: core.Pod, ip: str) -> str:
+    if not pod.spec.host_network:
+        return hosts(pod, [ip], services.cluster_domain)
+    own = Path("/etc/hosts")
+    return node_hosts(pod, own.read_text() if own.exists() else "", services.name, services.ip)
 
 
 def host_name(services: NodeServices, pod: core.Pod) -> str:

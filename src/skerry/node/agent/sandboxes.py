@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from skerry.api import status
 from skerry.node.agent.files import host_name
-from skerry.node.runtime.spec import PodSandboxSpec, RuntimeFailure
+from skerry.node.runtime.spec import PodSandboxSpec, PortMapping, RuntimeFailure
 from skerry.node.volumes.payload import VolumeError
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ async def make_sandbox(
         ipc="host" if pod.spec.host_ipc else "private",
         pids="host" if pod.spec.host_pid else "pod" if pod.spec.share_process_namespace else "container",
         sysctls={one.name: one.value for one in security.sysctls} if security is not None else {},
+        ports=_ports(pod.spec),
     )
     try:
         ip = (await services.runtime.create_pod(spec)).ip
@@ -70,6 +71,24 @@ async def _make(volumes: PodVolumes, ip: str) -> None:
         raise SandboxError("FailedMount", str(error)) from error
     except status.ApiError as error:
         raise SandboxError("FailedMount", error.message) from error
+
+
+def _ports(spec: core.PodSpec) -> list[PortMapping]:
+    """The node's ports that lead to the pod. One with the node's own network has them anyway."""
+    if spec.host_network:
+        return []
+    sidecars = [one for one in spec.init_containers if one.restart_policy == "Always"]
+    return [
+        PortMapping(
+            protocol=port.protocol or "TCP",
+            host_port=port.host_port,
+            container_port=port.container_port,
+            host_ip="" if port.host_ip in ("0.0.0.0", "::") else port.host_ip,
+        )
+        for one in (*sidecars, *spec.containers)
+        for port in one.ports
+        if port.host_port
+    ]
 
 
 def _refuse(spec: core.PodSpec) -> None:

@@ -12,11 +12,13 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from skerry import linux
 from skerry.netlink.route import Routes
+from skerry.node.network.hostports import HostPorts
+from skerry.node.runtime.spec import PortMapping
 
 GATEWAY = "169.254.1.1"
 NODE_MAC = "ee:ee:ee:ee:ee:ee"
@@ -52,6 +54,7 @@ class PodNetwork:
 
     def __init__(self) -> None:
         self._routes = Routes()
+        self._ports: HostPorts | None = None
 
     def connect(self, uid: str, ip: str, netns: int) -> None:
         """Links a pod's network namespace, in which only lo is, to the node. OSError; then nothing is left."""
@@ -65,12 +68,22 @@ class PodNetwork:
             self._routes.delete_link(name)
             raise
 
+    def lead(self, uid: str, ip: str, ports: Sequence[PortMapping]) -> None:
+        """Leads ports of the node to a pod. OSError; then none of them."""
+        if ports:
+            self._ports = self._ports or HostPorts()
+            self._ports.open(uid, ip, ports)
+
     def disconnect(self, uid: str) -> None:
-        """Takes a pod's link away, and with it its route and neighbour. Of an unknown pod: nothing."""
+        """Takes a pod's link away, and with it its route, neighbour and ports. Of an unknown pod: nothing."""
         self._routes.delete_link(link_name(uid))
+        if self._ports is not None:
+            self._ports.close(uid)
 
     def close(self) -> None:
         self._routes.close()
+        if self._ports is not None:
+            self._ports.end()
 
 
 def _pod_side(ip: str) -> None:

@@ -87,9 +87,11 @@ class Runtime:
             if private:
                 netns = fds[0]
                 self._network.connect(spec.uid, ip, netns)
+                self._network.lead(spec.uid, ip, spec.ports)
         except (OSError, RuntimeFailure) as error:
             self._channel.tell({"unpod": spec.uid})
             if netns >= 0:
+                self._network.disconnect(spec.uid)
                 os.close(netns)
             if private:
                 self._addresses.release(ip)

@@ -74,6 +74,19 @@ class Tmpfs:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PortMapping:
+    """A port of the node's address `host_ip` ("": of all but loopback) that leads to `container_port` of the pod.
+
+    `protocol`: TCP, UDP or SCTP.
+    """
+
+    protocol: str
+    host_port: int
+    container_port: int
+    host_ip: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PodSandboxSpec:
     """The namespaces that a pod's containers share: network, UTS (host name) and IPC.
 
@@ -81,7 +94,7 @@ class PodSandboxSpec:
     the node's own host name whatever `hostname` says. `ipc`: "host" is the node's own (hostIPC). `pids`: each
     container has processes of its own, or sees those of the whole pod (shareProcessNamespace) or of the node (hostPID).
     `sysctls`: names with dots or slashes, e.g. {"net.core.somaxconn": "1024"}; only those of the pod's own namespaces
-    can be set.
+    can be set. `ports`: of a pod with an address of its own.
     """
 
     uid: str
@@ -90,6 +103,7 @@ class PodSandboxSpec:
     ipc: Literal["private", "host"] = "private"
     pids: Literal["container", "pod", "host"] = "container"
     sysctls: dict[str, str] = field(default_factory=dict)
+    ports: list[PortMapping] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
