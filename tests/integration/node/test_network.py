@@ -90,7 +90,8 @@ def test_the_nodes_own_network(tmp_path: Path) -> None:
     async def work(world):
         script = (
             "hostname; head -1 /etc/resolv.conf; getent hosts node-1 | cut -d' ' -f1; "
-            "readlink /proc/self/ns/net /proc/self/ns/ipc; test $(cat /proc/1/comm) = node-1 && echo seen; exec sleep 1000"
+            "readlink /proc/self/ns/net /proc/self/ns/ipc; "
+            "test $(cat /proc/1/comm) = node-1 && echo seen; exec sleep 1000"
         )
         web = server(8088, name="server", readiness_probe=core.Probe(tcp_socket=core.TCPSocketAction(port=8088)))
         spec = {"host_network": True, "host_pid": True, "host_ipc": True, "termination_grace_period_seconds": 0}
