@@ -69,6 +69,18 @@ def test_post_start_hooks(tmp_path: Path) -> None:
     in_world(tmp_path, work)
 
 
+def test_containers_of_a_pod_share_memory(tmp_path: Path) -> None:
+    async def work(world):
+        wait = "until test -e /dev/shm/there; do sleep 0.01; done; stat -f -c '%T %b' /dev/shm; exec sleep 1000"
+        await world.create(shell(wait), shell("touch /dev/shm/there; exec sleep 1000", name="other"))
+        await world.until(ready)
+        assert await logged(world, 1) == ["tmpfs 16384"]
+        await world.client.delete(core.Pod, "p", "default", grace_period_seconds=0)
+        await world.cleaned_up()
+
+    in_world(tmp_path, work)
+
+
 def test_how_a_container_is_asked_to_end(tmp_path: Path) -> None:
     """preStop that fails, a stop signal of its own, and a liveness probe with its own patience."""
 

@@ -122,6 +122,8 @@ def _value(
             return field_value(pod, source.field_ref.field_path, facts)
         if source.resource_field_ref is not None:
             return resource_value(pod, container, source.resource_field_ref, facts)
+        if source.file_key_ref is not None:
+            raise ConfigError("fileKeyRef is not served: variables come from fields, ConfigMaps and Secrets")
     except DownwardError as error:
         raise ConfigError(str(error)) from None
     where = pod.metadata.namespace

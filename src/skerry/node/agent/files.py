@@ -1,16 +1,18 @@
 """A pod's directory on its node: where its files, volumes, root file systems and logs are. Called by worker.py.
 
 `<pods>/<namespace>_<name>_<uid>/`: `<container>/<restart>.log`, and under names that no container can have `_files`,
-`_volumes` and `_rootfs`.
+`_volumes`, `_rootfs` and `_shared`.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from skerry import linux
 from skerry.node.logs.writer import older
 from skerry.node.resolvconf import fqdn, hostname, hosts, node_hosts, resolv_conf
 from skerry.node.runtime.spec import Mount
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from skerry.node.resolvconf import Warn
 
 MESSAGE_LIMIT = 4096
+_SHM_FLAGS = linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC
+_SHM_OPTIONS = "mode=1777,size=64m"
 _TERMINATION_LOG = "/dev/termination-log"
 
 
@@ -63,7 +67,19 @@ class PodFiles:
         (directory / "resolv.conf").write_text(text)
         (directory / "hosts").write_text(_hosts(services, pod, ip))
         (directory / "hostname").write_text(host_name(services, pod) + "\n")
+        self._share_memory(pod)
         return warnings
+
+    def _share_memory(self, pod: core.Pod) -> None:
+        """Makes one /dev/shm for several containers."""
+        sidecars = [one for one in pod.spec.init_containers if one.restart_policy == "Always"]
+        if len(pod.spec.containers) + len(sidecars) > 1 and not os.path.ismount(self._shm):
+            self._shm.mkdir(parents=True, exist_ok=True)
+            linux.mount("tmpfs", str(self._shm), "tmpfs", _SHM_FLAGS, _SHM_OPTIONS)
+
+    @property
+    def _shm(self) -> Path:
+        return self.root / "_shared" / "shm"
 
     def _forget_messages(self) -> None:
         """Deletes those of instances that were killed together with their node: none runs in a new sandbox."""
@@ -72,9 +88,12 @@ class PodFiles:
 
     def own_mounts(self) -> list[Mount]:
         directory = self.root / "_files"
-        return [
+        found = [
             Mount(source=str(directory / one), target=f"/etc/{one}") for one in ("hosts", "hostname", "resolv.conf")
         ]
+        if os.path.ismount(self._shm):
+            found.append(Mount(source=str(self._shm), target="/dev/shm"))  # noqa: S108  the container's own
+        return found
 
     def message_mount(self, container: core.Container, instance: str) -> Mount:
         """The file in which a container may leave its last words."""
@@ -99,11 +118,12 @@ class PodFiles:
     def remove_mounts(self) -> None:
         """Deletes what only running containers need; logs stay."""
         setup.remove(self.volumes)
+        setup.remove(self.root / "_shared")
         for name in ("_rootfs", "_files"):
             shutil.rmtree(self.root / name, ignore_errors=True)
 
     def remove(self) -> None:
-        setup.remove(self.volumes)
+        self.remove_mounts()
         shutil.rmtree(self.root, ignore_errors=True)
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from skerry.api.types import core
 from skerry.node.agent.files import uid_of
 from skerry.node.agent.worker import PodWorker
+from skerry.node.volumes import setup
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -78,6 +79,8 @@ class PodManager:
         directory.mkdir(parents=True, exist_ok=True)
         for one in directory.iterdir():
             if uid_of(one) not in wanted:
+                setup.remove(one / "_volumes")
+                setup.remove(one / "_shared")
                 _remove(one)
             else:
                 _remove(one / "_rootfs")
