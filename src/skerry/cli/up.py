@@ -12,7 +12,8 @@ from typing import Any
 from skerry.cli import common
 from skerry.cluster import lifecycle
 from skerry.cluster.errors import ClusterError
-from skerry.cluster.networks import POD_CIDR, SERVICE_CIDR, pod_range, service_range
+from skerry.cluster.networks import MAX_PODS, POD_CIDR, SERVICE_CIDR, pod_range, service_range
+from skerry.cluster.notify import Notifier
 from skerry.cluster.options import Options
 from skerry.cluster.paths import DEFAULT_NAME
 
@@ -42,9 +43,29 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(parsed: argparse.Namespace) -> int:
+    add("--max-pods", type=_max_pods, metavar="N", help=f"how many pods a node takes (default: {MAX_PODS})")
     """Start it; one line a step with its time."""
     if parsed.store:
         raise ClusterError("This version has the embedded store only: leave out --store.")
+def words(parsed: argparse.Namespace) -> list[str]:
+    """The options as they could be typed again anywhere: paths are absolute. Without --foreground."""
+    simple = ("name", "nodes", "data_dir", "kubeconfig", "store", "network", "api_port")
+    found = []
+    for name in (*simple, "pod_cidr", "service_cidr", "max_pods"):
+        value = getattr(parsed, name)
+        if value is None or (name == "name" and value == DEFAULT_NAME):
+            continue
+        found += [f"--{name.replace('_', '-')}", os.path.abspath(value) if name in _PATHS else str(value)]
+    if parsed.ephemeral:
+        found.append("--ephemeral")
+    for host, url in parsed.registry_mirror:
+        found += ["--registry-mirror", f"{host}={url}"]
+    return found
+
+
+_PATHS = ("data_dir", "kubeconfig")
+
+
     if parsed.network == "host":
         raise ClusterError("This version has contained networks only: leave out --network host.")
     options = Options(
@@ -63,6 +84,7 @@ def run(parsed: argparse.Namespace) -> int:
     )
     started = lifecycle.start(options, _report)
     if started.already:
+        max_pods=parsed.max_pods,
         print(
             f'Cluster "{started.name}" is running already;{_revived(started)} the current kubectl context is '
             f"{started.context}."
@@ -127,3 +149,10 @@ def _mirror(text: str) -> tuple[str, str]:
     if not host or "/" in host or not url.startswith(("http://", "https://")):
         raise argparse.ArgumentTypeError(f'"{text}" is not HOST=URL, as in docker.io=http://127.0.0.1:5000')
     return host, url.rstrip("/")
+def _max_pods(text: str) -> int:
+    number = _whole(text)
+    if not 1 <= number <= 1000:
+        raise argparse.ArgumentTypeError("a node takes 1 to 1000 pods")
+    return number
+
+

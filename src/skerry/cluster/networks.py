@@ -16,7 +16,10 @@ POD_CIDR, SERVICE_CIDR = "10.244.0.0/16", "10.96.0.0/12"
 
 _FABRICS = ("10.243.0.0/24", "10.242.0.0/24", "172.29.243.0/24", "192.168.243.0/24")
 """Where the nodes' own network may be: the first that overlaps neither range. Two ranges cannot cover them all."""
+MAX_PODS = 110
+"""How many pods a node takes unless it is told otherwise: the kubelet's default."""
 _NODE_PREFIX = 24
+"""A node's share of the pods' range, unless --max-pods wants more."""
 _NOT_FOR_HOSTS = ("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/3")
 """This network, loopback, link-local (pods' gateways are there), multicast and what is reserved."""
 
@@ -26,9 +29,14 @@ Network = ipaddress.IPv4Network
 class Networks:
     """The addresses of one cluster. Two with the same ranges are the same."""
 
-    def __init__(self, pod_cidr: str = POD_CIDR, service_cidr: str = SERVICE_CIDR) -> None:
-        """ClusterError where the two overlap; each alone must have passed `pod_range` or `service_range`."""
-        self.pod_cidr, self.service_cidr = pod_cidr, service_cidr
+    def __init__(self, pod_cidr: str = POD_CIDR, service_cidr: str = SERVICE_CIDR, max_pods: int = MAX_PODS) -> None:
+        """ClusterError where the two overlap; each alone must have passed `pod_range` or `service_range`.
+
+        `max_pods`: of one node.
+        """
+        self.pod_cidr, self.service_cidr, self.max_pods = pod_cidr, service_cidr, max_pods
+        # Three addresses of a range are no pod's.
+        self.node_prefix = min(_NODE_PREFIX, 32 - (max_pods + 2).bit_length())
         self._pods, self._services = Network(pod_cidr), Network(service_cidr)
         if self._pods.overlaps(self._services):
             raise ClusterError(
@@ -60,18 +68,18 @@ class Networks:
     @property
     def nodes(self) -> int:
         """How many nodes have room."""
-        return min(len(range(0, self._pods.num_addresses, 1 << (32 - _NODE_PREFIX))), self.fabric.num_addresses - 3)
+        return min(self._pods.num_addresses >> (32 - self.node_prefix), self.fabric.num_addresses - 3)
 
     def node_ip(self, index: int) -> str:
         """The address of node `index` (from 1)."""
         return str(self.fabric[index + 1])
 
     def node_pods(self, index: int) -> str:
-        """The range of the pods of node `index` (from 1): a /24, 10.244.1.0/24 for the first."""
-        size = 1 << (32 - _NODE_PREFIX)
+        """The range of the pods of node `index` (from 1): 10.244.1.0/24 for the first, unless it takes more pods."""
+        size = 1 << (32 - self.node_prefix)
         # The first one is left for the last node, so that a node's number can be read from its pods' addresses.
         block = index % (self._pods.num_addresses // size)
-        return f"{self._pods[block * size]}/{_NODE_PREFIX}"
+        return f"{self._pods[block * size]}/{self.node_prefix}"
 
 
 def pod_range(text: str) -> str:

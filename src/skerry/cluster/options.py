@@ -9,7 +9,7 @@ import time
 from typing import NamedTuple
 
 from skerry.cluster.errors import ClusterError
-from skerry.cluster.networks import POD_CIDR, SERVICE_CIDR
+from skerry.cluster.networks import MAX_PODS, POD_CIDR, SERVICE_CIDR
 from skerry.cluster.state import State
 
 
@@ -27,6 +27,7 @@ class Options(NamedTuple):
     api_port: int | None = None
     pod_cidr: str | None = None
     service_cidr: str | None = None
+    max_pods: int | None = None
     foreground: bool = False
 
 
@@ -46,6 +47,7 @@ def merge(before: State | None, options: Options) -> State:
         ("--api-port", options.api_port, before.api_port),
         ("--pod-cidr", options.pod_cidr, before.pod_cidr),
         ("--service-cidr", options.service_cidr, before.service_cidr),
+        ("--max-pods", options.max_pods, before.max_pods),
     ]
     checks += [(f"--registry-mirror {host}", url, mirrors.get(host, url)) for host, url in options.registry_mirrors]
     for option, wanted, have in checks:
@@ -68,13 +70,15 @@ def _new(options: Options) -> State:
         api_port=options.api_port or 0,
         pod_cidr=options.pod_cidr or POD_CIDR,
         service_cidr=options.service_cidr or SERVICE_CIDR,
+        max_pods=options.max_pods or MAX_PODS,
         registry_mirrors=options.registry_mirrors,
         created=time.time(),
     )
     room = made.networks.nodes
     if made.nodes > room:
         raise ClusterError(
-            f"--pod-cidr {made.pod_cidr} has room for {room} of the {made.nodes} nodes, since each needs a /24 of it: "
+            f"--pod-cidr {made.pod_cidr} has room for {room} of the {made.nodes} nodes, since each needs a "
+            f"/{made.networks.node_prefix} of it: "
             "choose a larger range."
         )
     return made

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from skerry.cluster.certificates import Expiry
 from skerry.cluster.errors import ClusterError
 from skerry.cluster.files import make_private_directory, write_private
-from skerry.cluster.networks import POD_CIDR, SERVICE_CIDR, Networks
+from skerry.cluster.networks import MAX_PODS, POD_CIDR, SERVICE_CIDR, Networks
 from skerry.cluster.paths import ClusterPaths, cluster_paths, data_home
 
 FORMAT = 1
@@ -38,6 +38,8 @@ class State(NamedTuple):
     """0 until the first start has chosen it."""
     pod_cidr: str = POD_CIDR
     service_cidr: str = SERVICE_CIDR
+    max_pods: int = MAX_PODS
+    """Of one node."""
     registry_mirrors: tuple[tuple[str, str], ...] = ()
     kubeconfigs: tuple[str, ...] = ()
     """Every file that our context was written into, so that `delete` can take it out again."""
@@ -50,7 +52,7 @@ class State(NamedTuple):
     @property
     def networks(self) -> Networks:
         """The addresses that follow from its two ranges."""
-        return Networks(self.pod_cidr, self.service_cidr)
+        return Networks(self.pod_cidr, self.service_cidr, self.max_pods)
 
 
 def load(paths: ClusterPaths) -> State | None:
@@ -87,6 +89,7 @@ def save(paths: ClusterPaths, state: State) -> None:
         "apiPort": state.api_port,
         "podCIDR": state.pod_cidr,
         "serviceCIDR": state.service_cidr,
+        "maxPods": state.max_pods,
         "registryMirrors": dict(state.registry_mirrors),
         "kubeconfigs": list(state.kubeconfigs),
         "certificates": state.certificates._asdict() if state.certificates else None,
@@ -106,6 +109,7 @@ def _from_json(table: dict[str, Any]) -> State:
         api_port=int(table["apiPort"]),
         pod_cidr=str(table.get("podCIDR", POD_CIDR)),
         service_cidr=str(table.get("serviceCIDR", SERVICE_CIDR)),
+        max_pods=int(table.get("maxPods", MAX_PODS)),
         registry_mirrors=tuple((str(host), str(url)) for host, url in table["registryMirrors"].items()),
         kubeconfigs=tuple(str(path) for path in table["kubeconfigs"]),
         certificates=Expiry(float(ends["ca"]), float(ends["server"])) if ends else None,
@@ -165,6 +169,22 @@ def holder(paths: ClusterPaths) -> Holder | None:
     except (OSError, ValueError, IndexError):
         return None
     return Holder(pid, phase) if start_time(pid) == start else None
+
+
+def announce_stop(paths: ClusterPaths) -> None:
+    """Say that whoever has the cluster is about to be ended; for another process than that, without the lock."""
+    found = holder(paths)
+    if found is None:
+        return
+    try:
+        fd = os.open(paths.lock, os.O_WRONLY | os.O_CLOEXEC)
+    except OSError:
+        return  # another user's: the signal will tell
+    try:
+        # One that has meanwhile ended is not brought back by this: its start time is that of no process.
+        os.pwrite(fd, f"{found.pid} {start_time(found.pid)} {STOPPING}\n".encode().ljust(64), 0)
+    finally:
+        os.close(fd)
 
 
 class Lock:

@@ -78,6 +78,8 @@ def test_help_names_every_verb(word: str, capsys: pytest.CaptureFixture[str]) ->
         ["up", "--api-port", "70000"],
         ["up", "--pod-cidr", "10.1.2.3/16"],
         ["up", "--service-cidr", "fd00::/108"],
+        ["up", "--max-pods", "0"],
+        ["up", "--max-pods", "1001"],
         ["up", "--registry-mirror", "docker.io"],
         ["up", "--registry-mirror", "docker.io=127.0.0.1:5000"],
         ["up", "--network", "bridge"],

@@ -13,6 +13,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import time
 import traceback
 import urllib.parse
 from collections.abc import Callable, Iterator
@@ -22,7 +23,7 @@ from typing import Any
 import pytest
 import yaml
 
-from skerry.cluster import daemon, lifecycle, listener, state
+from skerry.cluster import daemon, lifecycle, listener, revival, state
 from skerry.cluster.config import ClusterConfig, Progress
 from skerry.cluster.errors import ClusterError
 from skerry.cluster.options import Options
@@ -68,6 +69,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
     monkeypatch.setattr(daemon, "control_plane", serve)
     monkeypatch.setattr(lifecycle, "STOP_SECONDS", 5.0)
+    monkeypatch.setattr(revival, "ask", lambda *_: ())  # this control plane has no nodes
     found = Home(tmp_path)
     yield found
     found.end()
@@ -174,6 +176,7 @@ def test_up_on_a_running_one_says_so(home: Home, tmp_path: Path) -> None:
         ("api_port", 1, "--api-port"),
         ("pod_cidr", "10.1.0.0/16", "--pod-cidr 10.244.0.0/16"),
         ("service_cidr", "10.2.0.0/16", "--service-cidr 10.96.0.0/12"),
+        ("max_pods", 300, "--max-pods 110"),
         ("registry_mirrors", (("docker.io", "http://b"),), "--registry-mirror docker.io http://a"),
     ],
 )
@@ -473,6 +476,12 @@ def test_a_directory_with_names_like_ours_is_not_ours(home: Home, tmp_path: Path
     assert (place / "images" / "photo").exists()
 
 
+def until(call: Callable[[], bool]) -> None:
+    end = time.monotonic() + 5
+    while not call():
+        assert time.monotonic() < end
+
+
 def killed(work: Callable[[], object]) -> None:
     """A child of ours does this and is killed where it would not return."""
     child = os.fork()
@@ -571,9 +580,14 @@ def test_up_while_it_stops_waits_and_starts(home: Home, monkeypatch: pytest.Monk
 
     become(slow, monkeypatch)
     first = home.start()
-    os.kill(first.pid, signal.SIGTERM)
+    down = os.fork()
+    if down == 0:
+        lifecycle.stop("x")
+        os._exit(0)
+    until(lambda: state.holder(cluster_paths("x")) == state.Holder(first.pid, state.STOPPING))
     second = home.start()
     assert not second.already and second.pid != first.pid
+    os.waitpid(down, 0)
 
 
 def test_down_while_it_starts_ends_it(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,15 +24,28 @@ def test_the_smallest_ranges() -> None:
     assert (numbers.node_pods(1), numbers.nodes, numbers.dns_ip) == ("192.168.7.0/24", 1, "192.168.8.10")
 
 
+def test_a_node_that_takes_more_pods_has_a_larger_share() -> None:
+    """Three addresses of a share are no pod's."""
+    prefixes = {pods: Networks(max_pods=pods).node_pods(1) for pods in (1, 253, 254, 300, 1000)}
+    assert list(prefixes.values()) == [
+        "10.244.1.0/24", "10.244.1.0/24", "10.244.2.0/23", "10.244.2.0/23", "10.244.4.0/22",
+    ]  # fmt: skip
+    assert Networks("10.244.0.0/22", max_pods=300).nodes == 2
+    assert Networks("10.244.0.0/24", max_pods=300).nodes == 0
+
+
 ANYWHERE = st.integers(0, 2**32 - 1)
 
 
-@given(ANYWHERE, st.integers(8, 24), ANYWHERE, st.integers(12, 28))
-def test_whatever_is_allowed_overlaps_nowhere(pods: int, pod_bits: int, services: int, service_bits: int) -> None:
+@given(ANYWHERE, st.integers(8, 24), ANYWHERE, st.integers(12, 28), st.integers(1, 1000))
+def test_whatever_is_allowed_overlaps_nowhere(
+    pods: int, pod_bits: int, services: int, service_bits: int, max_pods: int
+) -> None:
     try:
         numbers = Networks(
             pod_range(str(Network((pods >> (32 - pod_bits) << (32 - pod_bits), pod_bits)))),
             service_range(str(Network((services >> (32 - service_bits) << (32 - service_bits), service_bits)))),
+            max_pods,
         )
     except ClusterError:
         return

@@ -16,7 +16,6 @@ from skerry.api.types import core
 if TYPE_CHECKING:
     from pathlib import Path
 
-PODS = "110"
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}
 
 
@@ -46,10 +45,10 @@ def processes() -> int:
     return min((int(one) for one in found if one.isdigit()), default=32768)
 
 
-def capacity(data: Path) -> dict[str, str]:
-    """What a Node's status has as capacity; `data` is on the disk that pods use."""
+def capacity(data: Path, pods: int) -> dict[str, str]:
+    """What a Node's status has as capacity, for so many `pods`; `data` is on the disk that they use."""
     disk = os.statvfs(data)
-    return {**machine_resources(), "pods": PODS, "ephemeral-storage": f"{disk.f_blocks * disk.f_frsize // 1024}Ki"}
+    return {**machine_resources(), "pods": str(pods), "ephemeral-storage": f"{disk.f_blocks * disk.f_frsize // 1024}Ki"}
 
 
 def architecture() -> str:

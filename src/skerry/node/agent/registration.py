@@ -59,7 +59,7 @@ def node_object(services: NodeServices, now: float, *, ready: bool) -> core.Node
     else:
         text = "container runtime network not ready: the service proxy or the cluster DNS is still starting"
         conditions.append(condition("Ready", False, "KubeletNotReady", text))
-    has = capacity(services.data)
+    has = capacity(services.data, services.max_pods)
     return core.Node(
         metadata=meta.ObjectMeta(
             name=services.name,

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True)
 class NodeServices:
-    """`name`, `ip`, `pod_cidr`: the node's. `data`: its own directory. `socket`: where its streams server listens.
+    """`name`, `ip`, `pod_cidr`, `max_pods`: the node's. `data`: its own directory. `socket`: where its streams
+    server listens.
 
     `informers` are shared with whatever else runs in the process and started by the caller. `recorder` writes events as
     component "kubelet". `host_resolv_conf` is the text of the machine's own file. The node says Ready when `ready` is
@@ -42,6 +43,7 @@ class NodeServices:
     data: Path
     socket: Path
     cluster_dns: tuple[str, ...] = ("10.96.0.10",)
+    max_pods: int = 110
     cluster_domain: str = "cluster.local"
     host_resolv_conf: str = ""
     ready: asyncio.Event | None = None
