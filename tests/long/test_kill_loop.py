@@ -11,6 +11,7 @@ import random
 import signal
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from tests.e2e.conftest import skip_without_namespaces
@@ -125,10 +126,11 @@ async def test_what_was_acknowledged_survives_a_kill_and_nothing_else_does(
             await asyncio.wait_for(book.reach(reached), 60)
             await asyncio.sleep(chance.random() * 0.02)  # the random moment
             print(f"round {number}: kill -9 of the {victim} after {book.acknowledged} acknowledged writes")
+            before_kill = machine.processes(cluster.name)
             os.kill(targets[victim], signal.SIGKILL)
             if victim in VICTIMS[2:]:
-                # The node is gone; the API is not, and goes on acknowledging until it is killed as well.
-                await asyncio.to_thread(node_is_gone, cluster, targets)
+                # The node is gone, and is started again; the API goes on acknowledging until it is killed as well.
+                await asyncio.to_thread(node_is_gone, before_kill, targets)
                 await asyncio.wait_for(book.reach(book.acknowledged + 50), 30)
                 os.kill(targets["control plane"], signal.SIGKILL)
             await asyncio.wait_for(asyncio.gather(*writers), 30)
@@ -149,12 +151,14 @@ async def test_what_was_acknowledged_survives_a_kill_and_nothing_else_does(
     await asyncio.to_thread(nothing_left, cluster, before)
 
 
-def node_is_gone(cluster: Cluster, targets: dict[str, int]) -> None:
+def node_is_gone(before: dict[int, str], targets: dict[str, int]) -> None:
     """What the kernel ends with a node's first process or agent: the whole node, pods included."""
-    ours = {targets["control plane"], targets["cluster init"]}
+    ended = {
+        pid: line for pid, line in before.items() if pid not in (targets["control plane"], targets["cluster init"])
+    }
 
     def gone() -> bool:
-        left = {pid: line for pid, line in machine.processes(cluster.name).items() if pid not in ours}
+        left = {pid: line for pid, line in ended.items() if Path(f"/proc/{pid}").exists()}
         assert not left, left
         return True
 

@@ -53,6 +53,8 @@ def node_object(services: NodeServices, now: float, *, ready: bool) -> core.Node
         )
 
     conditions = [condition(kind, False, reason, message) for kind, reason, message in _FINE]
+    if services.health.disk_pressure:
+        conditions[1] = condition("DiskPressure", True, "KubeletHasDiskPressure", "kubelet has disk pressure")
     conditions.append(condition(LIMITS, *services.cgroups.verdict()))
     if ready:
         conditions.append(condition("Ready", True, "KubeletReady", "kubelet is posting ready status"))
@@ -81,6 +83,7 @@ def node_object(services: NodeServices, now: float, *, ready: bool) -> core.Node
                 core.NodeAddress(type="Hostname", address=services.name),
             ],
             node_info=node_info(),
+            images=list(services.health.images),
         ),
     )
 
@@ -105,8 +108,9 @@ class Registration:
         self.node: core.Node | None = None
 
     async def run(self) -> None:
-        """Registers, then reports and renews until cancelled, or until the Node is deleted."""
+        """Registers, then reports and renews until cancelled, or until the Node is deleted; then it only waits."""
         services = self._services
+        services.health.on_change = self._wrong.set
         await self._insist(self._register)
         services.informers.of(core.Node, field_selector=f"metadata.name={services.name}").subscribe(self._seen)
         work = [asyncio.create_task(one) for one in (self._leases(), self._reports(), self._deleted.wait())]
@@ -114,11 +118,12 @@ class Registration:
             done, _ = await asyncio.wait(work, return_when=asyncio.FIRST_COMPLETED)
             for one in done:
                 one.result()
-            _log.warning("Node %s was deleted; this process registers no other", services.name)
         finally:
             for one in work:
                 one.cancel()
             await asyncio.gather(*work, return_exceptions=True)
+        _log.warning("Node %s was deleted; this process registers no other", services.name)
+        await asyncio.Event().wait()
 
     def _seen(self, _: core.Node | None, node: core.Node | None) -> None:
         if node is None:
