@@ -7,6 +7,7 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from skerry.node.agent.capacity import cores, processes
+from skerry.node.agent.housekeeping import Housekeeping
 from skerry.node.agent.manager import PodManager
 from skerry.node.agent.registration import Registration
 from skerry.node.streams.server import StreamsServer
@@ -26,6 +27,7 @@ async def run(services: NodeServices, started: asyncio.Event | None = None) -> N
         stack.push_async_callback(manager.close)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(Registration(services).run())
+            tasks.create_task(Housekeeping(services).run())
             await manager.start()
             if started is not None:
                 started.set()

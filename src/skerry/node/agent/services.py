@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from skerry.node.agent.health import Health
 from skerry.node.agent.objects import Objects
 from skerry.node.cgroups.pods import PodCgroups
 from skerry.node.cgroups.subtree import Claim
@@ -47,6 +48,7 @@ class NodeServices:
     cluster_domain: str = "cluster.local"
     host_resolv_conf: str = ""
     ready: asyncio.Event | None = None
+    health: Health = field(default_factory=Health)
     cgroups: PodCgroups = field(default_factory=lambda: PodCgroups(Claim(None, "nobody claimed any"), ""))
     objects: Objects = field(init=False)
 

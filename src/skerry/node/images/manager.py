@@ -38,6 +38,8 @@ class Images:
     def __init__(self, store: Store, registry: Registry, clock: Clock) -> None:
         self.store = store
         self._registry, self._clock = registry, clock
+        self.changed = asyncio.Event()
+        """Set when an image came; whoever heeds it clears it."""
         self._running: dict[object, asyncio.Task[Any]] = {}
         self._slots = asyncio.Semaphore(PARALLEL_LAYERS)
         self._threads = ThreadPoolExecutor(PARALLEL_LAYERS, thread_name_prefix="unpack")
@@ -69,6 +71,7 @@ class Images:
             pull_policy = "Always" if wanted.tag == reference.DEFAULT_TAG and not wanted.digest else "IfNotPresent"
         here = self.store.find(wanted)
         if here is not None and (pull_policy != "Always" or here[0].loaded) and _may_use(here[0], accounts):
+            self.store.used(wanted.key)
             text = f'Container image "{name}" already present on machine and can be accessed by the pod'
             on_event("Normal", "Pulled", text)
             return here[1]
@@ -115,6 +118,7 @@ class Images:
                     digest = manifest.digest_of(found.config)
                     record = Record(wanted.key, wanted.name, "", digest, diffs, found.size, loaded=True)
                     self.store.put(wanted, record, found.config)
+                    self.changed.set()
                     names.append(str(wanted))
         return names
 
@@ -159,6 +163,7 @@ class Images:
         size = found.manifest.config.size + sum(layer.size for layer in layers)
         digests = list(dict.fromkeys((found.digest, found.platform_digest)))
         record = Record(wanted.key, wanted.name, found.digest, found.manifest.config.digest, diffs, size, digests)
+        self.changed.set()
         return self.store.put(wanted, replace(record, access=_marks(credentials)), raw)
 
     def _opened_to(self, wanted: Reference, here: tuple[Record, Image], credentials: Credentials | None) -> Image:

@@ -22,7 +22,7 @@ import secrets
 import shutil
 from collections.abc import AsyncIterator
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from skerry.node.images import manifest, mend, unpack
 from skerry.node.images.errors import ImageError, pull_failed
@@ -48,6 +48,14 @@ class Record:
     digests: list[str] = field(default_factory=list)  # every digest by which the registry knows it
     loaded: bool = False  # put here by hand (`skerry load`)
     access: list[str] = field(default_factory=list)  # who may use it (see keyring.mark); empty: everybody
+
+
+class Named(NamedTuple):
+    """A name in the store: its record, the file that holds it, and when it was last put there or used."""
+
+    record: Record
+    path: str
+    used: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +85,11 @@ class Store:
         """Removes this process's scratch directory."""
         shutil.rmtree(self._scratch, ignore_errors=True)
         os.close(self._held)
+
+    @property
+    def nothing(self) -> str:
+        """The layer of images that have none."""
+        return os.path.join(self.root, "layers", "empty", "fs")
 
     # Images
 
@@ -113,14 +126,20 @@ class Store:
         """The configuration of an image that is here, as it came. OSError."""
         return self._read(self._blob(record.config))
 
-    def names(self) -> list[Record]:
+    def names(self) -> list[Named]:
         """Every name there is, sorted."""
         found = []
         for entry in os.scandir(os.path.join(self.root, "refs")):
-            record = _parse_record(self._read(entry.path)) if entry.name.endswith(".json") else None
-            if record is not None:
-                found.append(record)
-        return sorted(found, key=lambda record: record.key)
+            with contextlib.suppress(FileNotFoundError):  # another node removes it right now
+                record = _parse_record(self._read(entry.path)) if entry.name.endswith(".json") else None
+                if record is not None:
+                    found.append(Named(record, entry.path, entry.stat().st_mtime))
+        return sorted(found, key=lambda one: one.record.key)
+
+    def used(self, key: str) -> None:
+        """Remembers that somebody asks for or uses the image of this name just now. Of an unknown name: nothing."""
+        with contextlib.suppress(FileNotFoundError):
+            os.utime(self._ref(key))
 
     # Layers
 
@@ -155,6 +174,22 @@ class Store:
         finally:
             shutil.rmtree(place, ignore_errors=True)
 
+    def meta(self, diff_id: str) -> str:
+        """The file that says what is known of a layer."""
+        return os.path.join(self.root, "layers", _short(diff_id), "meta.json")
+
+    def remove_layer(self, short: str) -> None:
+        """Removes a layer by the name of its directory, unless somebody is just getting it. Blocking."""
+        fd = os.open(os.path.join(self.root, "locks", short), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        aside = os.path.join(self._scratch, "gone-" + secrets.token_hex(8))
+        try:
+            if _try_lock(fd):
+                with contextlib.suppress(FileNotFoundError):
+                    os.rename(os.path.join(self.root, "layers", short), aside)
+        finally:
+            os.close(fd)
+            shutil.rmtree(aside, ignore_errors=True)
+
     @contextlib.asynccontextmanager
     async def locked(self, diff_id: str) -> AsyncIterator[None]:
         """Only one process at a time gets and unpacks a layer; whoever comes second will find it there."""
@@ -178,8 +213,7 @@ class Store:
         for diff_id in layers:
             below = [self.layer(one) for one in stack]
             stack.append(diff_id)
-            home = os.path.dirname(self.layer(diff_id))
-            implicit = json.loads(self._read(os.path.join(home, "meta.json")))["implicit"]
+            implicit = json.loads(self._read(self.meta(diff_id)))["implicit"]
             folders = mend.needed(self.layer(diff_id), implicit, below) if implicit else []
             if folders:
                 text = json.dumps([asdict(folder) for folder in folders])
@@ -208,7 +242,7 @@ class Store:
         layers = list(dict.fromkeys(reversed(record.layers)))[::-1]
         paths = [self.layer(diff_id) for diff_id in layers]
         if not paths:
-            paths = [os.path.join(self.root, "layers", "empty", "fs")]
+            paths = [self.nothing]
             os.makedirs(paths[0], exist_ok=True)
         digest = f"{record.name}@{record.digest}" if record.digest else record.config
         return Image(record.config, reference, digest, paths, config, record.size)

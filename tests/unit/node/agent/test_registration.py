@@ -37,6 +37,7 @@ async def node(tmp_path):
         ready=ready,
         cgroups=PodCgroups(Claim(None, "for this test"), "node-1"),
         health=Health(),
+        max_pods=110,
     )
     yield services
     for task in services.tasks:
