@@ -105,6 +105,43 @@ class Struct:
     fields: list[Field]
 
 
+# Kinds of our own, which have no Go declaration: module -> (group, version, prefix of the definitions, structs).
+OWN = {
+    "skerry": (
+        "skerry.dev",
+        "v1alpha1",
+        "dev.skerry.v1alpha1",
+        [
+            Struct(
+                "Acknowledgement",
+                True,
+                [
+                    Field("metadata", "meta.ObjectMeta", 1, pointer=False, omit=True),
+                    Field("spec", "skerry.AcknowledgementSpec", 2, pointer=False, omit=True),
+                    Field("status", "skerry.AcknowledgementStatus", 3, pointer=False, omit=True),
+                ],
+            ),
+            Struct(
+                "AcknowledgementSpec",
+                False,
+                [
+                    Field("nodeName", "str", 1, pointer=False, omit=False, required=True),
+                    Field("component", "str", 2, pointer=False, omit=False, required=True),
+                ],
+            ),
+            Struct(
+                "AcknowledgementStatus",
+                False,
+                [
+                    Field("appliedRevision", "int64", 1, pointer=False, omit=True),
+                    Field("appliedServiceRevision", "int64", 2, pointer=False, omit=True),
+                ],
+            ),
+        ],
+    )
+}
+
+
 def snake(name: str) -> str:
     """clusterIPs -> cluster_i_ps: as the official Python client splits names."""
     out = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", name.replace("$", "_").replace("-", "_"))
@@ -287,6 +324,9 @@ def main() -> None:
     parser.add_argument("--apimachinery", type=Path, required=True)
     options = parser.parse_args()
     structs = load({"api": options.api, "apimachinery": options.apimachinery})
+    structs |= {module: {one.name: one for one in own} for module, (*_, own) in OWN.items()}
+    described = {module: where[1:] for module, where in MODULES.items()}
+    described |= {module: where[:3] for module, where in OWN.items()}
     table: dict[str, object] = {}
     for module, found in structs.items():
         rows = {}
@@ -311,12 +351,12 @@ def main() -> None:
                 ]
                 for f in struct.fields
             ]
-        _, group, version, prefix = MODULES[module]
+        group, version, prefix = described[module]
         kinds = [s.name for s in found.values() if s.kind]
         table[module] = {"group": group, "version": version, "definitions": prefix, "kinds": kinds, "structs": rows}
         (OUT / f"{module}.pyi").write_text(stub(module, structs))
         (OUT / f"{module}.py").write_text(
-            f'"""Kubernetes objects: {MODULES[module][1] or "core"}/{version} (see the .pyi beside this file)."""\n\n'
+            f'"""Kubernetes objects: {group or "core"}/{version} (see the .pyi beside this file)."""\n\n'
             "from skerry.api.types._build import lazy\n\n"
             f'__getattr__, __dir__ = lazy("{module}")\n'
         )

@@ -101,6 +101,8 @@ RESOURCES: tuple[Resource, ...] = (
              subresources=("status",), generation=True),
     Resource("IngressClass", "ingressclasses", "ingressclass", "networking", "networking.k8s.io", namespaced=False,
              generation=True),
+    Resource("Acknowledgement", "acknowledgements", "acknowledgement", "skerry", "skerry.dev", "v1alpha1",
+             namespaced=False, short_names=("ack",)),
 )  # fmt: skip
 
 QUESTIONS: tuple[Resource, ...] = (

@@ -36,7 +36,7 @@ PATCHES = {
     "application/merge-patch+json": "merge",
     "application/strategic-merge-patch+json": "strategic",
 }
-_VOLATILE = frozenset({"leases"})
+_VOLATILE = frozenset({"leases", "acknowledgements"})
 
 
 @dataclass

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from skerry.cluster import tokens
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
     from typing import Any
 
     from skerry.cluster.config import ClusterConfig
@@ -96,7 +96,7 @@ class _Node:
         udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         udp.bind((networks.dns_ip, 53))
         await server.serve(udp, socket.create_server((networks.dns_ip, 53)))
-        await follow(self._informers, records)
+        await follow(self._informers, records, self._acknowledges(stack, "dns"))
 
     async def _proxy(self, stack: contextlib.AsyncExitStack) -> None:
         """The service proxy in the node's kernel, and the node ports on the host's loopback."""
@@ -107,10 +107,25 @@ class _Node:
 
         node = self._context.node
         here = Node(node.name, (node.node_ip,), service_cidr=self._config.networks.service_cidr, pod_cidr=node.pod_cidr)
-        proxy = Proxy(self._informers, here, Nftables(here, self._clock), self._clock, conntrack=Conntrack())
+        proxy = Proxy(
+            self._informers,
+            here,
+            Nftables(here, self._clock),
+            self._clock,
+            conntrack=Conntrack(),
+            on_applied=self._acknowledges(stack, "proxy"),
+        )
         stack.callback(proxy.stop)
         await proxy.start()
         _background(stack, self._host_ports(stack))
+
+    def _acknowledges(self, stack: contextlib.AsyncExitStack, component: str) -> Callable[[int, int], None]:
+        """What a component calls with the revisions that it has applied: the API is told in the background."""
+        from skerry.client.acknowledge import Acknowledger
+
+        made = Acknowledger(self._client, self._informers, self._clock, self._name, component)
+        _background(stack, made.run())
+        return made.applied
 
     async def _host_ports(self, stack: contextlib.AsyncExitStack) -> None:
         """The node ports on the host's loopback, of which there is one: when it is this node's turn."""

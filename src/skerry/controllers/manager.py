@@ -22,6 +22,7 @@ from skerry.controllers.podgc.controller import PodGcController
 from skerry.controllers.replicaset.controller import ReplicaSetController
 from skerry.controllers.scheduler.controller import SchedulerController
 from skerry.controllers.serviceaccount import ServiceAccountController
+from skerry.controllers.serviceconditions.controller import ServiceConditionsController
 
 _log = logging.getLogger(__name__)
 
@@ -64,6 +65,7 @@ async def run(client: Client, clock: Clock, informers: Informers, *, ca: str = "
     manager = Manager(
         [
             EndpointsController(client, clock, informers),
+            ServiceConditionsController(client, clock, informers),
             ReplicaSetController(client, clock, informers),
             DeploymentController(client, clock, informers),
             SchedulerController(client, clock, informers),

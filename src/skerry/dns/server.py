@@ -18,6 +18,8 @@ from skerry.dns import wire
 from skerry.dns.records import Answer, Records
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from skerry.client.informer import Informers
     from skerry.dns.forward import Forwarder
 
@@ -159,8 +161,11 @@ class _Udp(asyncio.DatagramProtocol):
             self._transport.sendto(found, addr)
 
 
-async def follow(informers: Informers, records: Records) -> None:
-    """Keeps `records` up to date; returns once it has seen everything there is (answers are SERVFAIL before)."""
+async def follow(informers: Informers, records: Records, on_applied: Callable[[int, int], None] | None = None) -> None:
+    """Keeps `records` up to date; returns once it has seen everything there is (answers are SERVFAIL before).
+
+    `on_applied(slices, services)` is called with the newest revisions that answers show, whenever one has grown.
+    """
     from skerry.api.types import core, discovery
 
     services, slices = informers.of(core.Service), informers.of(discovery.EndpointSlice)
@@ -172,9 +177,27 @@ async def follow(informers: Informers, records: Records) -> None:
     def on_namespace(old: Any, new: Any) -> None:
         records.apply_namespace((new or old).metadata.name, new is not None)
 
+    applied = [0, 0]
+
+    def done(which: int, revision: str) -> None:
+        if revision.isdigit():
+            applied[which] = max(applied[which], int(revision))
+        if records.synced and on_applied is not None:
+            on_applied(applied[0], applied[1])
+
+    def on_service(old: Any, new: Any) -> None:
+        records.apply_service(key(new or old), new)
+        done(1, (new or old).metadata.resource_version)
+
+    def on_slice(old: Any, new: Any) -> None:
+        records.apply_slice(key(new or old), new)
+        done(0, (new or old).metadata.resource_version)
+
     namespaces.subscribe(on_namespace)
-    services.subscribe(lambda old, new: records.apply_service(key(new or old), new))
-    slices.subscribe(lambda old, new: records.apply_slice(key(new or old), new))
+    services.subscribe(on_service)
+    slices.subscribe(on_slice)
     await asyncio.gather(namespaces.synced(), services.synced(), slices.synced())
     records.synced = True
+    done(0, slices.resource_version)
+    done(1, services.resource_version)
     log.info("dns: synced, %s", records.statistics())

@@ -51,7 +51,10 @@ class Statistics:
 
 
 class Proxy:
-    """`start`, then it runs until `stop`. `on_applied(revision)` is called whenever `applied_revision` has grown."""
+    """`start`, then it runs until `stop`.
+
+    `on_applied(slices, services)` is called whenever one of the newest revisions that are in the kernel has grown.
+    """
 
     def __init__(
         self,
@@ -61,7 +64,7 @@ class Proxy:
         clock: Clock,
         *,
         conntrack: Conntrack | None = None,
-        on_applied: Callable[[int], None] | None = None,
+        on_applied: Callable[[int, int], None] | None = None,
     ) -> None:
         self.brain = Brain(node)
         self._services = informers.of(core.Service)
@@ -69,7 +72,7 @@ class Proxy:
         self._back_end, self._clock, self._conntrack = back_end, clock, conntrack
         self._on_applied = on_applied
         self._change = Change()
-        self._seen = self._applied = 0
+        self._seen = self._applied = (0, 0)  # EndpointSlices, Services
         self._started = self._stopped = False
         self._soon: asyncio.Handle | None = None
         self._timer: Timer | None = None
@@ -79,7 +82,7 @@ class Proxy:
     @property
     def applied_revision(self) -> int:
         """All EndpointSlices up to this revision are in the kernel; 0 before the first table is."""
-        return self._applied
+        return self._applied[0]
 
     def statistics(self) -> Statistics:
         """A snapshot."""
@@ -91,7 +94,7 @@ class Proxy:
         self._services.subscribe(self._service)
         self._slices.subscribe(self._slice)
         await asyncio.gather(self._services.synced(), self._slices.synced())
-        self._seen = max(self._seen, _revision(self._slices.resource_version))
+        self._see(_revision(self._slices.resource_version), _revision(self._services.resource_version))
         self._back_end.start(self.brain.table)
         self._started = True
         table, self._change = self.brain.table, Change()
@@ -111,8 +114,13 @@ class Proxy:
                 one.cancel()
         self._soon = self._timer = None
 
+    def _see(self, slices: int = 0, services: int = 0) -> None:
+        self._seen = (max(self._seen[0], slices), max(self._seen[1], services))
+
     def _service(self, old: core.Service | None, new: core.Service | None) -> None:
-        self._change.add(self.brain.apply_service(_key(new or old), new))
+        one: Any = new or old
+        self._see(services=_revision(one.metadata.resource_version))
+        self._change.add(self.brain.apply_service(_key(one), new))
         # A new address must be in the kernel before anybody hears of it (DNS follows the same cache, after us): a
         # packet to an address that no Service has is dropped, and its sender tries again only after a second.
         if self._started and not self._stopped and not self._retry:
@@ -121,7 +129,7 @@ class Proxy:
 
     def _slice(self, old: discovery.EndpointSlice | None, new: discovery.EndpointSlice | None) -> None:
         one: Any = new or old
-        self._seen = max(self._seen, _revision(one.metadata.resource_version))
+        self._see(slices=_revision(one.metadata.resource_version))
         self._collect(self.brain.apply_slice(_key(one), new))
 
     def _collect(self, change: Change) -> None:
@@ -174,7 +182,7 @@ class Proxy:
         if self._applied != self._seen:
             self._applied = self._seen
             if self._on_applied is not None:
-                self._on_applied(self._applied)
+                self._on_applied(*self._applied)
 
 
 def _key(one: Any) -> str:

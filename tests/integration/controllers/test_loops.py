@@ -99,6 +99,7 @@ async def test_a_steady_state_writes_nothing(here: World) -> None:
     made = await here.client.create(world.pod("web-1", node_name="node-1"))
     await here.runs(made)
     await here.until(lambda: here.addresses("web")[0] and here.sliced("web")[0])
+    await here.until(lambda: (one := here.get(core.Service, "web")) and len(one.status.conditions) == 2)
     before = here.api.store.revision
     # A change that says nothing about endpoints, and one marker whose arrival shows that all caches have seen it.
     await here.client.patch(core.Pod, "web-1", {"metadata": {"annotations": {"a": "b"}}}, "default")

@@ -14,7 +14,7 @@ import msgspec
 from tests.helpers import server as helper
 
 from skerry.api import codec
-from skerry.api.types import apps, core, discovery, meta
+from skerry.api.types import apps, core, discovery, meta, skerry
 from skerry.api.wire import Request, Response
 from skerry.client.client import Client, WatchEvent
 from skerry.client.informer import Informers
@@ -34,6 +34,7 @@ _KINDS = (
     discovery.EndpointSlice,
     apps.ReplicaSet,
     apps.Deployment,
+    skerry.Acknowledgement,
 )
 
 

@@ -81,9 +81,9 @@ class Recording:
 class Rig:
     def __init__(self) -> None:
         self.clock, self.informers, self.kernel = FakeClock(), FakeInformers(), Recording()
-        self.applied: list[int] = []
+        self.applied: list[tuple[int, int]] = []  # EndpointSlices, Services
         made: Any = self.informers
-        self.proxy = Proxy(made, NODE, self.kernel, self.clock, on_applied=self.applied.append)
+        self.proxy = Proxy(made, NODE, self.kernel, self.clock, on_applied=lambda *both: self.applied.append(both))
 
     async def start(self) -> None:
         self.informers.services.sync()
@@ -144,21 +144,22 @@ async def test_a_new_service_is_in_the_kernel_before_anybody_else_hears_of_it() 
     assert rig.kernel.calls == [("program", 1), ("program", 1)]
 
 
-async def test_a_revision_is_acknowledged_when_it_is_in_the_kernel() -> None:
+async def test_revisions_are_acknowledged_when_they_are_in_the_kernel() -> None:
     rig = Rig()
     await rig.start()
-    assert rig.applied == [7]
+    assert rig.applied == [(7, 1)]
     rig.informers.services.put(service(), 8)
     await rig.clock.settle()
-    assert rig.proxy.applied_revision == 7  # Services have no part in it
+    assert rig.proxy.applied_revision == 7  # that of the EndpointSlices
+    assert rig.applied == [(7, 1), (7, 8)]
     rig.informers.slices.put(slice_of(endpoint("10.244.1.1")), 9)
     rig.informers.slices.put(slice_of(endpoint("10.244.1.2")), 10)
     assert rig.proxy.applied_revision == 7
     await rig.clock.advance(WINDOW)
-    assert rig.applied == [7, 10]
+    assert rig.applied[2:] == [(10, 8)]
     rig.informers.slices.delete("web-1", 12)
     await rig.clock.advance(WINDOW)
-    assert rig.applied == [7, 10, 12]
+    assert rig.applied[3:] == [(12, 8)]
 
 
 async def test_a_change_that_changes_nothing_is_acknowledged_too() -> None:
@@ -167,7 +168,7 @@ async def test_a_change_that_changes_nothing_is_acknowledged_too() -> None:
     rig.informers.slices.put(slice_of(endpoint("10.244.1.1"), of="nobody"), 9)
     await rig.clock.settle()
     assert rig.kernel.calls == []
-    assert rig.applied == [7, 9]
+    assert rig.applied == [(7, 1), (9, 1)]
 
 
 async def test_a_kernel_that_refuses_is_asked_again_for_everything() -> None:
@@ -177,14 +178,14 @@ async def test_a_kernel_that_refuses_is_asked_again_for_everything() -> None:
     rig.informers.services.put(service(), 8)
     rig.informers.slices.put(slice_of(endpoint("10.244.1.1")), 9)
     await rig.clock.settle()
-    assert rig.applied == [7]
+    assert rig.applied == [(7, 1)]
     rig.informers.services.put(service("b", "10.96.0.2"), 10)
     await rig.clock.advance(RETRY_FIRST)
     assert rig.proxy.statistics().failures == 2
     rig.kernel.refuse = False
     await rig.clock.advance(2 * RETRY_FIRST)
     assert rig.kernel.calls == [("start", 2)]
-    assert rig.applied == [7, 9]
+    assert rig.applied == [(7, 1), (9, 10)]
     rig.informers.services.put(service("c", "10.96.0.3"), 11)
     await rig.clock.advance(WINDOW)
     assert rig.kernel.calls[-1] == ("program", 1)

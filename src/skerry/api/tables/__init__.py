@@ -38,6 +38,7 @@ _SUBJECTS = {
     "Namespace": "cluster",
     "Event": "cluster",
     "Lease": "cluster",
+    "Acknowledgement": "cluster",
     "ConfigMap": "config",
     "Secret": "config",
     "Ingress": "ingress",

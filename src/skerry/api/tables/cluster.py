@@ -1,4 +1,4 @@
-"""Node (T11), Namespace (T12), Event (T13) and Lease."""
+"""Node (T11), Namespace (T12), Event (T13), Lease and Acknowledgement."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 from skerry.api.tables.column import AGE, NAME, NONE, column
 from skerry.api.tables.duration import since
-from skerry.api.types import coordination, core
+from skerry.api.types import coordination, core, skerry
 
 NODE_COLUMNS = (
     NAME,
@@ -112,3 +112,24 @@ LEASE_COLUMNS = (NAME, column("Holder", "Who holds it now."), AGE)
 
 def lease_cells(obj: coordination.Lease, now: float) -> list[Any]:
     return [obj.metadata.name, obj.spec.holder_identity or "", since(obj.metadata.creation_timestamp, now)]
+
+
+ACKNOWLEDGEMENT_COLUMNS = (
+    NAME,
+    column("Node", "The node that this is about."),
+    column("Component", "What of the node has applied it."),
+    column("Revision", "The newest revision of EndpointSlices that is applied.", type="integer"),
+    column("Services", "The newest revision of Services that is applied.", type="integer", wide=True),
+    AGE,
+)
+
+
+def acknowledgement_cells(obj: skerry.Acknowledgement, now: float) -> list[Any]:
+    return [
+        obj.metadata.name,
+        obj.spec.node_name,
+        obj.spec.component,
+        obj.status.applied_revision,
+        obj.status.applied_service_revision,
+        since(obj.metadata.creation_timestamp, now),
+    ]

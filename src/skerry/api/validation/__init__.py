@@ -35,6 +35,7 @@ _SUBJECTS = {
     "Namespace": "cluster",
     "Node": "cluster",
     "Lease": "cluster",
+    "Acknowledgement": "cluster",
     "Event": "cluster",
     "Ingress": "ingress",
     "IngressClass": "ingress",

@@ -1,10 +1,10 @@
-"""Checks of Namespace, Node, Lease and Event."""
+"""Checks of Namespace, Node, Lease, Acknowledgement and Event."""
 
 from __future__ import annotations
 
 from skerry.api import quantity
 from skerry.api.status import FieldError, field_duplicate, field_forbidden, field_invalid, field_required
-from skerry.api.types import coordination, core
+from skerry.api.types import coordination, core, skerry
 from skerry.api.validation import ip, names
 from skerry.api.validation.errors import checked, one_of, shown
 
@@ -98,6 +98,28 @@ def create_lease(obj: coordination.Lease) -> list[FieldError]:
 def update_lease(new: coordination.Lease, old: coordination.Lease) -> list[FieldError]:  # noqa: ARG001
     """A Lease that exists."""
     return create_lease(new)
+
+
+def create_acknowledgement(obj: skerry.Acknowledgement) -> list[FieldError]:
+    """A new Acknowledgement: its name says whose it is."""
+    spec, status, out = obj.spec, obj.status, list[FieldError]()
+    for at, value in (("spec.nodeName", spec.node_name), ("spec.component", spec.component)):
+        out += checked(at, value, names.dns1123_subdomain) if value else [field_required(at)]
+    if not out and obj.metadata.name != f"{spec.node_name}.{spec.component}":
+        why = f'must be "{spec.node_name}.{spec.component}": the node and the component'
+        out.append(field_invalid("metadata.name", obj.metadata.name, why))
+    for at, number in (
+        ("status.appliedRevision", status.applied_revision),
+        ("status.appliedServiceRevision", status.applied_service_revision),
+    ):
+        if number < 0:
+            out.append(field_invalid(at, number, "must be greater than or equal to 0"))
+    return out
+
+
+def update_acknowledgement(new: skerry.Acknowledgement, old: skerry.Acknowledgement) -> list[FieldError]:  # noqa: ARG001
+    """An Acknowledgement that exists. Its name, which never changes, says whose it is."""
+    return create_acknowledgement(new)
 
 
 def create_event(obj: core.Event) -> list[FieldError]:

@@ -65,6 +65,7 @@ NAMES = {
     "Secret": "Name Type Data Age",
     "ServiceAccount": "Name Age",
     "Lease": "Name Holder Age",
+    "Acknowledgement": "Name Node Component Revision Services1 Age",
 }
 
 
