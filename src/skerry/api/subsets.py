@@ -5,6 +5,7 @@ endpoints controller on what it computed.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import pairwise
 
 from skerry.api.types import core
 
@@ -21,6 +22,9 @@ def repack(subsets: Iterable[core.EndpointSubset]) -> list[core.EndpointSubset]:
     stay among themselves (E30). Addresses are ordered by the text of their IP, then UID (E32); ports and subsets by
     port name, number and protocol. The input is not changed; address and port objects are shared with it.
     """
+    subsets = list(subsets)
+    if len(subsets) == 1 and _is_packed(subsets[0]):  # nearly always, and may be a thousand addresses
+        return subsets
     addresses: dict[_Identity, core.EndpointAddress] = {}
     ports: dict[_Port, core.EndpointPort | None] = {}
     ready_at: dict[_Port, dict[_Identity, bool]] = {}
@@ -28,7 +32,7 @@ def repack(subsets: Iterable[core.EndpointSubset]) -> list[core.EndpointSubset]:
         identities: dict[_Identity, bool] = {}
         for ready, group in ((True, subset.addresses), (False, subset.not_ready_addresses)):
             for address in group:
-                identity = (address.ip, address.target_ref.uid if address.target_ref is not None else "")
+                identity = _identity(address)
                 addresses.setdefault(identity, address)
                 identities[identity] = ready
         if not identities:
@@ -52,6 +56,19 @@ def repack(subsets: Iterable[core.EndpointSubset]) -> list[core.EndpointSubset]:
         for portless in (True, False)
         if any((key is _NO_PORT) == portless for key in keys)
     ]
+
+
+def _is_packed(subset: core.EndpointSubset) -> bool:
+    """Whether a subset that is alone is what packing would make of it."""
+    if len(subset.ports) > 1:
+        return False
+    groups = [[_identity(one) for one in group] for group in (subset.addresses, subset.not_ready_addresses)]
+    ascending = all(one < other for group in groups for one, other in pairwise(group))
+    return ascending and any(groups) and (not all(groups) or not set(groups[0]).intersection(groups[1]))
+
+
+def _identity(address: core.EndpointAddress) -> _Identity:
+    return address.ip, address.target_ref.uid if address.target_ref is not None else ""
 
 
 def _subset(

@@ -28,6 +28,7 @@ class Request:
     """`path` without its query; `query` with the last of repeated parameters; header names in lower case.
 
     `raw_query` is the query as it was sent, for parameters that repeat; a client that sets it need not set `query`.
+    `is_typed`: the body comes from this process, where it was encoded from an object of the resource's own type.
     """
 
     method: str
@@ -37,6 +38,7 @@ class Request:
     body: bytes = b""
     user: User | None = None
     raw_query: str = ""
+    is_typed: bool = False
 
     def values(self, name: str) -> list[str]:
         """All values of a repeated query parameter, in order."""

@@ -195,7 +195,7 @@ def in_process(app: App, user: User) -> Callable[[Request], Coroutine[Any, Any, 
     """A client.Transport into the server of this process, as `user`."""
 
     async def send(request: Request) -> Response:
-        request.user = user
+        request.user, request.is_typed = user, True
         return await app(request)
 
     return send

@@ -174,8 +174,14 @@ async def update(server: Server, target: Target, request: Request) -> Response:
         record, warnings = await insert(server, target, obj, dry=dry(request))
         return answer(server, target, request, record, 201, *body.warnings, *warnings)
     value = codec.encode(obj)
+    attempts = iter([obj])  # the first; what is changed below is made anew for the next
     record, warnings = await change(
-        server, target, lambda _: codec.decode(row.type, value), dry=dry(request), unconditional=True
+        server,
+        target,
+        lambda _: next(attempts, None) or codec.decode(row.type, value),
+        dry=dry(request),
+        unconditional=True,
+        replaces=True,
     )
     return answer(server, target, request, record, 200, *body.warnings, *warnings)
 
@@ -242,17 +248,19 @@ async def change(
     dry: bool = False,
     unconditional: bool = False,
     as_subresource: str | None = None,
+    replaces: bool = False,
 ) -> tuple[Record, list[str]]:
     """Read, make, check, write; again if another write came between and the client did not name a revision.
 
-    `as_subresource` is what the strategy is told where that is not the URL's.
+    `as_subresource` is what the strategy is told where that is not the URL's. `make` is given a copy of the newest
+    state to change, None if it `replaces` all of it anyway.
     """
     part = target.subresource if as_subresource is None else as_subresource
     row, strategy = target.resource, strategies.of(target.resource)
     for _ in range(_ATTEMPTS):
         current = await find(server.store, target)
         old = load(row, current)
-        new = make(load(row, current))
+        new = make(None if replaces else load(row, current))
         named = new.metadata.resource_version
         if named and named != old.metadata.resource_version:
             raise status.conflict(row.group, row.plural, target.name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from skerry.api.status import (
     FieldError,
@@ -23,10 +23,12 @@ _ENDPOINTS, _PORTS, _ADDRESSES, _ZONES = 1000, 20000, 100, 8
 
 def create_endpoints(obj: core.Endpoints) -> list[FieldError]:
     """New Endpoints."""
-    return _subsets(obj, ())
+    return _subsets(obj, (), {})
 
 
-def _subsets(obj: core.Endpoints, known: Collection[str]) -> list[FieldError]:
+def _subsets(
+    obj: core.Endpoints, known: Collection[str], accepted: Mapping[tuple[str, str], core.EndpointAddress]
+) -> list[FieldError]:
     out: list[FieldError] = []
     for i, subset in enumerate(obj.subsets):
         path = f"subsets[{i}]"
@@ -34,7 +36,8 @@ def _subsets(obj: core.Endpoints, known: Collection[str]) -> list[FieldError]:
             out.append(field_required(path, "must specify `addresses` or `notReadyAddresses`"))
         for name, group in (("addresses", subset.addresses), ("notReadyAddresses", subset.not_ready_addresses)):
             for j, one in enumerate(group):
-                out += _address(one, f"{path}.{name}[{j}]", known)
+                if not accepted or accepted.get(_who(one)) != one:
+                    out += _address(one, f"{path}.{name}[{j}]", known)
         for j, port in enumerate(subset.ports):
             out += _port(port, len(subset.ports) > 1, f"{path}.ports[{j}]")
     return out
@@ -44,8 +47,12 @@ def update_endpoints(new: core.Endpoints, old: core.Endpoints) -> list[FieldErro
     """Endpoints that exist; what has not changed is not checked again."""
     if new.subsets == old.subsets:
         return []
-    known = {one.ip for subset in old.subsets for one in (*subset.addresses, *subset.not_ready_addresses)}
-    return _subsets(new, known)
+    accepted = {_who(one): one for each in old.subsets for one in (*each.addresses, *each.not_ready_addresses)}
+    return _subsets(new, {one.ip for one in accepted.values()}, accepted)
+
+
+def _who(one: core.EndpointAddress) -> tuple[str, str]:
+    return one.ip, one.target_ref.uid if one.target_ref is not None else ""
 
 
 def _address(one: core.EndpointAddress, path: str, known: Collection[str]) -> list[FieldError]:
@@ -78,7 +85,7 @@ def create_endpointslice(obj: discovery.EndpointSlice) -> list[FieldError]:
         out.append(field_required("addressType"))
     elif obj.address_type not in ADDRESS_TYPES:
         out.append(field_not_supported("addressType", obj.address_type, ADDRESS_TYPES))
-    return out + _slice(obj, ())
+    return out + _slice(obj, (), {})
 
 
 def update_endpointslice(new: discovery.EndpointSlice, old: discovery.EndpointSlice) -> list[FieldError]:
@@ -86,15 +93,20 @@ def update_endpointslice(new: discovery.EndpointSlice, old: discovery.EndpointSl
     out: list[FieldError] = []
     if new.address_type != old.address_type:
         out.append(field_invalid("addressType", new.address_type, IMMUTABLE))
-    return out + _slice(new, {text for one in old.endpoints for text in one.addresses})
+    same_type = new.address_type == old.address_type
+    accepted = {tuple(one.addresses): one for one in old.endpoints} if same_type else {}
+    return out + _slice(new, {text for one in old.endpoints for text in one.addresses}, accepted)
 
 
-def _slice(obj: discovery.EndpointSlice, known: Collection[str]) -> list[FieldError]:
+def _slice(
+    obj: discovery.EndpointSlice, known: Collection[str], accepted: Mapping[tuple[str, ...], discovery.Endpoint]
+) -> list[FieldError]:
     out: list[FieldError] = []
     if len(obj.endpoints) > _ENDPOINTS:
         return [field_too_many("endpoints", len(obj.endpoints), _ENDPOINTS)]
     for i, one in enumerate(obj.endpoints):
-        out += _endpoint(one, obj.address_type, f"endpoints[{i}]", known)
+        if not accepted or accepted.get(tuple(one.addresses)) != one:
+            out += _endpoint(one, obj.address_type, f"endpoints[{i}]", known)
     if len(obj.ports) > _PORTS:
         return [*out, field_too_many("ports", len(obj.ports), _PORTS)]
     seen: set[str] = set()
