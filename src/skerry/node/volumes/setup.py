@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from skerry import linux
-from skerry.api import quantity
+from skerry.api import codec, quantity
 from skerry.node.volumes import tree
 from skerry.node.volumes.payload import Sources, VolumeError, files
 
@@ -91,8 +91,8 @@ def _write(
 ) -> None:
     content = files(pod, volume, sources, facts)
     if content is None:
-        kinds = [name for name in volume.__struct_fields__ if name != "name" and getattr(volume, name) is not None]
-        raise VolumeError(f"volumes of this kind ({', '.join(kinds)}) are not served here")
+        kind = next((name for name in codec.plain(volume) if name != "name"), "none")
+        raise VolumeError(f"volumes of kind {kind} are not served here")
     tree.write(path, content, group)
 
 

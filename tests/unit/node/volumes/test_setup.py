@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 import stat
 
 import pytest
 
 from skerry.api.types import core, meta
 from skerry.node.volumes.mounts import mounts
-from skerry.node.volumes.payload import Sources, VolumeError, needs
-from skerry.node.volumes.setup import prepare
+from skerry.node.volumes.payload import Sources, TokenKey, VolumeError, needs, tokens
+from skerry.node.volumes.setup import prepare, refresh
 
 FACTS = {"podIP": "10.244.1.5"}
 
@@ -131,3 +132,93 @@ def test_mounts_and_sub_paths(tmp_path):
     assert of(sub_path_expr="x-$(A)")[0].source == str(tmp_path / "v/x-1")
     with pytest.raises(VolumeError, match="leads out"):
         of(sub_path="out")
+
+
+@pytest.mark.parametrize(
+    ("volume", "says"),
+    [
+        (
+            {"persistent_volume_claim": core.PersistentVolumeClaimVolumeSource(claim_name="c")},
+            "volumes of kind persistentVolumeClaim are not served here",
+        ),
+        (
+            {"empty_dir": core.EmptyDirVolumeSource(medium="HugePages")},
+            'an emptyDir of medium "HugePages" is not served here',
+        ),
+        (
+            {
+                "projected": core.ProjectedVolumeSource(
+                    sources=[core.VolumeProjection(cluster_trust_bundle=core.ClusterTrustBundleProjection(path="x"))]
+                )
+            },
+            "clusterTrustBundle is no source that is served here",
+        ),
+    ],
+)
+def test_what_is_not_served(tmp_path, volume, says):
+    with pytest.raises(VolumeError) as caught:
+        prepare(pod(core.Volume(name="v", **volume)), tmp_path, Sources(), FACTS)
+    assert str(caught.value) == f'MountVolume.SetUp failed for volume "v" : {says}'
+
+
+def test_nothing_is_written_that_does_not_change(tmp_path):
+    volume, sources = config({"a": "1"})
+    prepare(pod(volume), tmp_path, sources, FACTS)
+    before = os.readlink(tmp_path / "v" / "..data")
+    assert refresh(pod(volume), tmp_path, sources, FACTS) == []
+    assert os.readlink(tmp_path / "v" / "..data") == before
+    (reader,) = [os.open(tmp_path / "v" / "a", os.O_RDONLY)]
+    assert refresh(pod(volume), tmp_path, Sources({"c": core.ConfigMap(data={"a": "2"})}), FACTS) == []
+    assert os.readlink(tmp_path / "v" / "..data") != before and (tmp_path / "v" / "a").read_text() == "2"
+    assert os.read(reader, 9) == b"1"  # who had it open goes on reading what was
+    os.close(reader)
+    message = 'MountVolume.SetUp failed for volume "v" : configmap "c" not found'
+    assert refresh(pod(volume), tmp_path, Sources({"c": None}), FACTS) == [message]
+    assert (tmp_path / "v" / "a").read_text() == "2"
+
+
+@pytest.mark.parametrize(
+    ("context", "wanted"),
+    [
+        (None, 0o644),
+        (core.PodSecurityContext(run_as_user=os.getuid()), 0o600),
+        (core.PodSecurityContext(fs_group=os.getgid()), 0o640),
+    ],
+)
+def test_who_may_read_a_token(tmp_path, context, wanted):
+    projection = core.ServiceAccountTokenProjection(path="token", audience="vault", expiration_seconds=600)
+    parts = [core.VolumeProjection(service_account_token=projection)]
+    volume = core.Volume(name="v", projected=core.ProjectedVolumeSource(sources=parts))
+    assert tokens([volume]) == {TokenKey("vault", 600)}
+    sources = Sources(tokens={TokenKey("vault", 600): "secret"})
+    prepare(pod(volume, security_context=context), tmp_path, sources, FACTS)
+    assert (tmp_path / "v" / "token").read_text() == "secret"
+    assert mode(tmp_path / "v" / "token") == wanted
+
+
+@pytest.mark.parametrize(
+    ("mount", "container", "says"),
+    [
+        ({"mount_propagation": "Bidirectional"}, {}, 'mountPropagation Bidirectional of volume "v" is not served'),
+        ({"sub_path_expr": "$(NO)/x"}, {}, 'missing value for "NO"'),
+        ({"sub_path": "../x"}, {}, "invalid path ../x"),
+        ({}, {"volume_devices": [core.VolumeDevice(name="v", device_path="/dev/x")]}, "volumeDevices are not served"),
+    ],
+)
+def test_mounts_that_cannot_be_had(tmp_path, mount, container, says):
+    (tmp_path / "v").mkdir()
+    box = core.Container(
+        name="web", volume_mounts=[core.VolumeMount(name="v", mount_path="/data", **mount)], **container
+    )
+    with pytest.raises(VolumeError, match=re.escape(says)):
+        mounts(box, {"v": str(tmp_path / "v")}, {})
+
+
+def test_a_sub_path_that_is_made_is_as_open_as_its_volume(tmp_path):
+    made = pod(core.Volume(name="v", empty_dir=core.EmptyDirVolumeSource()))
+    prepare(made, tmp_path, Sources(), FACTS)
+    box = core.Container(
+        name="web", volume_mounts=[core.VolumeMount(name="v", mount_path="/data", sub_path_expr="$(A)/$$(A)")]
+    )
+    (one,) = mounts(box, {"v": str(tmp_path / "v")}, {"A": "1"})
+    assert one.source == str(tmp_path / "v" / "1" / "$(A)") and mode(tmp_path / "v" / "1" / "$(A)") == 0o777
