@@ -291,16 +291,49 @@ def test_nodes_reach_each_other(new_cluster: NewCluster) -> None:
     assert set(done.out.split()) == {"web-1", "web-2"}
 
 
-def test_foreground_ends_with_sigint(new_cluster: NewCluster) -> None:
+class Supervisor:
+    """`skerry up --foreground` as a service manager runs it: with a socket to be notified at."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._heard = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._heard.bind(str(cluster.home / "notify"))
+        self._heard.settimeout(30)
+        command = [*SKERRY, "up", "--name", cluster.name, *cluster.options, "--foreground"]
+        environment = cluster.environment | {"NOTIFY_SOCKET": str(cluster.home / "notify")}
+        self._log = cluster.home / "journal"
+        with self._log.open("w") as log:
+            self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+        assert self.hears().startswith("READY=1\nSTATUS=https://127.0.0.1:")
+        assert cluster.status()["state"] == "running"
+
+    def hears(self) -> str:
+        return self._heard.recv(4096).decode()
+
+    def ended(self, code: int) -> str:
+        """The journal, when it has ended with this code and nothing is left."""
+        assert self.process.wait(timeout=20) == code, self._log.read_text()
+        self._heard.close()
+        (self._cluster.home / "notify").unlink()
+        eventually(lambda: processes_of(self._cluster) == [], 10)
+        assert self._cluster.status()["state"] == "stopped"
+        return self._log.read_text()
+
+
+def test_a_service_manager_is_told_and_can_end_it(new_cluster: NewCluster) -> None:
     cluster = new_cluster("--nodes", "0", "--ephemeral")
-    command = [*SKERRY, "up", "--name", cluster.name, *cluster.options, "--foreground"]
-    process = subprocess.Popen(command, env=cluster.environment, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    for line in process.stdout:
-        if "is ready after" in line:
-            break
-    assert cluster.status()["state"] == "running"
-    process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=20) == 0
-    process.stdout.close()
-    assert cluster.status()["state"] == "stopped"
+    for number in (signal.SIGTERM, signal.SIGINT):
+        service = Supervisor(cluster)
+        service.process.send_signal(number)
+        assert service.hears() == "STOPPING=1\nSTATUS=stopping"
+        assert "Traceback" not in service.ended(0)
+
+
+def test_a_service_that_fails_says_so_with_its_code(new_cluster: NewCluster) -> None:
+    cluster = new_cluster("--nodes", "0", "--ephemeral")
+    service = Supervisor(cluster)
+    os.kill(cluster.status()["pid"], signal.SIGKILL)
+    assert "skerry: The cluster ended (signal 9)" in service.ended(1)
+    service = Supervisor(cluster)
+    service.process.kill()  # the cluster is its child and ends with it
+    service.ended(-signal.SIGKILL)

@@ -24,6 +24,7 @@ VERBS = {
     "shell": "a shell of this machine inside the cluster's network",
     "port-forward": "forward local ports to the pods of a Service, re-dialling when one dies",
     "load": "put an image archive into the nodes",
+    "systemd": "print a systemd unit that keeps a cluster running",
     "version": "print the version",
 }
 

@@ -6,7 +6,11 @@ The context skerry-N goes into --kubeconfig, else $KUBECONFIG, else ~/.kube/conf
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
+import signal
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 from skerry.cli import common
@@ -39,19 +43,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add("--api-port", type=_port, metavar="P", help="the API's port on 127.0.0.1 (default: 6443 or a free one)")
     add("--pod-cidr", type=_pods, metavar="CIDR", help=f"the pods' addresses, a /24 a node (default: {POD_CIDR})")
     add("--service-cidr", type=_services, metavar="CIDR", help=f"the Services' addresses (default: {SERVICE_CIDR})")
+    add("--max-pods", type=_max_pods, metavar="N", help=f"how many pods a node takes (default: {MAX_PODS})")
     add("--foreground", action="store_true", help="stay until the cluster ends; its log goes to this terminal")
 
 
-def run(parsed: argparse.Namespace) -> int:
-    add("--max-pods", type=_max_pods, metavar="N", help=f"how many pods a node takes (default: {MAX_PODS})")
-    """Start it; one line a step with its time."""
-    if parsed.store:
-        raise ClusterError("This version has the embedded store only: leave out --store.")
 def words(parsed: argparse.Namespace) -> list[str]:
     """The options as they could be typed again anywhere: paths are absolute. Without --foreground."""
-    simple = ("name", "nodes", "data_dir", "kubeconfig", "store", "network", "api_port")
     found = []
-    for name in (*simple, "pod_cidr", "service_cidr", "max_pods"):
+    for name in _SIMPLE:
         value = getattr(parsed, name)
         if value is None or (name == "name" and value == DEFAULT_NAME):
             continue
@@ -64,8 +63,14 @@ def words(parsed: argparse.Namespace) -> list[str]:
 
 
 _PATHS = ("data_dir", "kubeconfig")
+_SIMPLE = ("name", "nodes", *_PATHS, "store", "network", "api_port", "max_pods", "pod_cidr", "service_cidr")
+"""Options with one value."""
 
 
+def run(parsed: argparse.Namespace) -> int:
+    """Start it; one line a step with its time."""
+    if parsed.store:
+        raise ClusterError("This version has the embedded store only: leave out --store.")
     if parsed.network == "host":
         raise ClusterError("This version has contained networks only: leave out --network host.")
     options = Options(
@@ -80,11 +85,13 @@ _PATHS = ("data_dir", "kubeconfig")
         api_port=parsed.api_port,
         pod_cidr=parsed.pod_cidr,
         service_cidr=parsed.service_cidr,
+        max_pods=parsed.max_pods,
         foreground=parsed.foreground,
     )
-    started = lifecycle.start(options, _report)
+    manager = Notifier()
+    with _interrupted_by_signals():
+        started = lifecycle.start(options, _report)
     if started.already:
-        max_pods=parsed.max_pods,
         print(
             f'Cluster "{started.name}" is running already;{_revived(started)} the current kubectl context is '
             f"{started.context}."
@@ -96,8 +103,24 @@ _PATHS = ("data_dir", "kubeconfig")
         flush=True,
     )
     if started.daemon is not None and parsed.foreground:
-        return lifecycle.stay(started.daemon)
+        manager.ready(f"{started.server}, kubectl context {started.context}")
+        return lifecycle.stay(started.daemon, manager.stopping)
     return 0
+
+
+@contextlib.contextmanager
+def _interrupted_by_signals() -> Iterator[None]:
+    """Whoever ends this command before the cluster is ready wants no cluster: as with ctrl-C."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _revived(started: lifecycle.Started) -> str:
@@ -130,6 +153,13 @@ def _port(text: str) -> int:
     return number
 
 
+def _max_pods(text: str) -> int:
+    number = _whole(text)
+    if not 1 <= number <= 1000:
+        raise argparse.ArgumentTypeError("a node takes 1 to 1000 pods")
+    return number
+
+
 def _pods(text: str) -> str:
     return common.checked(pod_range, text)
 
@@ -149,10 +179,3 @@ def _mirror(text: str) -> tuple[str, str]:
     if not host or "/" in host or not url.startswith(("http://", "https://")):
         raise argparse.ArgumentTypeError(f'"{text}" is not HOST=URL, as in docker.io=http://127.0.0.1:5000')
     return host, url.rstrip("/")
-def _max_pods(text: str) -> int:
-    number = _whole(text)
-    if not 1 <= number <= 1000:
-        raise argparse.ArgumentTypeError("a node takes 1 to 1000 pods")
-    return number
-
-

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import select
 import signal
 import sys
@@ -22,6 +23,10 @@ from skerry.cluster.paths import ClusterPaths
 
 LOG_BYTES = 10 << 20
 """A log that is longer when the cluster starts is put aside as `.1`."""
+
+
+FILES = 65536
+"""How many files the cluster's processes may have open, where the machine allows it."""
 
 
 def control_plane(config: ClusterConfig, progress: Progress) -> None:
@@ -96,9 +101,11 @@ def _child(config: ClusterConfig, lock: state.Lock, pipe: int, *, foreground: bo
             from skerry import linux
 
             linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGTERM)
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a terminal that closes asks our parent, who asks us
         else:
             os.setsid()
             _redirect(config.paths)
+        _allow_many_files()
         _close_others({pipe, lock.fd, config.api_listener, config.certificates})
         lock.announce(state.STARTING)
         progress = Progress(_sender(pipe, lock))
@@ -139,6 +146,14 @@ def _redirect(paths: ClusterPaths) -> None:
     sys.stderr = os.fdopen(2, "w", 1, "utf-8", "backslashreplace", closefd=False)
 
 
+def _allow_many_files() -> None:
+    """The soft limit, often 1024, is for programs that use select(); it is soon reached with pods and watchers."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = FILES if hard == resource.RLIM_INFINITY else min(FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 def _close_others(keep: set[int]) -> None:
     """Descriptors that whoever called us left open are not the daemon's: a pipe held open would hang its reader."""
     low = 3
@@ -173,24 +188,26 @@ def stop(paths: ClusterPaths, seconds: float, kill_seconds: float = 10.0) -> boo
     Returns when nothing of it lives any more; ClusterError if something still does `kill_seconds` later.
     """
     until = time.monotonic() + kill_seconds
-    while (handle := _open(paths)) is None:
+    while (found := _open(paths)) is None:
         # No daemon; but one may be about to be started, or the last children of one are still on their way out.
         if not paths.lock.exists() or state.wait_until_gone(paths, 0.1):
             return False
         if time.monotonic() > until:
-            _wait_until_gone(paths, 0)
+            _wait_until_gone(paths, 0, 0)
+    handle, pid = found
     try:
+        state.announce_stop(paths)
         _signal(handle, signal.SIGTERM)
-        if not state.wait_until_gone(paths, seconds):
+        if not _gone(paths, seconds, pid):
             _signal(handle, signal.SIGKILL)
-            _wait_until_gone(paths, kill_seconds)
+            _wait_until_gone(paths, kill_seconds, pid)
     finally:
         os.close(handle)
     return True
 
 
-def _open(paths: ClusterPaths) -> int | None:
-    """A pidfd of the running daemon, which then cannot turn into another process; None if there is none."""
+def _open(paths: ClusterPaths) -> tuple[int, int] | None:
+    """A pidfd of the running daemon, which then cannot turn into another process, and its id; None if there is none."""
     found = state.holder(paths)
     if found is None:
         return None
@@ -202,7 +219,7 @@ def _open(paths: ClusterPaths) -> int | None:
     if again is None or again.pid != found.pid:
         os.close(handle)
         return None
-    return handle
+    return handle, found.pid
 
 
 def _signal(handle: int, number: signal.Signals) -> None:
@@ -214,6 +231,18 @@ def _signal(handle: int, number: signal.Signals) -> None:
         raise ClusterError("The cluster belongs to another user: stop it as that user.") from None
 
 
-def _wait_until_gone(paths: ClusterPaths, seconds: float) -> None:
-    if not state.wait_until_gone(paths, seconds):
+def _gone(paths: ClusterPaths, seconds: float, pid: int) -> bool:
+    """Wait until nothing of the cluster that process `pid` was is left, even if it is being started again by then."""
+    until = time.monotonic() + seconds
+    while not state.wait_until_gone(paths, 0.05):
+        other = state.holder(paths)
+        if other is not None and other.pid != pid:
+            return True
+        if time.monotonic() > until:
+            return False
+    return True
+
+
+def _wait_until_gone(paths: ClusterPaths, seconds: float, pid: int) -> None:
+    if not _gone(paths, seconds, pid):
         raise ClusterError(f"The cluster did not end: a process of it still holds {paths.lock}.")

@@ -161,19 +161,31 @@ def existing(name: str) -> tuple[ClusterPaths, State]:
     return paths, found
 
 
-def stay(running: daemon.Daemon) -> int:
-    """Wait for a cluster in the foreground to end, handing on SIGINT and SIGTERM; the exit code."""
+def stay(running: daemon.Daemon, stopping: Callable[[], None]) -> int:
+    """Wait for a cluster in the foreground to end, handing on SIGINT, SIGTERM and SIGHUP; the exit code.
+
+    `stopping` is called when the first of them has come. ClusterError if it ends unasked.
+    """
     import signal
 
+    asked: list[int] = []
+
     def hand_on(number: int, _: object) -> None:
+        asked.append(number)
         try:
-            os.kill(running.pid, number)
+            os.kill(running.pid, signal.SIGTERM)
         except ProcessLookupError:
             pass  # it is ending anyhow
+        if len(asked) == 1:
+            stopping()
 
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, hand_on)
-    return 0 if running.wait() == 0 else 1
+    code = running.wait()
+    if code != 0:
+        how = f"signal {-code}" if code < 0 else f"exit code {code}"
+        raise ClusterError(f"The cluster ended ({how}): what it said stands above.")
+    return 0
 
 
 # --- the steps of start ----------------------------------------------------------------------------------------------
@@ -181,10 +193,15 @@ def stay(running: daemon.Daemon) -> int:
 
 def _acquire(paths: ClusterPaths) -> state.Lock | None:
     """The cluster's lock, or None if another command starts it, or if it runs."""
-    held = state.holder(paths)
-    # Without a process of its own, what still holds the lock are children of one that was killed: gone in a moment.
-    patience = 5.0 if held is None else STOP_SECONDS if held.phase == state.STOPPING else 0.0
-    return state.acquire(paths, patience, make=True)
+    begin = time.monotonic()
+    while True:
+        held = state.holder(paths)
+        # Without a process of its own, what still holds the lock is a command that has just begun, or the children of
+        # one that was killed, which are gone in a moment.
+        patience = 5.0 if held is None else STOP_SECONDS if held.phase == state.STOPPING else 0.0
+        lock = state.acquire(paths, min(patience, 0.05), make=True)
+        if lock is not None or time.monotonic() - begin >= patience:
+            return lock
 
 
 def _already(options: Options, paths: ClusterPaths, report: Report) -> Started:
