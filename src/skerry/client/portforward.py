@@ -12,7 +12,7 @@ import contextlib
 import re
 import socket
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from skerry.api import frames, labels, resources, status
@@ -176,14 +176,17 @@ class Forwarder:
     clock: Clock
     say: Callable[[str], None]
     _turn: int = 0
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def listen(self, addresses: Iterable[str], ports: Ports) -> list[asyncio.Server]:
         """Listens at the local port of every address. OSError if one is taken; ApiError, LookupError as Finder."""
         local = await self.finder.local(ports)
         servers: list[asyncio.Server] = []
 
-        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            await self._serve(reader, writer, ports.remote)
+        def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            task = asyncio.create_task(self._serve(reader, writer, ports.remote), name="forwarded connection")
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
 
         for address in addresses:
             server = await asyncio.start_server(serve, address, local)
@@ -192,6 +195,12 @@ class Forwarder:
             shown = f"[{address}]" if ":" in address else address
             self.say(f"Forwarding from {shown}:{local} -> {ports.remote}")
         return servers
+
+    async def close(self) -> None:
+        """Ends all connections."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, remote: str) -> None:
         local = writer.get_extra_info("sockname")[1]

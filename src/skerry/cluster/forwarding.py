@@ -61,6 +61,7 @@ async def _forward(
     finally:
         for server in servers:
             server.close()
+        await forwarder.close()
         with contextlib.suppress(OSError):
             await transport.close()
 

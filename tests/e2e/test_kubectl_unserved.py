@@ -1,0 +1,73 @@
+"""What kubectl is told of kinds and verbs that are not served: one sentence each; and what works all the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.e2e.conftest import in_namespace
+from tests.helpers.cluster import Cluster
+from tests.helpers.kubectl import MINORS, Kubectl
+
+pytestmark = pytest.mark.rootless
+
+
+@pytest.fixture
+def kubectl(api: Cluster, namespace: str) -> Iterator[Kubectl]:
+    """The newest alone: tests/long has the others."""
+    yield from in_namespace(api, MINORS[-1], namespace)
+
+
+def test_kinds_that_are_not_served(kubectl: Kubectl) -> None:
+    for command, said in (
+        (("create", "job", "j", "--image=i"), "jobs.batch are not served by Skerry: run a Pod with "),
+        (("create", "quota", "q", "--hard=pods=1"), "resourcequotas are not served by Skerry: write requests"),
+        (("create", "role", "r", "--verb=get", "--resource=pods"), "roles.rbac.authorization.k8s.io are not served"),
+        (("top", "pods"), "Metrics API not available"),
+        (("get", "hpa"), 'the server doesn\'t have a resource type "hpa"'),
+    ):
+        done = kubectl.run(*command)
+        assert done.code == 1 and said in done.err, (command, done)
+    kubectl("create", "deployment", "web", "--image=i")
+    done = kubectl.run("autoscale", "deploy", "web", "--max=3", "--cpu=50%")
+    assert "horizontalpodautoscalers.autoscaling are not served by Skerry: there are no metrics" in done.err
+    assert kubectl.run("get", "pvc,sts,jobs").err.startswith("No resources found")
+    body = "apiVersion: apps/v1\nkind: StatefulSet\nmetadata: {name: s}\n"
+    refused = kubectl.run("apply", "-f", "-", stdin=body)
+    assert refused.code == 1 and "statefulsets.apps are not served by Skerry: use a Deployment instead" in refused.err
+
+
+def config(name: str) -> str:
+    return f"apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}, labels: {{set: mine}}}}\n"
+
+
+def test_apply_prune_and_kustomize(kubectl: Kubectl, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.yaml").write_text(config(name))
+    kubectl("create", "configmap", "other")
+    kubectl("label", "cm", "other", "set=mine")
+    kubectl("apply", "-f", str(tmp_path), "--prune", "-l", "set=mine")
+    (tmp_path / "b.yaml").unlink()
+    assert kubectl("apply", "-f", str(tmp_path), "--prune", "-l", "set=mine").splitlines() == [
+        "configmap/a unchanged", "configmap/b pruned",
+    ]  # fmt: skip
+    assert kubectl("get", "cm", "-l", "set=mine", "-o", "name").split() == ["configmap/a", "configmap/other"]
+    (tmp_path / "kustomization.yaml").write_text("namePrefix: k-\nresources: [a.yaml]\n")
+    assert kubectl("apply", "-k", str(tmp_path)) == "configmap/k-a created\n"
+    assert "k-a" in kubectl("get", "-k", str(tmp_path))
+    assert kubectl("delete", "-k", str(tmp_path)).startswith('configmap "k-a" deleted')
+
+
+def test_replace_and_finalizers(kubectl: Kubectl) -> None:
+    kubectl("create", "-f", "-", stdin=config("a"))
+    uid = kubectl.json("get", "cm", "a")["metadata"]["uid"]
+    kubectl("replace", "--force", "-f", "-", stdin=config("a"))
+    assert kubectl.json("get", "cm", "a")["metadata"]["uid"] != uid
+    kubectl("patch", "cm", "a", "-p", '{"metadata":{"finalizers":["example.test/hold"]}}')
+    held = kubectl.run("delete", "cm", "a", "--timeout=1s")
+    assert held.code == 1 and "timed out waiting for the condition on configmaps/a" in held.err
+    added = kubectl.run("patch", "cm", "a", "-p", '{"metadata":{"finalizers":["example.test/other"]}}')
+    assert added.code == 1 and "no new finalizers can be added if the object is being deleted" in added.err
+    kubectl("patch", "cm", "a", "-p", '{"metadata":{"finalizers":null}}')
+    assert "not found" in kubectl.run("get", "cm", "a").err
