@@ -10,6 +10,7 @@ import errno
 from typing import NamedTuple
 
 from skerry.cluster.errors import ClusterError
+from skerry.cluster.surroundings import in_container
 
 APPARMOR = "/proc/sys/kernel/apparmor_restrict_unprivileged_userns"
 
@@ -31,6 +32,8 @@ class Machine(NamedTuple):
     """/proc/sys/kernel/unprivileged_userns_clone (Debian's switch), "" where there is none."""
     selinux: bool = False
     """SELinux is enforcing."""
+    container: bool = False
+    """This is inside a container."""
 
     @classmethod
     def look(cls, uid: int) -> Machine:
@@ -40,6 +43,7 @@ class Machine(NamedTuple):
             apparmor=_read(APPARMOR) == "1",
             limit=_read("/proc/sys/user/max_user_namespaces"),
             selinux=_read("/sys/fs/selinux/enforce") == "1",
+            container=in_container(),
             clone=_read("/proc/sys/kernel/unprivileged_userns_clone"),
         )
 
@@ -64,6 +68,11 @@ def explain(step: str, code: int, detail: str, machine: Machine) -> NamespaceErr
             "container: start that container with its /proc unmasked "
             "(docker run --security-opt systempaths=unconfined --security-opt seccomp=unconfined), "
             "or run on the machine itself."
+        )
+    if refused and machine.container:
+        return NamespaceError(
+            "This container may not set up namespaces: start it with docker run --security-opt apparmor=unconfined "
+            "--security-opt systempaths=unconfined --security-opt seccomp=unconfined, or run on the machine itself."
         )
     if refused and machine.selinux:
         return NamespaceError(

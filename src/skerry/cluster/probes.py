@@ -35,6 +35,10 @@ def judge(trial: Trial, machine: obstacles.Machine, ids: idmap.Facts, about: Sur
     if surroundings.wsl(about.release) == 1:
         sentence = "WSL 1 has no namespaces: run `wsl --set-version NAME 2` in Windows, NAME being this distribution."
         found.append(Finding("user-namespaces", True, sentence))
+    elif surroundings.version(about.release) < surroundings.KERNEL_WANTED:
+        wanted = ".".join(map(str, surroundings.KERNEL_WANTED))
+        sentence = f"This is Linux {about.release}, and nodes need {wanted}: use a newer kernel."
+        found.append(Finding("kernel", True, sentence))
     elif trial.step == "nftables":
         found.append(Finding("nftables", True, _no_nftables(about)))
     elif trial.step:
@@ -77,7 +81,7 @@ def concerns(data: str) -> list[Finding]:
     return judge(trial, obstacles.Machine(), ids, about)
 
 
-_CARRY_OVERLAYS = ("ext4", "xfs", "btrfs", "tmpfs")
+_CARRY_OVERLAYS = ("ext4", "xfs", "btrfs")
 """File systems that are known to: nobody waits for a trial."""
 
 
@@ -141,6 +145,7 @@ def _overlay(place: str) -> int:
     try:
         for directory in (lower, upper, work, root):
             os.mkdir(directory)
+        os.setxattr(lower, "user.overlay.opaque", b"y")  # how an image's layer hides what is below
         options = f"lowerdir={lower},upperdir={upper},workdir={work},userxattr"
         linux.mount("overlay", root, "overlay", data=options)
         with open(os.path.join(root, "file"), "w"):

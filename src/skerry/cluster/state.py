@@ -1,13 +1,14 @@
 """What a cluster is (`cluster.json`) and whether it runs (`lock`): read and written by the command line's verbs.
 
 The lock is an flock that `skerry up` takes and the daemon and its children inherit, so it is free exactly when nothing
-of the cluster lives any more. The file's content says who: "PID START PHASE", START being the process's start time in
-the kernel's ticks, so that a process id that was given to somebody else is not mistaken for ours.
+of the cluster lives any more. The file's content says who: "PID START PHASE", START being the process's start time, so
+that a process id that was given to somebody else is not mistaken for ours.
 """
 
 from __future__ import annotations
 
 import fcntl
+import functools
 import json
 import os
 import time
@@ -168,7 +169,7 @@ def holder(paths: ClusterPaths) -> Holder | None:
         pid, start, phase = int(words[0]), int(words[1]), words[2]
     except (OSError, ValueError, IndexError):
         return None
-    return Holder(pid, phase) if start_time(pid) == start else None
+    return Holder(pid, phase) if start >= 0 and start_time(pid) == start else None
 
 
 def announce_stop(paths: ClusterPaths) -> None:
@@ -248,7 +249,10 @@ def wait_until_gone(paths: ClusterPaths, seconds: float) -> bool:
 
 
 def start_time(pid: int) -> int:
-    """The process's start in clock ticks since boot; -1 if there is no such process."""
+    """A number for when the process started, that no other process of this id has had or will; -1 if there is none.
+
+    In it are the clock's ticks since boot and which boot that was: files that were written before it mean nobody.
+    """
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             text = file.read()
@@ -256,7 +260,16 @@ def start_time(pid: int) -> int:
         return -1
     # The command name may hold spaces and brackets; fields are counted from the last bracket. A zombie does not count.
     fields = text[text.rindex(b")") + 2 :].split()
-    return -1 if fields[0] in (b"Z", b"X") else int(fields[19])
+    return -1 if fields[0] in (b"Z", b"X") else _boot() << 40 | int(fields[19])
+
+
+@functools.cache
+def _boot() -> int:
+    try:
+        with open("/proc/sys/kernel/random/boot_id") as file:
+            return int(file.read(6), 16)
+    except (OSError, ValueError):
+        return 0
 
 
 # --- where it is ----------------------------------------------------------------------------------------------------

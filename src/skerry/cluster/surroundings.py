@@ -53,13 +53,15 @@ class Surroundings(NamedTuple):
         """Reads them. `data` is the data directory, "" for none, which need not be there yet."""
         return cls(
             release=os.uname().release,
-            container=_in_container(),
+            container=in_container(),
             open_files=_hard_limit(),
             watchers=int(_read("/proc/sys/fs/inotify/max_user_instances") or 1024),
             ground=ground(data, _read("/proc/self/mountinfo")) if data else None,
         )
 
 
+KERNEL_WANTED = (5, 12)
+"""The first that has mount_setattr, with which containers' mounts are made read-only."""
 FILES_WANTED, WATCHERS_WANTED = 4096, 128
 _DEFAULTS = 7
 """A VPN that takes everything does it with two or more routes of few bits; such a route is a default one."""
@@ -111,12 +113,7 @@ def no_overlay(about: Surroundings, code: int) -> Finding:
     """Images cannot be mounted from the data directory: what the kernel said when a child tried."""
     on = about.ground
     name = os.strerror(code)
-    if _version(about.release) < (5, 11):
-        sentence = (
-            f"Linux {about.release} mounts overlays for root alone, so that only `image: host` works: "
-            "use Linux 5.11 or newer, or start the cluster as root."
-        )
-    elif on is not None and on.kind == "overlay" and about.container:
+    if on is not None and on.kind == "overlay" and about.container:
         sentence = (
             f"{on.path} is in this container's own layer, where images cannot be mounted, so that only `image: host` "
             "works: give the container a volume there (docker run -v), or put the cluster elsewhere with --data-dir."
@@ -172,13 +169,15 @@ def wsl(release: str) -> int:
     return 1 if release.endswith("-Microsoft") else 2
 
 
-def _version(release: str) -> tuple[int, int]:
+def version(release: str) -> tuple[int, int]:
+    """The kernel's, of `uname -r`: (6, 1) for 6.1.0-18-amd64."""
     words = release.split("-")[0].split(".")
     numbers = [int(word) for word in words[:2] if word.isdigit()]
     return (numbers[0], numbers[1]) if len(numbers) == 2 else (99, 0)
 
 
-def _in_container() -> bool:
+def in_container() -> bool:
+    """Whether a container program started this process, as far as one can know."""
     if any(map(os.path.exists, ("/.dockerenv", "/run/.containerenv", "/run/systemd/container"))):
         return True
     return bool(os.environ.get("container") or os.environ.get("KUBERNETES_SERVICE_HOST"))  # noqa: SIM112 - systemd's name

@@ -37,6 +37,7 @@ def test_a_good_machine_has_no_findings() -> None:
         (Trial("proc", errno.EPERM), Machine(), "proc", "systempaths=unconfined"),
         (Trial("proc", errno.EACCES), Machine(selinux=True), "proc", "systempaths=unconfined"),
         (Trial("the namespaces of a node", errno.EACCES), Machine(selinux=True), "user-namespaces", "ausearch"),
+        (Trial("the namespaces of a node", errno.EACCES), Machine(container=True), "user-namespaces", "apparmor=unc"),
         (Trial("nftables", errno.EINVAL), Machine(), "nftables", "modprobe nf_tables"),
     ],
 )
@@ -71,6 +72,11 @@ def test_missing_sub_uids_are_a_warning(facts: Facts, cure: str) -> None:
 def test_no_nftables_where_modprobe_would_not_help(about: Surroundings, cure: str) -> None:
     (finding,) = judge(Trial("nftables", errno.EINVAL), Machine(), USER, about)
     assert finding.fatal and cure in finding.sentence
+
+
+def test_a_kernel_that_is_too_old() -> None:
+    (finding,) = judge(Trial("", 0), Machine(), USER, HERE._replace(release="5.10.0-28-amd64"))
+    assert finding.fatal and "Linux 5.10.0-28-amd64, and nodes need 5.12" in finding.sentence
 
 
 def test_no_overlay_is_no_obstacle_to_a_node() -> None:

@@ -146,3 +146,30 @@ def test_link_to_a_data_directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     assert cluster_paths("x").root == tmp_path / "third"
     state.unlink("x")
     assert cluster_paths("x").root == tmp_path / "home" / "skerry" / "x"
+
+
+def test_what_was_written_before_a_reboot_means_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same process id may then start at the same tick."""
+    paths = cluster_paths("x", tmp_path)
+    lock = state.acquire(paths)
+    assert lock is not None
+    with monkeypatch.context() as patch:
+        patch.setattr(state, "_boot", lambda: 77)
+        lock.announce(state.READY)
+        assert state.holder(paths) == state.Holder(os.getpid(), state.READY)
+    assert state.holder(paths) is None
+    lock.close()
+
+
+def test_a_stop_is_announced_for_a_process_that_lives(tmp_path: Path) -> None:
+    paths = cluster_paths("x", tmp_path)
+    lock = state.acquire(paths)
+    assert lock is not None
+    state.announce_stop(paths)
+    assert state.holder(paths) is None
+    lock.announce(state.READY)
+    state.announce_stop(paths)
+    assert state.holder(paths) == state.Holder(os.getpid(), state.STOPPING)
+    paths.lock.write_text(f"{2**22 + 1} -1 ready")
+    assert state.holder(paths) is None
+    lock.close()

@@ -64,7 +64,6 @@ def test_what_pods_may_miss(about: Surroundings, name: str, words: str) -> None:
 @pytest.mark.parametrize(
     ("about", "words"),
     [
-        (GOOD._replace(release="5.10.0-28-amd64"), "use Linux 5.11 or newer"),
         (GOOD._replace(ground=DISK._replace(kind="nfs4")), "(nfs4) on which images cannot be mounted"),
         (GOOD._replace(ground=DISK._replace(kind="overlay"), container=True), "docker run -v"),
         (GOOD._replace(ground=DISK._replace(kind="9p")), "--data-dir"),
