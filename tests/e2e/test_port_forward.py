@@ -36,13 +36,13 @@ spec:
               import http.server, os
               class Me(http.server.BaseHTTPRequestHandler):
                   def do_GET(self):
+                      if self.path == "/die":
+                          os._exit(1)
                       said = os.uname().nodename.encode()
                       self.send_response(200)
                       self.send_header("content-length", str(len(said)))
                       self.end_headers()
                       self.wfile.write(said)
-                      if self.path == "/die":
-                          os._exit(1)
               http.server.HTTPServer(("", 8080), Me).serve_forever()
           readinessProbe: {httpGet: {port: http}}
 ---
@@ -102,7 +102,7 @@ def test_the_next_connection_goes_to_a_pod_that_lives(cluster: Cluster, pods: Ku
     assert (wrong.code, wrong.err) == (1, 'skerry: services "none" not found.\n')
 
 
-def test_kubectls_forward_outlives_the_restart_of_a_container(pods: Kubectl) -> None:
+def test_kubectls_forward_outlives_the_restart_of_a_container(pods: Kubectl, namespace: str) -> None:
     pods("create", "-f", "-", stdin=WEB.replace("replicas: 2", "replicas: 1"))
     pods("rollout", "status", "deploy/web", "--timeout=30s")
     (name,) = look.names(pods, "app=web")
@@ -112,4 +112,7 @@ def test_kubectls_forward_outlives_the_restart_of_a_container(pods: Kubectl) -> 
             get(port, "/die")
         assert get(port) == name
         assert process.poll() is None
+    # The same pod by way of the API server (S48), as `kubectl proxy` gives it to browsers.
+    for path in ("services/web:front/proxy/", "services/web:80/proxy/", f"pods/{name}:http/proxy/"):
+        assert pods("get", "--raw", f"/api/v1/namespaces/{namespace}/{path}") == name
     assert pods.json("get", "pod", name)["status"]["containerStatuses"][0]["restartCount"] == 1

@@ -16,6 +16,7 @@ from skerry.apiserver import (
     discovery,
     podparts,
     reading,
+    proxying,
     reviews,
     routes,
     strategies,
@@ -188,7 +189,9 @@ class App:
                 return await remotecommand.answer(self.server, self._nodes, target, request)
             case "portforward", "GET" | "POST":
                 return await portforward.answer(self.server, self._nodes, target, request)
-        raise status.ApiError(405, f"{target.resource.plural}/{target.subresource} is not served here yet")
+            case "proxy", _:
+                return await proxying.answer(self.server, self._nodes, target, request)
+        raise status.ApiError(405, "the server does not allow this method on the requested resource")
 
 
 def in_process(app: App, user: User) -> Callable[[Request], Coroutine[Any, Any, Response]]:

@@ -50,7 +50,6 @@ _INSTEAD: dict[Resource, str] = {
     _named("HorizontalPodAutoscaler", "horizontalpodautoscalers", "autoscaling"): _SCALE,
     _named("LimitRange", "limitranges"): _LIMITS,
     _named("ResourceQuota", "resourcequotas"): _LIMITS,
-    _named("PodDisruptionBudget", "poddisruptionbudgets", "policy"): "evictions are never held back",
     _named("PriorityClass", "priorityclasses", "scheduling.k8s.io", namespaced=False): "pods are never preempted",
     _named("NetworkPolicy", "networkpolicies", "networking.k8s.io"): "every pod reaches every other",
     _named("Role", "roles", "rbac.authorization.k8s.io"): _ALL_MAY,
@@ -60,7 +59,8 @@ _INSTEAD: dict[Resource, str] = {
     _named("StorageClass", "storageclasses", "storage.k8s.io", namespaced=False): _VOLUME,
 }  # fmt: skip
 
-LISTED = tuple(one for one in _INSTEAD if one.verbs)
+ROWS = tuple(_INSTEAD)
+LISTED = tuple(one for one in ROWS if one.verbs)
 _BY_PATH = {(one.group, one.version, one.plural): one for one in _INSTEAD}
 
 

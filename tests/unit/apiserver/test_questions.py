@@ -9,8 +9,10 @@ import pytest
 from tests.helpers import server as helper
 from tests.helpers.server import ApiServer
 
+from skerry.api import resources
 from skerry.api.types import apps, core, meta
 from skerry.api.wire import User
+from skerry.apiserver import unserved
 
 TABLE = {"accept": "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"}
 NODE = User("system:node:node-1", ("system:nodes",))
@@ -136,6 +138,11 @@ async def test_a_kind_that_nobody_needs_to_list_is_not_found_but_refused(api: Ap
     assert (code, found["details"]) == (404, {})  # `kubectl describe namespace` counts on that
     code, found = await ask(api, "POST", quotas, {})
     assert code == 405 and found["message"].startswith("resourcequotas are not served by Skerry: ")
+
+
+def test_no_kind_is_served_and_not_served() -> None:
+    served = [one.kind for one in (*resources.RESOURCES, *resources.QUESTIONS)]
+    assert [one.kind for one in unserved.ROWS if one.kind in served] == []
 
 
 async def test_where_to_go_on(api: ApiServer) -> None:
