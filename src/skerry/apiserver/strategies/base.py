@@ -10,6 +10,8 @@ committed after the store took the object or rolled back if anything failed):
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -120,9 +122,7 @@ class Strategy:
 
     def field(self, obj: Any, path: str) -> str:
         """One selectable field: by default the value at that path of the object's JSON."""
-        value: Any = obj
-        for part in path.split("."):
-            value = getattr(value, snake(part))
+        value: Any = _attribute(path)(obj)
         if isinstance(value, bool):
             return "true" if value else "false"
         return "" if value is None else str(value)
@@ -130,6 +130,11 @@ class Strategy:
     def changes_generation(self, new: Any, old: Any) -> bool:
         """Whether the change is one of what is wanted (everything but metadata and status)."""
         return any(getattr(new, name) != getattr(old, name) for name in wanted_fields(new))
+
+
+@functools.cache
+def _attribute(path: str) -> operator.attrgetter[Any]:
+    return operator.attrgetter(".".join(map(snake, path.split("."))))
 
 
 def wanted_fields(obj: Any) -> list[str]:

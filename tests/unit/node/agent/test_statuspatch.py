@@ -94,6 +94,37 @@ async def test_what_was_wanted_in_between_is_never_written():
     assert api.patches == [{"phase": "Pending"}, {"phase": "Failed"}]
 
 
+CONNECTED = [("PodReadyToStartContainers", "True", "")]
+
+
+async def test_what_is_not_urgent_waits_for_what_comes_next():
+    """That the pod has an address is written together with its start, or a quarter of a second later."""
+    waiting = [("PodReadyToStartContainers", "False", "")]
+    for seconds, writes in ((0.2, 2), (0.3, 3)):
+        api, clock = Api(), FakeClock()
+        writer = StatusWriter(api, api.pod, clock)
+        writer.want(status(conditions=waiting))
+        await clock.advance(0)
+        writer.want(status(ip="10.244.1.2", conditions=CONNECTED))
+        await clock.advance(seconds)
+        writer.want(status("Running", ip="10.244.1.2", conditions=CONNECTED))
+        await clock.advance(0)
+        assert len(api.patches) == writes and api.patches[-1]["phase"] == "Running"
+        assert (api.pod.status.pod_ip, len(api.pod.status.conditions)) == ("10.244.1.2", 1)
+        writer.close()
+
+
+async def test_the_last_word_waits_for_nothing():
+    api = Api()
+    writer = StatusWriter(api, api.pod, FakeClock())
+    writer.want(status())
+    await writer.flush()
+    writer.want(status(ip="10.244.1.2", conditions=CONNECTED))
+    assert api.pod.status.pod_ip == ""
+    await writer.flush()
+    assert api.pod.status.pod_ip == "10.244.1.2"
+
+
 async def test_an_older_sight_of_the_object_changes_nothing():
     api = Api()
     first = api.pod
