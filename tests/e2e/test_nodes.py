@@ -94,7 +94,7 @@ def test_pods_reach_each_other_and_every_service_across_nodes(nodes3: Cluster, p
     asked = json.dumps([addresses, places, 24])
     for name in names:
         # Of 24 connections each of three pods gets one, but for once in 6,000 times.
-        eventually(lambda name=name: _seen(pods3, name, asked, expected), 10, f"{name} reaches all")  # type: ignore[misc]
+        eventually(lambda name=name: _seen(pods3, name, asked, expected), 20, f"{name} reaches all")  # type: ignore[misc]
     assert {fetch(port) for _ in range(24)} == set(names)
 
 
@@ -135,12 +135,12 @@ def test_cordon_and_uncordon(pods3: Kubectl) -> None:
         assert pods3("cordon", "node-3").strip() == "node/node-3 cordoned"
         assert pods3("get", "node", "node-3", "--no-headers").split()[1] == "Ready,SchedulingDisabled"
         unschedulable = [("node.kubernetes.io/unschedulable", "NoSchedule")]
-        eventually(lambda: taints(pods3, "node-3") == unschedulable, 5, "the taint")
+        eventually(lambda: taints(pods3, "node-3") == unschedulable, 20, "the taint")
         create(pods3, web("kept-off", nodeSelector={"kubernetes.io/hostname": "node-3"}))
-        pods3("wait", "pod/kept-off", "--for=condition=PodScheduled=False", "--timeout=10s")
+        pods3("wait", "pod/kept-off", "--for=condition=PodScheduled=False", "--timeout=30s")
         assert pods3("uncordon", "node-3").strip() == "node/node-3 uncordoned"
         ready(pods3)  # now it fits
-        eventually(lambda: not taints(pods3, "node-3"), 5, "its end")
+        eventually(lambda: not taints(pods3, "node-3"), 20, "its end")
 
 
 def test_drain_moves_a_deployment_and_refuses_what_nobody_would_make_again(pods3: Kubectl) -> None:
@@ -158,8 +158,16 @@ def test_drain_moves_a_deployment_and_refuses_what_nobody_would_make_again(pods3
         assert refused.code == 1
         for why in ("declare no controller (use --force to override)", "local storage (use --delete-emptydir-data"):
             assert f"cannot delete Pods {'that' if 'declare' in why else 'with'} {why}" in refused.err
-        options = ("--ignore-daemonsets", "--delete-emptydir-data", "--force", "--timeout=30s")
-        done = pods3("drain", "node-3", own, *options)
+        options = (own, "--ignore-daemonsets", "--delete-emptydir-data", "--force", "--timeout=30s")
+        create(pods3, BUDGET)
+        pods3("wait", "pdb/web", "--for=jsonpath={.status.expectedPods}=3", "--timeout=30s")
+        assert pods3("get", "pdb", "--no-headers").split()[:4] == ["web", "3", "N/A", "0"]
+        kept = pods3.run("drain", "node-3", *options[:-1], "--timeout=1s")
+        assert "Cannot evict pod as it would violate the pod's disruption budget." in kept.err, kept.err
+        assert kept.code == 1 and len(look.names(pods3, "app=web")) == 3
+        pods3("patch", "pdb", "web", "-p", '{"spec":{"minAvailable":0}}')
+        pods3("wait", "pdb/web", "--for=jsonpath={.status.disruptionsAllowed}=3", "--timeout=30s")
+        done = pods3("drain", "node-3", *options)
         assert "evicting pod" in done and "node/node-3 drained" in done
         pods3("rollout", "status", "deploy/web", "--timeout=30s")
         rows = [line.split() for line in pods3("get", "pods", "-o", "wide", "--no-headers").splitlines()]
@@ -167,6 +175,12 @@ def test_drain_moves_a_deployment_and_refuses_what_nobody_would_make_again(pods3
         assert len(running) == 2 and all(row[6] in ("node-1", "node-2") for row in running), rows
 
 
+BUDGET = {
+    "apiVersion": "policy/v1",
+    "kind": "PodDisruptionBudget",
+    "metadata": {"name": "web"},
+    "spec": {"minAvailable": 3, "selector": {"matchLabels": {"app": "web"}}},
+}
 PREFER_3 = {
     "weight": 100,
     "preference": {"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "In", "values": ["node-3"]}]},
@@ -179,7 +193,7 @@ def test_a_no_execute_taint_evicts_what_does_not_tolerate_it(pods3: Kubectl) -> 
     ready(pods3)
     with restored(pods3, "node-2"):
         assert pods3("taint", "node", "node-2", "k=v:NoExecute").strip() == "node/node-2 tainted"
-        pods3("wait", "pod/plain", "--for=delete", "--timeout=10s")
+        pods3("wait", "pod/plain", "--for=delete", "--timeout=30s")
         assert look.shown_status(pods3, "tolerant") == "Running"
         said = ("Normal", "TaintManagerEviction", f"Marking for deletion Pod {namespace_of(pods3)}/plain")
         assert said in look.events(pods3, "plain")
@@ -209,7 +223,7 @@ def test_pods_tolerate_lost_nodes_for_five_minutes_unless_they_say_otherwise(pod
 def kill(cluster: Cluster, node: str) -> None:
     """Ends a node as a power cut would; returns when the cluster has noticed."""
     os.kill(processes(cluster)[node], signal.SIGKILL)
-    eventually(lambda: node not in processes(cluster), 10, f"the end of {node}")
+    eventually(lambda: node not in processes(cluster), 20, f"the end of {node}")
 
 
 def processes(cluster: Cluster) -> dict[str, int]:
@@ -236,7 +250,7 @@ def test_a_killed_node_stays_down_until_up_brings_it_back(new_cluster: Callable[
     port, port_1, port_2 = (
         kubectl.json("get", "service", name)["spec"]["ports"][0]["nodePort"] for name in ("web", "web-1", "web-2")
     )
-    eventually(lambda: fetch(port), 5, "an answer on the host's loopback")
+    eventually(lambda: fetch(port), 20, "an answer on the host's loopback")
 
     kill(cluster, "node-2")
     down = "its processes have ended: `skerry up` starts it again"
@@ -246,22 +260,22 @@ def test_a_killed_node_stays_down_until_up_brings_it_back(new_cluster: Callable[
     refused = kubectl.run("logs", "a-2")
     assert refused.code == 1 and "node-2" in refused.err, refused.err
     kubectl("delete", "pod", "going-2", "--wait=false")
-    eventually(lambda: fetch(port_1) in ("a-1", "b-1"), 2, "the host's ports, at node-1")
+    eventually(lambda: fetch(port_1) in ("a-1", "b-1"), 20, "the host's ports, at node-1")
     up = cluster.skerry("up", *cluster.options)
     assert up.code == 0, up.err
     sentence = (
         f'Cluster "{cluster.name}" is running already; node-2 was down and runs again; the current kubectl context'
     )
     assert up.out.splitlines()[-1].startswith(sentence)
-    kubectl("wait", "pod/going-2", "--for=delete", "--timeout=10s")
+    kubectl("wait", "pod/going-2", "--for=delete", "--timeout=30s")
     again = {"a-1": 0, "b-1": 0, "a-2": 1, "b-2": 1}
-    eventually(lambda: restarts(kubectl) == again, 10, "the pods of node-2, started again")
+    eventually(lambda: restarts(kubectl) == again, 20, "the pods of node-2, started again")
 
     kill(cluster, "node-1")
-    eventually(lambda: fetch(port_2) in ("a-2", "b-2"), 2, "the host's ports, at node-2")
+    eventually(lambda: fetch(port_2) in ("a-2", "b-2"), 20, "the host's ports, at node-2")
     cluster.up()
     again |= {"a-1": 1, "b-1": 1}
-    eventually(lambda: restarts(kubectl) == again, 10, "the pods of node-1, started again")
+    eventually(lambda: restarts(kubectl) == again, 20, "the pods of node-1, started again")
     everything_is_right(cluster, kubectl, port, set(again))
     assert "is running already; the current" in cluster.skerry("up", *cluster.options).out
 
@@ -278,15 +292,15 @@ def everything_is_right(cluster: Cluster, kubectl: Kubectl, port: int, names: se
     ready(kubectl)
     addresses = look.addresses(kubectl, "app=web")
     assert len(set(addresses)) == len(names)
-    eventually(lambda: look.lists(kubectl, "web") == ([f"{ip}:8080" for ip in addresses], []), 5, "the endpoints")
+    eventually(lambda: look.lists(kubectl, "web") == ([f"{ip}:8080" for ip in addresses], []), 20, "the endpoints")
 
     def inside() -> bool:
         found = cluster.run("python3", "-c", LOOK, json.dumps([[], ["web"], 40]))
         assert found.code == 0, found.err
         return set(json.loads(found.out)["places"]["web"]) == names
 
-    eventually(inside, 10, "every pod behind the Service")
-    eventually(lambda: {fetch(port) for _ in range(40)} == names, 10, "every pod behind the node port")
+    eventually(inside, 20, "every pod behind the Service")
+    eventually(lambda: {fetch(port) for _ in range(40)} == names, 20, "every pod behind the node port")
 
 
 def test_a_node_that_is_alone_is_started_again_by_itself(new_cluster: Callable[..., Cluster]) -> None:
@@ -299,9 +313,9 @@ def test_a_node_that_is_alone_is_started_again_by_itself(new_cluster: Callable[.
     before = processes(cluster)["node-1"]
     kubectl("delete", "pod", "going", "--wait=false")
     os.kill(before, signal.SIGKILL)
-    eventually(lambda: processes(cluster).get("node-1", before) != before, 10, "a new process")
-    kubectl("wait", "pod/going", "--for=delete", "--timeout=10s")
-    eventually(lambda: restarts(kubectl) == {"web": 1}, 10, "the pod, started again")
+    eventually(lambda: processes(cluster).get("node-1", before) != before, 20, "a new process")
+    kubectl("wait", "pod/going", "--for=delete", "--timeout=30s")
+    eventually(lambda: restarts(kubectl) == {"web": 1}, 20, "the pod, started again")
     ready(kubectl)
-    eventually(lambda: look.fetch(cluster, "default", "http://web/hostname") == "web\n", 5, "its answer")
+    eventually(lambda: look.fetch(cluster, "default", "http://web/hostname") == "web\n", 20, "its answer")
     assert cluster.status()["nodeStatus"][0]["ready"]

@@ -174,6 +174,7 @@ async def _one(
         if kind is core.Service:
             item.spec.session_affinity = _affinity(serial)
             item.spec.session_affinity_config = None
+            item.metadata.resource_version = ""  # the endpoint controller writes its status
         else:
             item.data["serial"] = serial
         entry.pending = serial

@@ -97,6 +97,8 @@ RESOURCES: tuple[Resource, ...] = (
              subresources=("status", "scale"), generation=True, fields=("status.replicas",)),
     Resource("EndpointSlice", "endpointslices", "endpointslice", "discovery", "discovery.k8s.io", generation=True),
     Resource("Lease", "leases", "lease", "coordination", "coordination.k8s.io", create_on_update=True),
+    Resource("PodDisruptionBudget", "poddisruptionbudgets", "poddisruptionbudget", "policy", "policy",
+             short_names=("pdb",), subresources=("status",), generation=True),
     Resource("Ingress", "ingresses", "ingress", "networking", "networking.k8s.io", short_names=("ing",),
              subresources=("status",), generation=True),
     Resource("IngressClass", "ingressclasses", "ingressclass", "networking", "networking.k8s.io", namespaced=False,

@@ -12,6 +12,7 @@ from typing import Protocol
 from skerry.client.client import Client
 from skerry.client.informer import Informers
 from skerry.clock import Clock
+from skerry.controllers.budgets.controller import BudgetController
 from skerry.controllers.deployment.controller import DeploymentController
 from skerry.controllers.endpoints.controller import EndpointsController
 from skerry.controllers.garbage.controller import GarbageController
@@ -72,6 +73,7 @@ async def run(client: Client, clock: Clock, informers: Informers, *, ca: str = "
             NodeLifecycleController(client, clock, informers),
             TaintEvictionController(client, clock, informers),
             PodGcController(client, clock, informers),
+            BudgetController(client, clock, informers),
             GarbageController(client, clock, informers),
             NamespaceController(client, clock, informers),
             ServiceAccountController(client, clock, informers, ca),

@@ -41,6 +41,7 @@ _SUBJECTS = {
     "Acknowledgement": "cluster",
     "ConfigMap": "config",
     "Secret": "config",
+    "PodDisruptionBudget": "policy",
     "Ingress": "ingress",
     "IngressClass": "ingress",
 }

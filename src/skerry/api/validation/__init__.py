@@ -37,6 +37,7 @@ _SUBJECTS = {
     "Lease": "cluster",
     "Acknowledgement": "cluster",
     "Event": "cluster",
+    "PodDisruptionBudget": "policy",
     "Ingress": "ingress",
     "IngressClass": "ingress",
 }

@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from skerry.api.percent import scaled
 from skerry.api.types import apps
 from skerry.controllers.deployment import versions
 
@@ -61,18 +62,11 @@ def bounds(deployment: apps.Deployment) -> tuple[int, int]:
     rolling = deployment.spec.strategy.rolling_update
     if deployment.spec.strategy.type == "Recreate" or rolling is None:
         return 0, 0
-    surge = _resolve(rolling.max_surge, replicas, up=True)
-    unavailable = min(_resolve(rolling.max_unavailable, replicas, up=False), replicas)
+    surge = scaled(rolling.max_surge, replicas, up=True)
+    unavailable = min(scaled(rolling.max_unavailable, replicas, up=False), replicas)
     if not surge and not unavailable:
         unavailable = 1
     return surge, unavailable
-
-
-def _resolve(value: int | str | None, of: int, *, up: bool) -> int:
-    if value is None or isinstance(value, int):
-        return value or 0
-    hundredths = int(value.rstrip("%")) * of
-    return -(-hundredths // 100) if up else hundredths // 100
 
 
 def most(deployment: apps.Deployment) -> int:

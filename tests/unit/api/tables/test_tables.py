@@ -55,6 +55,7 @@ NAMES = {
     "Endpoints": "Name Endpoints Age",
     "EndpointSlice": "Name AddressType Ports Endpoints Age",
     "Deployment": "Name Ready Up-to-date Available Age Containers1 Images1 Selector1",
+    "PodDisruptionBudget": "Name Min-Available Max-Unavailable Allowed-Disruptions Age",
     "ReplicaSet": "Name Desired Current Ready Age Containers1 Images1 Selector1",
     "Node": "Name Status Roles Age Version Internal-IP1 External-IP1 OS-Image1 Kernel-Version1 Container-Runtime1",
     "Namespace": "Name Status Age",
