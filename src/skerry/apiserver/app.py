@@ -14,9 +14,10 @@ from skerry.apiserver import (
     auth,
     deletion,
     discovery,
+    eviction,
     podparts,
-    reading,
     proxying,
+    reading,
     reviews,
     routes,
     strategies,
@@ -180,7 +181,7 @@ class App:
             case "binding", "POST":
                 return await subresources.bind(self.server, target, request)
             case "eviction", "POST":
-                return await subresources.evict(self.server, target, request)
+                return await eviction.evict(self.server, target, request)
             case "token", "POST" if self.server.accounts is not None:
                 return await self.server.accounts.request(target, request)
             case "log", "GET":

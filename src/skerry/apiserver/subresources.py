@@ -1,4 +1,4 @@
-"""Parts of objects that have verbs of their own: scale, binding, eviction. Called by app.py.
+"""Parts of objects that have verbs of their own: scale, binding. Called by app.py; eviction.py has the eviction.
 
 status and finalize go the ordinary way of verbs.update and verbs.patch_: the kind's strategy knows what counts.
 """
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from skerry.api import codec, labels, status, tables
 from skerry.api.types import autoscaling, core, meta
 from skerry.api.wire import Response
-from skerry.apiserver import bodies, deletion, representation, verbs
+from skerry.apiserver import bodies, representation, verbs
 from skerry.apiserver.reading import find
 from skerry.clock import rfc3339
 
@@ -122,14 +122,4 @@ async def bind(server: Server, target: Target, request: Request) -> Response:
         return pod
 
     await verbs.change(server, target, make, dry=verbs.dry(request), as_subresource="binding")
-    return _done()
-
-
-async def evict(server: Server, target: Target, request: Request) -> Response:
-    """Deletes a pod on behalf of `kubectl drain`."""
-    _, kind, value, _ = bodies.read(request)
-    if kind != "Eviction":
-        raise status.bad_request(f"{kind or 'the data'} cannot be handled as an Eviction")
-    eviction = bodies.convert("policy", "Eviction", value)
-    await deletion.remove(server, target, eviction.delete_options or meta.DeleteOptions(), dry=verbs.dry(request))
     return _done()
