@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import io
 import json
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -161,6 +163,35 @@ def test_a_loaded_image_needs_no_registry(cluster: Cluster, pods: Kubectl, tmp_p
         assert messages(pods, pod, "Pulled") == [
             f'Container image "{name}" already present on machine and can be accessed by the pod'
         ]
+
+
+def test_what_no_archive_may_hold_is_refused_by_name(
+    cluster: Cluster, pods: Kubectl, registry: str, tmp_path: Path
+) -> None:
+    """By `skerry load` and in the pod's events; a name is in one plain sentence."""
+    layer = io.BytesIO()
+    with tarfile.open(fileobj=layer, mode="w") as made:
+        info = tarfile.TarInfo("etc/../../outside")
+        made.addfile(info)
+    evil = BuiltImage([layer.getvalue()], {"Cmd": ["true"]})
+    archive = tmp_path / "layer.tar"
+    evil.write_docker_archive(str(archive), "example.test/evil:1")
+    link = tmp_path / "link.tar"
+    with tarfile.open(link, "w") as made:
+        info = tarfile.TarInfo("manifest.json")
+        info.type, info.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        made.addfile(info)
+    for path, why in (
+        (archive, "etc/../../outside: a path that leads out of the layer"),
+        (link, "manifest.json: a symbolic link to /etc/passwd, an absolute path"),
+    ):
+        done = cluster.skerry("load", str(path))
+        assert (done.code, done.out) == (1, "") and len(done.err.splitlines()) == 1
+        assert done.err.endswith(f"{why}.\n") and str(path) in done.err
+    evil.packed().push(registry, "library/evil", "1")
+    pods("run", "evil", "--image=evil:1", "--restart=Never")
+    (why, *_) = eventually(functools.partial(messages, pods, "evil", "Failed"), 30, "the refusal")
+    assert why.endswith("etc/../../outside: a path that leads out of the layer")
 
 
 # What goes wrong --------------------------------------------------------------------------------------------------

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import io
 import multiprocessing
 import os
 import shutil
 import signal
 import socket
+import tarfile
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -17,6 +20,7 @@ from tests.helpers.images import BuiltImage, Layer, digest, manifest_list, push_
 from tests.helpers.registry import docker_registry
 
 from skerry.clock import SystemClock
+from skerry.node.images import archive, removal
 from skerry.node.images.errors import ImageError
 from skerry.node.images.http import HttpClient
 from skerry.node.images.manager import Images
@@ -354,3 +358,94 @@ async def test_load_of_what_is_no_image(tmp_path, what):
             await node.images.load(str(path))
         assert "archive" in error.value.message or "cannot read" in error.value.message
         assert node.images.store.names() == []
+
+
+def evil(name, kind=tarfile.REGTYPE, **values):
+    """A tar of one entry that no archive may have, after a good one."""
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode="w") as made:
+        made.addfile(tarfile.TarInfo("good"))
+        info = tarfile.TarInfo(name)
+        info.type = kind
+        for key, value in values.items():
+            setattr(info, key, value)
+        made.addfile(info)
+    return data.getvalue()
+
+
+OUTER = {
+    "up": (evil("../../etc/cron.d/x"), "../../etc/cron.d/x: a path that leads out of the archive"),
+    "absolute": (
+        evil("l", tarfile.SYMTYPE, linkname="/etc/passwd"),
+        "l: a symbolic link to /etc/passwd, an absolute path",
+    ),
+    "link out": (
+        evil("a/l", tarfile.SYMTYPE, linkname="../../x"),
+        "a/l: a symbolic link to ../../x, which leads out of the archive",
+    ),
+    "hard": (evil("h", tarfile.LNKTYPE, linkname="/etc/passwd"), "h: a hard link to /etc/passwd, an absolute path"),
+    "device": (evil("sda", tarfile.BLKTYPE, devmajor=8), "sda: a device node (block device 8:0)"),
+    "pipe": (evil("p", tarfile.FIFOTYPE), "p: a named pipe"),
+    "huge": (evil("f", size=1 << 50)[:2048], "f: the archive has more than"),
+    "broken": (evil("f")[:512] + b"x" * 512, "after good: the tar archive is broken: "),
+}
+
+
+@pytest.mark.parametrize("case", OUTER)
+async def test_archives_that_are_refused(tmp_path, case):
+    path = tmp_path / "image.tar"
+    data, why = OUTER[case]
+    path.write_bytes(data)
+    async with Node(tmp_path / "store") as node:
+        with pytest.raises(ImageError) as error:
+            await node.images.load(str(path))
+        assert error.value.message.startswith(f"the archive is refused: {why}") and "\n" not in error.value.message
+
+
+async def test_a_compressed_bomb_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(archive, "_RATIO_FROM", 1 << 20)
+    path = tmp_path / "image.tar"
+    layer = Layer()
+    layer.file("zeros", bytes(4 << 20))
+    BuiltImage([layer.tar()], {}).write_docker_archive(str(path), "app:1")
+    squeeze(path)
+    async with Node(tmp_path / "store") as node:
+        with pytest.raises(ImageError, match=r"layer\.tar: the archive unpacks to more than 200 times its size$"):
+            await node.images.load(str(path))
+
+
+LAYERS = {
+    "../x": (evil("../x"), "../x: a path that leads out of the layer"),
+    "dev/sda": (evil("dev/sda", tarfile.BLKTYPE, devmajor=8), "dev/sda: a device node (block device 8:0)"),
+    "h": (
+        evil("h", tarfile.LNKTYPE, linkname="../../out"),
+        "h: a hard link to ../../out, which leads out of the layer",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", LAYERS)
+async def test_of_an_image_with_a_layer_that_is_refused_nothing_stays(registry, tmp_path, case):
+    """Neither of one that was loaded nor of one that was pulled; and the message names the entry."""
+    data, why = LAYERS[case]
+    good = small("good")
+    image = BuiltImage([*good.layers, data], {})
+    path = str(tmp_path / "image.tar")
+    image.write_docker_archive(path, "app:1")
+    image.packed().push(registry, "refused", "1")
+    async with Node(tmp_path / "store") as node:
+        for attempt in (node.images.load(path), node.ensure(f"{host(registry)}/refused:1")):
+            with pytest.raises(ImageError) as error:
+                await attempt
+            assert f"failed to extract layer {digest(data)}: {why}" in error.value.message
+            await asyncio.gather(*node.images._running.values(), return_exceptions=True)  # the other layer's pull
+            assert not (tmp_path / "x").exists() and os.listdir(node.images.store._scratch) == []
+            assert node.images.store.names() == [] and not node.images.store.has_layer(digest(data))
+        removal.sweep(node.images.store, time.time() + 3601)  # what was pulled well stays for the next attempt
+        assert os.listdir(tmp_path / "store/layers") == []
+        good.write_docker_archive(path, "app:1")
+        await node.images.load(path)
+        image.write_docker_archive(path, "app:2")
+        with pytest.raises(ImageError):
+            await node.images.load(path)
+        assert len(os.listdir(tmp_path / "store/layers")) == 1  # another image has it

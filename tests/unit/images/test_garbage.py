@@ -20,7 +20,9 @@ def removed(images: list[Kept], disk: Disk = FULL, in_use: tuple[str, ...] = ())
     return [one.names[0] for one in decide(images, in_use, disk, NOW).remove]
 
 
-@pytest.mark.parametrize(("available", "amount"), [(1000, 0), (200, 0), (160, 0), (159, 41), (150, 50), (100, 100), (0, 200)])
+@pytest.mark.parametrize(
+    ("available", "amount"), [(1000, 0), (200, 0), (160, 0), (159, 41), (150, 50), (100, 100), (0, 200)]
+)
 def test_how_much_is_to_be_freed(available: int, amount: int) -> None:
     """Upstream's marks: above 85 percent, down to 80."""
     assert to_free(Disk(1000, available), Policy()) == amount

@@ -6,6 +6,7 @@ import contextlib
 import gzip
 import io
 import os
+import shutil
 import stat
 import tarfile
 
@@ -238,15 +239,31 @@ def test_a_hard_link_to_a_symbolic_link_links_the_link(target):
     assert outside_is_untouched(target) and (target / "h").read_bytes() == b"evil"
 
 
-def test_devices_are_left_out(target):
+def test_devices_that_every_container_has_are_left_out(target):
     result = run(
         target,
         tar(
-            member("dev/sda", tarfile.BLKTYPE, devmajor=8, devminor=0),
-            member("dev/fake-whiteout", tarfile.CHRTYPE, devmajor=0, devminor=0),
+            member("dev/null", tarfile.CHRTYPE, devmajor=1, devminor=3),
+            member("dev/console", tarfile.CHRTYPE, devmajor=5, devminor=1),
         ),
     )
-    assert result.skipped == ["dev/sda", "dev/fake-whiteout"] and os.listdir(target / "dev") == []
+    assert result.skipped == ["dev/null", "dev/console"] and os.listdir(target / "dev") == []
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "number", "what"),
+    [
+        ("dev/sda", tarfile.BLKTYPE, (8, 0), "block device 8:0"),
+        ("dev/mem", tarfile.CHRTYPE, (1, 1), "character device 1:1"),
+        ("dev/null", tarfile.CHRTYPE, (1, 1), "character device 1:1"),
+        ("etc/null", tarfile.CHRTYPE, (1, 3), "character device 1:3"),
+        ("fake-whiteout", tarfile.CHRTYPE, (0, 0), "character device 0:0"),
+    ],
+)
+def test_other_devices_are_refused(target, name, kind, number, what):
+    with pytest.raises(UnpackError) as error:
+        run(target, tar(member(name, kind, devmajor=number[0], devminor=number[1])))
+    assert str(error.value) == f"{name}: a device node ({what}), which no image may bring"
 
 
 def test_attributes_that_overlayfs_would_believe_are_left_out(target):
@@ -267,6 +284,26 @@ def test_a_bomb_is_stopped(target):
         run(target, tar(*(member(f"f{i}") for i in range(4))), limits=Limits(entries=3))
 
 
+def test_what_unpacks_to_too_often_its_size_is_a_bomb(target):
+    zeros = tar(member("fine", content=b"x"), member("zeros", content=b"\0" * (8 << 20)))
+    strict = Limits(ratio=100, ratio_from=1 << 20)
+    for pack in (gzip.compress, zstandard.compress):
+        with pytest.raises(UnpackError, match=r"^zeros: the layer unpacks to more than 100 times its size$"):
+            run(target, pack(zeros), limits=strict)
+        shutil.rmtree(target)
+        target.mkdir()
+    assert run(target, gzip.compress(zeros), limits=Limits(ratio=100, ratio_from=16 << 20)).size > 8 << 20
+    assert run(target, zeros, limits=strict).entries == 2
+
+
+def test_a_sparse_bomb_is_one_too(target):
+    info, _ = member("hole")
+    info.pax_headers = {"GNU.sparse.major": "0", "GNU.sparse.minor": "1", "GNU.sparse.name": "hole"}
+    info.pax_headers |= {"GNU.sparse.size": str(1 << 30), "GNU.sparse.numblocks": "1", "GNU.sparse.map": "0,0"}
+    with pytest.raises(UnpackError, match=r"^hole: .* times its size$"):
+        run(target, tar((info, b"")), limits=Limits(ratio_from=1 << 20))
+
+
 def test_a_sparse_file_counts_with_its_holes(target):
     info, _ = member("hole")
     info.pax_headers = {"GNU.sparse.major": "0", "GNU.sparse.minor": "1", "GNU.sparse.name": "hole"}
@@ -278,6 +315,76 @@ def test_a_sparse_file_counts_with_its_holes(target):
 def test_a_huge_header_is_refused(target):
     with pytest.raises(UnpackError, match="header of"):
         run(target, tar(member("f", pax_headers={"comment": "x" * (2 << 20)})))
+
+
+def after_the_first(data, change):
+    """A layer of two files whose second header was changed."""
+    return data[:1024] + change(bytearray(data[1024:1536])) + data[1536:]
+
+
+def test_a_broken_header_is_no_end(target):
+    """tarfile takes one for the end of the archive; half of an image is none."""
+    data = tar(member("first", content=b"1"), member("second", content=b"2"))
+
+    def scribbled(header):
+        header[150] ^= 0xFF
+        return bytes(header)
+
+    with pytest.raises(UnpackError, match=r"^after first: the tar archive is broken: "):
+        run(target, after_the_first(data, scribbled))
+    with pytest.raises(UnpackError, match=r"^after first: the tar archive is broken: "):
+        run(target, data[:1100])
+
+
+def test_sizes_below_zero(target):
+    """They would send a reader of files back to where it was, for ever."""
+
+    def negative(header):
+        header[124:136] = b"\xff" * 12
+        header[148:156] = b" " * 8
+        header[148:156] = b"%06o\0 " % sum(header)
+        return bytes(header)
+
+    data = tar(member("first", content=b"1"), member("second", content=b"2"))
+    with pytest.raises(UnpackError, match=r"^after first: the tar archive is broken: "):
+        run(target, after_the_first(data, negative))
+
+
+@pytest.mark.parametrize(
+    ("entry", "why"),
+    [
+        (("../x", tarfile.REGTYPE, ""), "../x: a path that leads out of the layer"),
+        (
+            ("h", tarfile.LNKTYPE, "../../etc/passwd"),
+            "h: a hard link to ../../etc/passwd, which leads out of the layer",
+        ),
+        (("h", tarfile.LNKTYPE, "/etc/passwd"), "h: a hard link to etc/passwd, which is not in the layer"),
+        (("x" * 300, tarfile.REGTYPE, ""), "x" * 200 + "...: File name too long"),
+        (("a/" * 2100 + "b", tarfile.REGTYPE, ""), ("a/" * 2100)[:200] + "...: File name too long"),
+        (("l", tarfile.SYMTYPE, "x" * 5000), "l: File name too long"),
+        (("bad\nname/..", tarfile.DIRTYPE, ""), "bad\\nname/..: a path that leads out of the layer"),
+        (("\udcff/..", tarfile.DIRTYPE, ""), "\\udcff/..: a path that leads out of the layer"),
+    ],
+)
+def test_the_entry_is_named(target, entry, why):
+    name, kind, linkname = entry
+    with pytest.raises(UnpackError) as error:
+        run(target, tar(member("fine", content=b"1"), member(name, kind, linkname=linkname)))
+    assert str(error.value) == why
+
+
+@given(st.binary(max_size=40), st.integers(0, 3000))
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_scribbles_do_no_harm(tmp_path_factory, scribble, where):
+    """Any bytes anywhere in an archive: it unpacks, or is refused in words, and nothing outside changes."""
+    place = tmp_path_factory.mktemp("layer")
+    (place / "fs").mkdir()
+    (place / "outside").write_text("untouched")
+    data = bytearray(sample())
+    data[where : where + len(scribble)] = scribble
+    with contextlib.suppress(UnpackError):
+        run(place / "fs", bytes(data))
+    assert outside_is_untouched(place / "fs")
 
 
 @pytest.mark.parametrize("pack", [lambda d: d, gzip.compress, zstandard.compress])

@@ -101,6 +101,8 @@ class Housekeeping:
             in_use = {name for pod in await self._pods("") for name in names_used(pod)}
             decision = garbage.decide(images, in_use, disk, now)
             await asyncio.to_thread(removal.remove, store, decision.remove, now)
+        else:
+            await asyncio.to_thread(removal.sweep, store, now)
         failed = decision.found < decision.wanted
         if failed and not self._failed:
             text = (

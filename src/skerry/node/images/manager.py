@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import IO, TYPE_CHECKING, Any, Literal, TypeVar
 
-from skerry.node.images import archive, keyring, manifest, reference
+from skerry.node.images import archive, keyring, manifest, reference, removal
 from skerry.node.images.errors import ImageError, pull_failed
 from skerry.node.images.http import HttpError
 from skerry.node.images.store import Image, Record, Store
@@ -102,29 +102,37 @@ class Images:
         """Takes in a docker or OCI archive (a path or an open file); the names it gave. ImageError if it is none."""
         loop = asyncio.get_running_loop()
         opened = contextlib.nullcontext(file) if not isinstance(file, str) else _opened(file)
-        names: list[str] = []
+        added: list[str] = []
         with opened as stream, contextlib.closing(archive.Archive(stream)) as source:
             images = await loop.run_in_executor(self._threads, source.images)
-            for found in images:
-                config, diffs = manifest.read_config(found.config)
-                del config
-                if len(diffs) != len(found.layers):
-                    raise pull_failed(f"the archive has {len(found.layers)} layers, the image's config {len(diffs)}")
-                for diff_id, layer in zip(diffs, found.layers, strict=True):
-                    async with self.store.locked(diff_id):
-                        await loop.run_in_executor(self._threads, self._add_from, source, layer, diff_id)
-                for name in found.names:
-                    wanted = reference.parse(name)
-                    digest = manifest.digest_of(found.config)
-                    record = Record(wanted.key, wanted.name, "", digest, diffs, found.size, loaded=True)
-                    self.store.put(wanted, record, found.config)
-                    self.changed.set()
-                    names.append(str(wanted))
-        return names
+            try:
+                return [name for found in images for name in await self._load(source, found, added)]
+            except ImageError:
+                # Of an archive that is refused nothing stays; another image may need some of it meanwhile.
+                await loop.run_in_executor(self._threads, removal.sweep, self.store, self._clock.now(), added)
+                raise
+
+    async def _load(self, source: archive.Archive, found: archive.Found, added: list[str]) -> list[str]:
+        """Takes in one image; its names. `added`: gets the layers that were not here before."""
+        loop = asyncio.get_running_loop()
+        _, diffs = manifest.read_config(found.config)
+        if len(diffs) != len(found.layers):
+            raise pull_failed(f"the archive has {len(found.layers)} layers, the image's config {len(diffs)}")
+        wanted = [reference.parse(name) for name in found.names]
+        for diff_id, layer in zip(diffs, found.layers, strict=True):
+            async with self.store.locked(diff_id):
+                if not self.store.has_layer(diff_id):
+                    added.append(diff_id)
+                    await loop.run_in_executor(self._threads, self._add_from, source, layer, diff_id)
+        for one in wanted:
+            digest = manifest.digest_of(found.config)
+            record = Record(one.key, one.name, "", digest, diffs, found.size, loaded=True)
+            self.store.put(one, record, found.config)
+        self.changed.set()
+        return [str(one) for one in wanted]
 
     def _add_from(self, source: archive.Archive, layer: str, diff_id: str) -> None:
-        if not self.store.has_layer(diff_id):
-            self.store.add_layer(diff_id, source.open(layer))
+        self.store.add_layer(diff_id, source.open(layer))
 
     async def _pull_as(self, wanted: Reference, accounts: Sequence[Credentials]) -> Image:
         """Tries the accounts in turn; without any, as nobody."""

@@ -30,9 +30,13 @@ class UnpackError(Exception):
 class LayerStream:
     """The uncompressed layer as tarfile wants to read it: forward only."""
 
-    def __init__(self, source: Readable, limit: int) -> None:
-        """`limit`: uncompressed bytes that are too many."""
-        self._pieces = _decompress(source)
+    def __init__(self, source: Readable, limit: int, ratio: int = 0, ratio_from: int = 0) -> None:
+        """`limit`: uncompressed bytes that are too many. `ratio`: how often larger than its source the layer may get,
+        once it has more than `ratio_from` bytes; 0: without end.
+        """
+        self._source = _Counted(source)
+        self._pieces = _decompress(self._source)
+        self._ratio, self._ratio_from = ratio, ratio_from
         self._buffer = b""
         self._at = 0  # how much of the buffer is used up
         self._position = 0
@@ -85,7 +89,13 @@ class LayerStream:
         self._hash.update(piece)
         if self._position + len(piece) > self._limit:
             raise UnpackError(f"the layer has more than {self._limit} bytes unpacked")
+        self.check_ratio(self._position + len(piece))
         return bool(piece)
+
+    def check_ratio(self, size: int) -> None:
+        """UnpackError if `size` bytes are too many to have come out of what was read so far."""
+        if self._ratio and size > self._ratio_from and size > self._ratio * self._source.count:
+            raise UnpackError(f"the layer unpacks to more than {self._ratio} times its size")
 
 
 def _decompress(source: Readable) -> Iterator[bytes]:
@@ -134,6 +144,19 @@ def _unzstd(source: Readable, first: bytes) -> Iterator[bytes]:
                 yield piece
     except zstandard.ZstdError as error:
         raise UnpackError(f"the zstd stream is broken: {error}") from None
+
+
+class _Counted:
+    """Counts what is read."""
+
+    def __init__(self, source: Readable) -> None:
+        self._source = source
+        self.count = 0
+
+    def read(self, size: int = -1) -> bytes:
+        part = self._source.read(size)
+        self.count += len(part)
+        return part
 
 
 class _Joined:

@@ -2,7 +2,7 @@
 
 Called by the store, in a thread of the node agent, as (mapped) root in the cluster's user namespace. Layers come from
 strangers: every path is resolved by the kernel inside the target directory (openat2, RESOLVE_IN_ROOT), nothing is
-written through a link's last part, device nodes are left out, sizes are bounded.
+written through a link's last part, device nodes are refused, sizes are bounded.
 
 Whiteouts become what overlayfs mounted with `userxattr` understands: a character device 0/0 (which Linux lets anybody
 make) for a removed file, the attribute user.overlay.opaque for a directory that hides all below it.
@@ -17,9 +17,11 @@ import shutil
 import stat
 import tarfile
 from collections import OrderedDict
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from skerry import linux
+from skerry.node.images.headers import Header, device, is_everywhere, shown
 from skerry.node.images.streams import CHUNK, LayerStream, Readable, UnpackError
 
 _PREFIX = ".wh."
@@ -31,10 +33,14 @@ _CHECK_SPACE_EVERY = 64 << 20  # bytes
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one layer may take: bytes unpacked, entries, and what must stay free on the disk."""
+    """What one layer may take: bytes unpacked, entries, how often larger than it came (once it has `ratio_from` bytes),
+    and what must stay free on the disk.
+    """
 
     size: int = 64 << 30
     entries: int = 2_000_000
+    ratio: int = 200
+    ratio_from: int = 1 << 30
     reserve: int = 128 << 20
 
 
@@ -42,8 +48,8 @@ class Limits:
 class Unpacked:
     """What came of it.
 
-    `skipped`: device nodes that were left out. `implicit`: directories that the archive uses but does not describe
-    (their mode and owner are made up).
+    `skipped`: device nodes that every container has anyway. `implicit`: directories that the archive uses but does not
+    describe (their mode and owner are made up).
     """
 
     diff_id: str = ""
@@ -64,11 +70,11 @@ def keeps_owners() -> bool:
 def unpack(source: Readable, target: str, *, limits: Limits | None = None, keep_owners: bool | None = None) -> Unpacked:
     """Unpacks a layer (tar, tar.gz, tar.zst) into the empty directory `target`.
 
-    `keep_owners` False: everything belongs to the caller. UnpackError when the archive is broken or hostile, or the
-    disk full; the directory is then to be thrown away.
+    `keep_owners` False: everything belongs to the caller. UnpackError, with the entry's name, when the archive is
+    broken or hostile, or the disk full; the directory is then to be thrown away.
     """
     limits = limits or Limits()
-    stream = LayerStream(source, limits.size)
+    stream = LayerStream(source, limits.size, limits.ratio, limits.ratio_from)
     keep = keeps_owners() if keep_owners is None else keep_owners
     result = Unpacked()
     root = os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -79,17 +85,27 @@ def unpack(source: Readable, target: str, *, limits: Limits | None = None, keep_
             layer.run()
         finally:
             layer.close()
-    except (tarfile.TarError, RecursionError) as error:
-        raise UnpackError(f"the tar archive is broken: {error}") from None
-    except (ValueError, OverflowError) as error:  # a NUL in a name, a time beyond time
-        raise UnpackError(f"the tar archive has an impossible value: {error}") from None
-    except OSError as error:
-        raise UnpackError(_explain(error)) from None
     finally:
         os.close(root)
     result.implicit = [path for path in result.implicit if path not in layer.directories]
     result.diff_id = stream.finish()
     return result
+
+
+@contextlib.contextmanager
+def _named(name: str) -> Iterator[None]:
+    """Whatever goes wrong becomes an UnpackError that begins with the entry's name."""
+    where = f"{shown(name)}: " if name else ""
+    try:
+        yield
+    except UnpackError as error:
+        raise UnpackError(f"{where}{error}") from None
+    except (tarfile.TarError, RecursionError) as error:
+        raise UnpackError(f"{where}the tar archive is broken: {error}") from None
+    except (ValueError, OverflowError) as error:  # a NUL in a name, a time beyond time
+        raise UnpackError(f"{where}an impossible value: {error}") from None
+    except OSError as error:
+        raise UnpackError(f"{where}{_explain(error)}") from None
 
 
 class _Layer:
@@ -102,20 +118,30 @@ class _Layer:
 
     def run(self) -> None:
         """All entries, then what directories can only get at the end: their times and modes."""
-        try:
-            tar = tarfile.TarFile(fileobj=self._stream, encoding="utf-8", errors="surrogateescape")  # type: ignore[arg-type]
-        except tarfile.ReadError:
-            if self._stream.tell() == 0:  # a layer of nothing at all
-                return
-            raise
-        while (member := tar.next()) is not None:
+        with _named(""):
+            try:
+                tar = tarfile.TarFile(
+                    fileobj=self._stream,  # type: ignore[arg-type]
+                    tarinfo=Header,
+                    encoding="utf-8",
+                    errors="surrogateescape",
+                )
+            except tarfile.ReadError:
+                if self._stream.tell() == 0:  # a layer of nothing at all
+                    return
+                raise
+            member = tar.next()
+        while member is not None:
             tar.members = []  # type: ignore[attr-defined]  # tarfile would remember them all
-            self._result.entries += 1
-            if self._result.entries > self._limits.entries:
-                raise UnpackError(f"the layer has more than {self._limits.entries} entries")
-            self._entry(tar, member)
+            with _named(member.name):
+                self._result.entries += 1
+                if self._result.entries > self._limits.entries:
+                    raise UnpackError(f"the layer has more than {self._limits.entries} entries")
+                self._entry(tar, member)
+            with _named(f"after {member.name}"):
+                member = tar.next()
         for path in sorted(self.directories, reverse=True):
-            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            with _named(path), contextlib.suppress(FileNotFoundError, NotADirectoryError):
                 self._finish_directory(path, self.directories[path])
 
     def close(self) -> None:
@@ -132,7 +158,7 @@ class _Layer:
         folder, _, name = path.rpartition("/")
         parent = self._parent(folder)
         if name.startswith(_PREFIX):
-            self._whiteout(path, folder, parent, name)
+            self._whiteout(folder, parent, name)
         elif member.isdir():
             self._directory(path, parent, name, member)
         elif member.isfile():
@@ -147,8 +173,12 @@ class _Layer:
             self._fresh(path, parent, name, lambda: os.mkfifo(name, 0o600, dir_fd=parent))
             self._own(parent, name, member)
             os.chmod(name, member.mode & 0o7777, dir_fd=parent)
-        else:
+        elif is_everywhere(path, member):
             self._result.skipped.append(path)
+        elif member.isdev():
+            raise UnpackError(f"a device node ({device(member)}), which no image may bring")
+        else:
+            raise UnpackError(f"an entry of unknown kind {member.type!r}")
 
     # Kinds of entries
 
@@ -186,6 +216,7 @@ class _Layer:
 
     def _write(self, fd: int, part: bytes) -> None:
         self._result.size += len(part)
+        self._stream.check_ratio(self._result.size)
         self._unchecked += len(part)
         if self._unchecked > _CHECK_SPACE_EVERY:
             self._unchecked = 0
@@ -208,7 +239,10 @@ class _Layer:
         self.directories[path] = member
 
     def _hard_link(self, path: str, parent: int, name: str, member: tarfile.TarInfo) -> None:
-        old = _clean(member.linkname)
+        try:
+            old = _clean(member.linkname)
+        except UnpackError:
+            raise UnpackError(f"a hard link to {shown(member.linkname)}, which leads out of the layer") from None
         if old == path:
             return
         folder, _, old_name = old.rpartition("/")
@@ -216,19 +250,19 @@ class _Layer:
             # Its own descriptor: asking for the folder by _parent could close `parent`, or make folders.
             source = linux.open_in_root(self._root, folder or ".", os.O_PATH | os.O_DIRECTORY)
         except FileNotFoundError:
-            raise UnpackError(f"{path} is a hard link to {old}, which is not in the layer") from None
+            raise UnpackError(f"a hard link to {shown(old)}, which is not in the layer") from None
         try:
             mode = os.stat(old_name, dir_fd=source, follow_symlinks=False).st_mode
             if stat.S_ISDIR(mode) or stat.S_ISCHR(mode):
-                raise UnpackError(f"{path} is a hard link to {old}, which is no file")
+                raise UnpackError(f"a hard link to {shown(old)}, which is no file")
             link = lambda: os.link(old_name, name, src_dir_fd=source, dst_dir_fd=parent, follow_symlinks=False)  # noqa: E731
             self._fresh(path, parent, name, link)
         except FileNotFoundError:
-            raise UnpackError(f"{path} is a hard link to {old}, which is not in the layer") from None
+            raise UnpackError(f"a hard link to {shown(old)}, which is not in the layer") from None
         finally:
             os.close(source)
 
-    def _whiteout(self, path: str, folder: str, parent: int, name: str) -> None:
+    def _whiteout(self, folder: str, parent: int, name: str) -> None:
         if name == _OPAQUE:
             self._make_opaque(parent, ".")
             return
@@ -236,7 +270,7 @@ class _Layer:
             return  # other bookkeeping of aufs
         hidden = name.removeprefix(_PREFIX)
         if hidden in ("", ".", ".."):
-            raise UnpackError(f"{path} hides nothing that there could be")
+            raise UnpackError("it hides nothing that there could be")
         try:
             os.mknod(hidden, stat.S_IFCHR, 0, dir_fd=parent)
             self._whiteouts.add(f"{folder}/{hidden}" if folder else hidden)
@@ -291,7 +325,7 @@ class _Layer:
             os.mkdir(name, 0o755, dir_fd=parent)
         except FileExistsError:
             if not stat.S_ISCHR(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode):  # a file, a dangling link
-                raise UnpackError(f"{folder} is used as a directory and is none") from None
+                raise UnpackError(f"{shown(folder)} is used as a directory and is none") from None
             os.unlink(name, dir_fd=parent)  # it was whited out before
             os.mkdir(name, 0o755, dir_fd=parent)
         self._result.implicit.append(folder)
@@ -340,7 +374,7 @@ def _clean(name: str) -> str:
     """A path of the archive without leading, double or trailing slashes and dots; UnpackError for one with `..`."""
     parts = [part for part in name.split("/") if part not in ("", ".")]
     if ".." in parts:
-        raise UnpackError(f"a path that leads out of the layer: {name[:200]!r}")
+        raise UnpackError("a path that leads out of the layer")
     return "/".join(parts)
 
 
@@ -351,11 +385,8 @@ def _times(member: tarfile.TarInfo) -> tuple[int, int]:
 
 
 def _explain(error: OSError) -> str:
-    where = f" ({error.filename})" if isinstance(error.filename, str) else ""
     if error.errno == errno.EINVAL:
-        return (
-            f"a file belongs to a user that this user namespace has no place for{where}: /etc/subuid gives too few ids"
-        )
+        return "it belongs to a user that this user namespace has no place for: /etc/subuid gives too few ids"
     if error.errno == errno.ENOSPC:
         return "no space left on the disk that holds the images"
-    return f"{error.strerror}{where}"
+    return error.strerror or str(error)
