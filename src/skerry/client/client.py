@@ -170,7 +170,12 @@ class Client:
         body: bytes = b"",
         content: str = "application/json",
     ) -> bytes:
-        headers = {**self._headers, "content-type": content} if body else self._headers
+        headers = self._headers
+        if body:
+            headers = {**headers, "content-type": content}
+            if method != "DELETE":
+                # What is made of types has no unknown fields and no field twice: the server need not look for them.
+                query = {"fieldValidation": "Ignore", **(query or {})}
         response = await self._send(Request(method, path, query or {}, headers, body))
         return await whole(response)
 

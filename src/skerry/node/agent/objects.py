@@ -56,9 +56,31 @@ class Objects:
     def __init__(self, client: Client, clock: Clock) -> None:
         self._client, self._clock = client, clock
         self._watches: dict[Ref, _Watch] = {}
+        self._reading: dict[Ref, asyncio.Task[Any]] = {}
+        self._next: dict[Ref, asyncio.Task[Any]] = {}
 
     async def read(self, ref: Ref) -> Any:
-        """The newest state of an object, None if there is none. ApiError."""
+        """The newest state of an object, None if there is none. ApiError.
+
+        Whoever asks while an object is being read shares the next reading with all who do (a hundred pods that begin at
+        once want the same ConfigMap): the answer is never older than the question.
+        """
+        found = self._next.get(ref)
+        if found is None:
+            found = self._next[ref] = asyncio.create_task(self._turn(ref, self._reading.get(ref)))
+        return await asyncio.shield(found)
+
+    async def _turn(self, ref: Ref, before: asyncio.Task[Any] | None) -> Any:
+        if before is not None:
+            await asyncio.wait((before,))
+        mine = self._reading[ref] = self._next.pop(ref)
+        try:
+            return await self._get(ref)
+        finally:
+            if self._reading[ref] is mine:
+                del self._reading[ref]
+
+    async def _get(self, ref: Ref) -> Any:
         try:
             return await self._client.get(ref.kind, ref.name, ref.namespace)
         except status.ApiError as error:
@@ -90,7 +112,8 @@ class Objects:
             watch.task.cancel()
 
     async def close(self) -> None:
-        tasks = [one.task for one in self._watches.values()]
+        tasks: list[asyncio.Task[Any]] = [one.task for one in self._watches.values()]
+        tasks += [*self._reading.values(), *self._next.values()]
         self._watches.clear()
         for task in tasks:
             task.cancel()
