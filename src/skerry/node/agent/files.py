@@ -139,7 +139,7 @@ def host_name(services: NodeServices, pod: core.Pod) -> str:
     if pod.spec.host_network:
         return services.name
     if pod.spec.set_hostname_as_fqdn:
-        return (fqdn(pod, services.cluster_domain) or hostname(pod))[:64]
+        return fqdn(pod, services.cluster_domain) or hostname(pod)
     return hostname(pod)
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from skerry.api import status
 from skerry.node.agent.files import host_name
+from skerry.node.resolvconf import fqdn
 from skerry.node.runtime.spec import PodSandboxSpec, PortMapping, RuntimeFailure
 from skerry.node.volumes.payload import VolumeError
 
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
     from skerry.node.agent.files import PodFiles
     from skerry.node.agent.podvolumes import PodVolumes
     from skerry.node.agent.services import NodeServices
+
+
+LONGEST_NAME = 64
+"""Characters of a host name that the kernel holds."""
 
 
 class SandboxError(Exception):
@@ -34,7 +39,7 @@ async def make_sandbox(
     say: Callable[[str, str, str], None],
 ) -> str:
     """The pod's address, when its containers can start. SandboxError: nothing is left but volumes."""
-    _refuse(pod.spec)
+    refuse(pod, services.cluster_domain)
     await _make(volumes, "")
     security = pod.spec.security_context
     spec = PodSandboxSpec(
@@ -91,8 +96,14 @@ def _ports(spec: core.PodSpec) -> list[PortMapping]:
     ]
 
 
-def _refuse(spec: core.PodSpec) -> None:
-    """What nothing here can give a pod: it waits, and an event says why."""
+def refuse(pod: core.Pod, domain: str) -> None:
+    """SandboxError for what nothing here can give a pod: it waits, and an event says why."""
+    spec = pod.spec
+    name = fqdn(pod, domain)
+    if spec.set_hostname_as_fqdn and len(name) > LONGEST_NAME:
+        why = f"{name} is too long ({LONGEST_NAME} characters is the max, {len(name)} characters requested)"
+        text = f"Failed to construct FQDN from pod hostname and cluster domain, FQDN {why}"
+        raise SandboxError("FailedCreatePodSandBox", f"Failed to create pod sandbox: {text}")
     if spec.runtime_class_name:
         why = f'RuntimeClass "{spec.runtime_class_name}" not found: there is only one way to run containers here'
         raise SandboxError("FailedCreatePodSandBox", f"Failed to create pod sandbox: {why}")

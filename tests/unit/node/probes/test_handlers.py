@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import datetime
 import socket
+import ssl
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from skerry.api.types import core
 from skerry.node.probes.handlers import ask
@@ -20,7 +25,7 @@ async def nothing(command, seconds):
 
 
 @contextlib.asynccontextmanager
-async def server(answer: bytes | None):
+async def server(answer: bytes | None, tls: ssl.SSLContext | None = None):
     """A server on loopback that gives `answer` to each request and remembers them; None: it never answers."""
     seen: list[bytes] = []
 
@@ -33,7 +38,7 @@ async def server(answer: bytes | None):
             writer.write(answer)
         writer.close()
 
-    made = await asyncio.start_server(serve, "127.0.0.1", 0)
+    made = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls)
     async with made:
         yield made.sockets[0].getsockname()[1], seen
 
@@ -65,6 +70,31 @@ async def test_http_request():
     lines = seen[0].decode().split("\r\n")
     assert lines[0] == "GET /a?b=c HTTP/1.1"
     assert {"host: web.example", "x-a: b", "user-agent: kube-probe/1.36", "connection: close"} <= set(lines)
+
+
+def self_signed(directory):
+    """A server's TLS with a certificate that nobody vouches for, for a name that nobody asks for."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "elsewhere.example")])
+    day = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
+    made = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+    made = made.serial_number(1).not_valid_before(day).not_valid_after(day.replace(day=2))
+    pem = directory / "pem"
+    form = (serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    text = key.private_bytes(serialization.Encoding.PEM, *form)
+    pem.write_bytes(text + made.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pem)
+    return context
+
+
+async def test_https_on_another_host_whatever_its_certificate(tmp_path):
+    async with server(b"HTTP/1.1 200 OK\r\n\r\n", self_signed(tmp_path)) as (port, seen):
+        probe = http(port, scheme="HTTPS", host="127.0.0.1")
+        assert await ask(probe, BOX, "192.0.2.1", nothing, 2) == (True, "")
+        assert seen[0].startswith(b"GET / HTTP/1.1\r\n")
+        plain = await ask(http(port), BOX, "127.0.0.1", nothing, 2)
+        assert plain.success is False
 
 
 async def test_nobody_listens():
