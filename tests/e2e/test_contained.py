@@ -52,8 +52,8 @@ WEB = {
 class There:
     """A cluster on a machine of its own."""
 
-    def __init__(self, nodes: int = 1) -> None:
-        self.cluster = Cluster("--nodes", str(nodes))
+    def __init__(self, *options: str) -> None:
+        self.cluster = Cluster(*options)
         self.machine = OwnMachine(self.cluster.home)
 
     def run(self, *words: str) -> Done:
@@ -80,7 +80,8 @@ class There:
         eventually(lambda: self.run("curl", "-sS", "-m", "2", "http://127.0.0.1:30123/hostname").out == "web\n", 15)
         inside = self.skerry("run", "--", "curl", "-sS", "-m", "5", "http://web/hostname")
         assert inside.out == "web\n", inside.err
-        assert "10.96.0.1" in self.skerry("run", "--", "getent", "hosts", "kubernetes.default.svc.cluster.local").out
+        api = self.kubectl("get", "svc", "kubernetes", "-o", "jsonpath={.spec.clusterIP}")
+        assert api in self.skerry("run", "--", "getent", "hosts", "kubernetes.default.svc.cluster.local").out
 
     def close(self) -> None:
         self.skerry("delete")
@@ -95,7 +96,8 @@ def there() -> Iterator[There]:
         binary(MINORS[-1])
     except KubectlMissing as error:
         pytest.skip(str(error))
-    made = There()
+    # Ranges in which the machine has routes of its own, as with a VPN, and where the nodes' own would be.
+    made = There("--pod-cidr", "10.243.0.0/16", "--service-cidr", "10.32.0.0/20")
     yield made
     made.close()
 
@@ -132,6 +134,9 @@ def test_the_machine_is_the_same_before_during_and_after(there: There) -> None:
     there.up()
     there.serve()
     same(machine.look(), before, allowed=sockets)
+    addresses = ("get", "svc,pods", "-A", "-o", "jsonpath={.items[*]['spec.clusterIP','status.podIP']}")
+    assert sorted(there.kubectl(*addresses).split())[:2] == ["10.243.1.2", "10.32.0.1"]
+    assert "This machine reaches 10.0.0.0/8 through lan0" in there.skerry("status").out
     listening = machine.sh("ss -Hltun | awk '{print $5}'").out.split()
     assert all(address.startswith("127.0.0.1:") for address in listening), listening
     kill_all(machine)

@@ -54,7 +54,7 @@ def disturb(there: There, chance: random.Random, moment: str) -> str:
 def test_killed_at_any_moment_it_leaves_the_machine_as_it_was() -> None:
     skip_without_namespaces()
     chance = seeded()
-    there = There(nodes=2)
+    there = There("--nodes", "2")
     try:
         before = there.machine.look()
         loaded: set[str] = set()
