@@ -29,6 +29,9 @@ from skerry.node.runtime import container, spec
 from skerry.node.runtime.container import Spaces
 from skerry.node.runtime.rootfs import Settings
 
+_SWEEPS = 100
+"""How often those left behind are looked for: they may fork faster than they are found, or not be able to die."""
+
 _POD = {"net": linux.CLONE_NEWNET, "uts": linux.CLONE_NEWUTS, "ipc": linux.CLONE_NEWIPC}
 
 
@@ -307,15 +310,15 @@ def _mount_namespace(pid: str) -> int:
 
 def _sweep(mounts: int) -> None:
     """Kills what is left of a container that had no PID namespace of its own, by the mounts that it sees."""
-    left = bool(mounts)
-    while left:
+    for _ in range(_SWEEPS if mounts else 0):
         found = [int(pid) for pid in os.listdir("/proc") if pid.isdigit() and _mount_namespace(pid) == mounts]
         for pid in found:
             try:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
                 pass
-        left = bool(found)
+        if not found:
+            return
 
 
 def _quietly(name: str, value: str) -> None:
