@@ -44,7 +44,11 @@ def test_post_start_hooks(tmp_path: Path) -> None:
         ip = (await world.client.get(core.Pod, "p", "default")).status.pod_ip
 
         for name, hook, says in (
-            ("exec", run("sh", "-c", "echo broken; exit 3"), "PostStartHook failed: broken\n"),
+            (
+                "exec",
+                run("sh", "-c", "echo broken; exit 3"),
+                "PostStartHook failed: command 'sh -c echo broken; exit 3' exited with 3: broken\n",
+            ),
             (
                 "web",
                 core.LifecycleHandler(http_get=core.HTTPGetAction(port=81, host=ip)),
@@ -91,7 +95,8 @@ def test_how_a_container_is_asked_to_end(tmp_path: Path) -> None:
         await logged(world, 1)
         await world.client.delete(core.Pod, "p", "default")
         await world.gone()
-        assert ("FailedPreStopHook", "PreStopHook failed: no\n") in await world.events()
+        says = "PreStopHook failed: command 'sh -c echo no; exit 1' exited with 1: no\n"
+        assert ("FailedPreStopHook", says) in await world.events()
         last = [one for one in world.seen if one.metadata.name == "p"][-1]
         assert last.status.container_statuses[0].state.terminated.exit_code == 7
 

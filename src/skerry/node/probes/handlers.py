@@ -85,10 +85,25 @@ async def ask(
 
 async def run_hook(hook: core.LifecycleHandler, container: core.Container, ip: str, run: Exec, seconds: float) -> str:
     """Runs a postStart or preStop hook; what went wrong, or "". Whatever a web server answers is well."""
+    if hook.exec is not None:
+        return await _command(list(hook.exec.command), run, seconds)
     outcome = await ask(hook, container, ip, run, seconds)
     if outcome.success or (outcome.success is False and outcome.output.startswith(_BAD_STATUS)):
         return ""
-    return outcome.output or "the command failed"
+    return outcome.output
+
+
+async def _command(command: list[str], run: Exec, seconds: float) -> str:
+    shown = " ".join(command)
+    try:
+        result = await run(command, seconds)
+    except TimeoutError:
+        return f"command '{shown}' timed out after {seconds:g}s"
+    except RuntimeFailure as error:
+        return str(error)
+    if not result.code:
+        return ""
+    return f"command '{shown}' exited with {result.code}: {result.output.decode(errors='replace')}"
 
 
 async def execute(command: list[str], run: Exec, seconds: float) -> Outcome:
