@@ -26,9 +26,6 @@ WORKERS = 5
 GRACE = 0.5
 """Seconds that nodes have to take over a change before a Service says that they are behind."""
 
-FIRST = 0.02
-"""Seconds after which a new Service says for the first time that it has no endpoints; usually it knows more by then."""
-
 REFRESH = 10.0
 """Seconds between two writes of a Service that change nothing but messages."""
 
@@ -94,7 +91,7 @@ class ServiceConditionsController:
                 slices = before.needs(key).slices
                 before.forget(key)
             self._progress[now].need(key, slices=slices, services=int(new.metadata.resource_version))
-            self._changed(key)
+            self._queue.add(key)
         elif new.status.conditions != old.status.conditions and not self._services.is_own(new):
             self._queue.add(key)
 
@@ -115,18 +112,7 @@ class ServiceConditionsController:
             service = self._services.informer.get(key)
             if service is not None:
                 self._progress[conditions.component(service)].need(key, slices=revision)
-                self._changed(key)
-
-    def _changed(self, key: str) -> None:
-        """The Service or its slices changed. A new Service's first words wait a moment, unless they are good news."""
-        service = self._services.get(key)
-        if service is None:
-            return
-        is_new = conditions.known(service, conditions.ENDPOINTS_READY) is None
-        if is_new and not self._endpoints.get(key, _Endpoints()).total(service)[0]:
-            self._queue.add_after(key, FIRST)
-        else:
-            self._queue.add(key)
+                self._queue.add(key)
 
     def _node(self, old: core.Node | None, new: core.Node | None) -> None:
         one = new or old
@@ -162,6 +148,8 @@ class ServiceConditionsController:
             return
         ready, total = self._endpoints.get(key, _Endpoints()).total(service)
         told = [conditions.endpoints_ready(service, ready, total), self._programmed(key, service)]
+        if told[1] is None and not ready and conditions.known(service, conditions.PROGRAMMED) is None:
+            return  # a new Service says both at once, unless it has good news
         changed = [one for one in told if one is not None and conditions.differs(service, one)[0]]
         if not changed:
             return
