@@ -18,8 +18,6 @@ from tests.helpers.kubectl import Kubectl
 
 from skerry.cluster import entrance, paths
 
-pytestmark = pytest.mark.rootless
-
 SERVER = "import http.server, os; os.chdir('/etc'); http.server.test(http.server.SimpleHTTPRequestHandler, port=8080)"
 """Serves /hostname: the pod's name."""
 
@@ -64,6 +62,7 @@ def ready(kubectl: Kubectl) -> None:
     kubectl("wait", "pods", "-l", "app=web", "--for=condition=Ready", "--timeout=30s")
 
 
+@pytest.mark.rootless
 def test_three_nodes_show_with_their_addresses(nodes3: Cluster) -> None:
     lines = nodes3.kubectl()("get", "nodes", "-o", "wide", "--no-headers").splitlines()
     shown = [(words[0], words[1], words[5]) for words in (line.split() for line in lines)]
@@ -75,6 +74,7 @@ def test_three_nodes_show_with_their_addresses(nodes3: Cluster) -> None:
     ]
 
 
+@pytest.mark.rootless
 def test_pods_reach_each_other_and_every_service_across_nodes(nodes3: Cluster, pods3: Kubectl) -> None:
     names = ["on-1", "on-2", "on-3"]
     create(
@@ -235,6 +235,7 @@ def restarts(kubectl: Kubectl) -> dict[str, int]:
     return {item["metadata"]["name"]: item["status"]["containerStatuses"][0]["restartCount"] for item in items}
 
 
+@pytest.mark.rootless
 def test_a_killed_node_stays_down_until_up_brings_it_back(new_cluster: Callable[..., Cluster]) -> None:
     skip_without_namespaces()
     cluster = new_cluster("--nodes", "2", "--ephemeral")

@@ -29,8 +29,8 @@ def lease(renewed: float) -> coordination.Lease:
 
 
 def test_a_first_look_counts_as_a_sign_of_life_unless_the_node_never_said_anything() -> None:
-    assert health.observe(None, node(), lease(NOW - 500), NOW).seen == NOW
-    assert health.observe(None, node(None), None, NOW).seen == NOW - 1000
+    assert health.observe(None, node(), lease(NOW - 500), 5.0, NOW).seen == 5.0
+    assert health.observe(None, node(None), None, 5.0, NOW).seen == 5.0 - 1000
 
 
 @pytest.mark.parametrize(
@@ -44,13 +44,14 @@ def test_a_first_look_counts_as_a_sign_of_life_unless_the_node_never_said_anythi
     ],
 )
 def test_a_sign_counts_from_when_it_was_seen(found: core.Node, renewed: float | None, seen: float) -> None:
-    known = health.observe(None, node(), lease(NOW), NOW)
-    assert health.observe(known, found, None if renewed is None else lease(renewed), NOW + 30).seen == seen
+    known = health.observe(None, node(), lease(NOW), NOW, NOW)
+    renewal = None if renewed is None else lease(renewed)
+    assert health.observe(known, found, renewal, NOW + 30, 0.0).seen == seen
 
 
 def test_grace_is_50_seconds_and_60_for_one_that_never_spoke() -> None:
-    assert health.deadline(node(), health.observe(None, node(), None, NOW)) == NOW + 50
-    assert health.deadline(node(None), health.observe(None, node(None), None, NOW)) == NOW - 1000 + 60
+    assert health.deadline(node(), health.observe(None, node(), None, NOW, NOW)) == NOW + 50
+    assert health.deadline(node(None), health.observe(None, node(None), None, NOW, NOW)) == NOW - 1000 + 60
 
 
 def test_a_silent_node_has_four_unknown_conditions_with_their_last_heartbeats() -> None:

@@ -89,9 +89,9 @@ class NodeLifecycleController:
         node = self._nodes.get(name)
         if node is None or self._nodes.is_behind(name):
             return
-        now = self._clock.now()
+        now, wall = self._clock.monotonic(), self._clock.now()
         lease = self._leases.get(f"{LEASES}/{name}")
-        beat = self._beats[name] = health.observe(self._beats.get(name), node, lease, now)
+        beat = self._beats[name] = health.observe(self._beats.get(name), node, lease, now, wall)
         left = health.deadline(node, beat) - now
         lost = left <= 0
         if lost:
@@ -99,7 +99,7 @@ class NodeLifecycleController:
         else:
             self._lost.discard(name)
             self._queue.add_after(name, left)
-        conditions = health.silent(node, now) if lost else None
+        conditions = health.silent(node, wall) if lost else None
         if conditions is not None:
             wanted = msgspec.structs.replace(node, status=msgspec.structs.replace(node.status, conditions=conditions))
             made = await self._write(node, wanted, "status")
@@ -130,7 +130,7 @@ class NodeLifecycleController:
         if self._zones.all_lost == self._all_lost:
             return
         self._all_lost = self._zones.all_lost
-        now = self._clock.now()
+        now = self._clock.monotonic()
         for name, beat in self._beats.items():
             if not self._all_lost:
                 beat.seen = now
@@ -138,25 +138,24 @@ class NodeLifecycleController:
 
     async def _taint(self, node: core.Node, lost: bool) -> bool:
         """Brings the node's taints in line; False if it has changed meanwhile."""
-        now = self._clock.now()
         wanted = taints.no_schedule(node, lost)
         keys = taints.of_readiness(node, lost)
         if keys is not None:
-            wanted = taints.no_execute(wanted, self._may_empty(node, keys, now))
+            wanted = taints.no_execute(wanted, self._may_empty(node, keys))
         if wanted == node.spec.taints:
             return True
         made = codec.copy(node)
-        made.spec.taints = taints.stamped(wanted, node.spec.taints, rfc3339(now))
+        made.spec.taints = taints.stamped(wanted, node.spec.taints, rfc3339(self._clock.now()))
         return await self._write(node, made) is not None
 
-    def _may_empty(self, node: core.Node, keys: list[str], now: float) -> list[str]:
+    def _may_empty(self, node: core.Node, keys: list[str]) -> list[str]:
         """The keys for which the node may be tainted NoExecute now; it comes again if that is later."""
         name = node.metadata.name
         if not keys or self._all_lost:
             self._permitted.discard(name)
             return []
         if not taints.has_no_execute(node) and name not in self._permitted:
-            wait = self._zones.permit(node, now)
+            wait = self._zones.permit(node, self._clock.monotonic())
             if wait:
                 self._queue.add_after(name, wait)
                 return []

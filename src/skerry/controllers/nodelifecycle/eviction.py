@@ -61,7 +61,7 @@ class TaintEvictionController:
             return
         found = _no_execute(self._nodes.get(pod.spec.node_name))
         seconds = seconds_to_stay(pod.spec.tolerations, found)
-        uid, now = pod.metadata.uid, self._clock.now()
+        uid, now = pod.metadata.uid, self._clock.monotonic()
         if seconds is None:
             known = self._since.pop(key, None)
             if known is not None and known[0] == uid:

@@ -1,7 +1,8 @@
 """Signs of life of one node, and what its conditions become without them. Pure.
 
 Called by controller.py. A sign is a renewed Lease or a newer heartbeat in the Ready condition; what counts is when this
-controller saw it, not the time in it, so that clocks need not agree.
+controller saw it, not the time in it, so that clocks need not agree. Signs are told by a clock that does not jump: a
+machine that slept for an hour has lost no node.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ class Heartbeat:
     """The last sign of life."""
 
     seen: float
-    """When it was seen, by this controller's clock."""
+    """When it was seen, by this controller's monotonic clock."""
     posted: str | None
     """The Ready condition's heartbeat then; None if the node has no such condition."""
     renewed: str | None
@@ -40,17 +41,19 @@ def is_ready(node: core.Node) -> bool:
     return found is not None and found.status == "True"
 
 
-def observe(known: Heartbeat | None, node: core.Node, lease: coordination.Lease | None, now: float) -> Heartbeat:
+def observe(
+    known: Heartbeat | None, node: core.Node, lease: coordination.Lease | None, now: float, wall: float
+) -> Heartbeat:
     """What is known after a look at the node and its Lease. A node seen for the first time has just given a sign.
 
-    One that has no Ready condition is counted from its creation.
+    One that has no Ready condition is counted from its creation, for which `wall` is the time of day; `now`: monotonic.
     """
     condition = ready(node)
     posted = None if condition is None else condition.last_heartbeat_time or ""
     renewed = None if lease is None else lease.spec.renew_time
     if known is None:
         created = node.metadata.creation_timestamp
-        seen = clock.parse_rfc3339(created) if posted is None and created else now
+        seen = now - (wall - clock.parse_rfc3339(created)) if posted is None and created else now
         return Heartbeat(seen, posted, renewed)
     if posted != known.posted or (renewed is not None and renewed != known.renewed):
         return Heartbeat(now, posted, renewed)

@@ -74,7 +74,7 @@ class PodGcController:
         pod = self._pods.get(key)
         if pod is None:
             return
-        now, name = self._clock.now(), pod.spec.node_name
+        now, name = self._clock.monotonic(), pod.spec.node_name
         node = self._nodes.get(name) if name else None
         since = self._missing.setdefault(name, now) if name and node is None else now
         why = decide.verdict(pod, node, now - since)
@@ -85,7 +85,7 @@ class PodGcController:
         if why is decide.Why.NODE_GONE:
             if await self._is_there(name):
                 return  # its event comes
-            await self._remove(pod, disrupted(pod, "DeletionByPodGC", why.value, now))
+            await self._remove(pod, disrupted(pod, "DeletionByPodGC", why.value, self._clock.now()))
         else:
             await self._remove(pod, {})
 
