@@ -56,9 +56,10 @@ class Log:
             self._db.execute("PRAGMA wal_autocheckpoint=1000")
             self._db.execute("PRAGMA journal_size_limit=4194304")
             self._db.execute("BEGIN IMMEDIATE")
+            # With rowids, though the key is another: without, SQLite gives a value of more than 1 KB pages of its own.
             self._db.execute(
                 "CREATE TABLE IF NOT EXISTS kv (key TEXT PRIMARY KEY, value BLOB NOT NULL, created INTEGER NOT NULL,"
-                " revision INTEGER NOT NULL) WITHOUT ROWID"
+                " revision INTEGER NOT NULL)"
             )
             self._db.execute("CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value INTEGER) WITHOUT ROWID")
             self._db.execute(f"PRAGMA user_version={FORMAT}")
