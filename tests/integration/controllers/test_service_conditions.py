@@ -196,7 +196,7 @@ def _size(directory: Path) -> int:
 async def test_acknowledgements_leave_nothing_on_disk(tmp_path: Path) -> None:
     """Watchers see each of them; the file has the first one only, and does not grow."""
     store = EmbeddedStore(str(tmp_path / "state.db"))
-    client = Client(in_process(App(Server(store, SystemClock()), {}.get), ADMIN))
+    client = Client(in_process(App(Server(store, SystemClock()), lambda _: None), ADMIN))
     made = skerry.Acknowledgement(
         metadata=meta.ObjectMeta(name="node-1.dns"),
         spec=skerry.AcknowledgementSpec(node_name="node-1", component="dns"),
