@@ -48,7 +48,7 @@ class PodVolumes:
         """Each with the time from when on there should be a newer one."""
         self._timer: Timer | None = None
         self._refreshing: asyncio.Task[None] | None = None
-        self._again = False
+        self._again = self._closed = False
 
     @property
     def tell_the_address(self) -> bool:
@@ -79,9 +79,17 @@ class PodVolumes:
             self._refreshing = self._worker.spawn(self._refresh())
 
     def close(self) -> None:
+        """Nothing is brought up to date any more."""
+        self._closed = True
         self.following.close()
         if self._timer is not None:
             self._timer.cancel()
+
+    async def end(self) -> None:
+        """The same; returns when nobody writes to the volumes."""
+        self.close()
+        if self._refreshing is not None:
+            await asyncio.wait([self._refreshing])
 
     @property
     def _directory(self) -> Path:
@@ -91,7 +99,7 @@ class PodVolumes:
         return {"podIP": self._ip, "hostIP": self._services.ip, **machine_resources()}
 
     async def _refresh(self) -> None:
-        while self._again:
+        while self._again and not self._closed:
             self._again = False
             pod = self._worker.pod
             try:
@@ -99,6 +107,9 @@ class PodVolumes:
             except (status.ApiError, VolumeError) as error:
                 _log.warning("the volumes of pod %s/%s: %s", pod.metadata.namespace, pod.metadata.name, error)
                 self._call_at(self._services.clock.now() + AGAIN)
+                return
+            if self._closed:
+                self.close()  # what was just read is followed again
                 return
             for message in await asyncio.to_thread(setup.refresh, pod, self._directory, sources, self._facts()):
                 self._worker.say("Warning", "FailedMount", message)
@@ -115,6 +126,8 @@ class PodVolumes:
 
     def _call_at(self, time: float) -> None:
         clock = self._services.clock
+        if self._closed:
+            return
         if self._timer is not None:
             self._timer.cancel()
         self._timer = clock.call_later(max(0.0, time - clock.now()), self.refresh)

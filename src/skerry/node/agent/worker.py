@@ -183,7 +183,7 @@ class PodWorker:
         self.wake()
 
     async def _remove_sandbox(self) -> None:
-        self.volumes.close()
+        await self.volumes.end()
         await self._services.runtime.remove_pod(self.machine.uid)
         self._services.cgroups.forget(self.machine.uid)
         await asyncio.to_thread(self.files.remove_mounts)
