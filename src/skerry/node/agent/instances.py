@@ -106,8 +106,9 @@ class Instances:
         image: Image | None = None
         try:
             image = await self._image(container)
-            self._launches[name].committed = True
-            await self._start(container, image, instance, attempt)
+            async with self._services.turns.turn(urgent=True):
+                self._launches[name].committed = True
+                await self._start(container, image, instance, attempt)
         except ImageError as error:
             machine.on_image_failed(name, error.reason, error.message, worker.now)
         except (ConfigError, VolumeError) as error:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from skerry.node.agent.health import Health
 from skerry.node.agent.objects import Objects
+from skerry.node.agent.turns import Turns
 from skerry.node.cgroups.pods import PodCgroups
 from skerry.node.cgroups.subtree import Claim
 
@@ -43,17 +44,19 @@ class NodeServices:
     recorder: Recorder
     data: Path
     socket: Path
-    cluster_dns: tuple[str, ...] = ("10.96.0.10",)
     max_pods: int = 110
+    cluster_dns: tuple[str, ...] = ("10.96.0.10",)
     cluster_domain: str = "cluster.local"
     host_resolv_conf: str = ""
     ready: asyncio.Event | None = None
     health: Health = field(default_factory=Health)
     cgroups: PodCgroups = field(default_factory=lambda: PodCgroups(Claim(None, "nobody claimed any"), ""))
     objects: Objects = field(init=False)
+    turns: Turns = field(init=False)
 
     def __post_init__(self) -> None:
         self.objects = Objects(self.client, self.clock)
+        self.turns = Turns(self.clock)
 
     @property
     def pods_directory(self) -> Path:

@@ -172,7 +172,8 @@ class PodWorker:
 
     async def _create_sandbox(self) -> None:
         try:
-            ip = await make_sandbox(self._services, self.pod, self.files, self.volumes, self.say)
+            async with self._services.turns.turn():
+                ip = await make_sandbox(self._services, self.pod, self.files, self.volumes, self.say)
         except SandboxError as error:
             self.machine.on_sandbox_failed(error.reason, str(error), self.now)
         except Exception as error:
