@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -203,3 +204,74 @@ def test_without_cgroups_the_machine_s_count_tells(tmp_path: Path, claim: Claim)
         return tuple(found)
 
     assert on_node(tmp_path, work) == ((137, True), (3, False))
+
+
+@pytest.fixture
+def unified(tmp_path: Path) -> Iterator[Claim]:
+    """A subtree in version 2, where a machine has that for one controller at least: its mechanics are the same."""
+    words = Path("/proc/self/mountinfo").read_text().splitlines()
+    top = next((Path(line.split()[4]) for line in words if " - cgroup2 " in line), None)
+    if top is None or not (controllers := (top / "cgroup.controllers").read_text().split()):
+        pytest.skip("no cgroups of version 2 with a controller here")
+    before = (top / "cgroup.subtree_control").read_text().split()
+    found = subtree.claim("test2", str(tmp_path / "cgroups2"), (controllers[0],))
+    assert found.tree is not None and found.tree.version == 2, found.reason
+    yield found
+    assert subtree.release(str(tmp_path / "cgroups2"))
+    assert not any(os.path.exists(root) for root in found.tree.roots.values())
+    if controllers[0] not in before:
+        (top / "cgroup.subtree_control").write_text(f"-{controllers[0]}")
+
+
+def test_version_2(tmp_path: Path, unified: Claim) -> None:
+    """Inner cgroups hand the controllers down, the container's own holds its processes and is all that it sees."""
+    root = busybox(tmp_path / "root")
+    assert unified.tree is not None
+    top = unified.tree.roots[""]
+
+    async def work(_: NodeContext, runtime: Runtime) -> tuple[str, bool]:
+        cgroups = PodCgroups(unified, "node-1")
+        cgroups.start(2, 1000)
+        one = pod("two", limits={"memory": "64Mi"})
+        script = "grep ^0 /proc/self/cgroup; cat /sys/fs/cgroup/cgroup.procs | wc -l; ls -d /sys/fs/cgroup/node-1"
+        ended, killed, said = await run(runtime, cgroups, root, one, "/bin/sh", "-c", script)
+        return said, killed or ended.code == 137
+
+    said, killed = on_node(tmp_path, work)
+    left = sorted(os.path.relpath(directory, top) for directory, _, _ in os.walk(top))
+    assert said.splitlines()[0] == "0::/" and int(said.splitlines()[1]) >= 2 and not killed
+    assert len(said.splitlines()) == 2
+    assert left == [".", "node-1", "node-1/besteffort", "node-1/burstable"]
+    enabled = Path(top, "node-1", "cgroup.subtree_control").read_text().split()
+    assert enabled == Path(top, "cgroup.subtree_control").read_text().split() != []
+
+
+def test_version_2_where_we_are_alone_in_our_cgroup(tmp_path: Path, unified: Claim) -> None:
+    """As in a systemd scope with Delegate=yes: we move aside while pods run, and back at the end."""
+    assert unified.tree is not None
+    top = Path(unified.tree.roots[""])
+    scope = top / "alone.scope"
+    scope.mkdir()
+    controller = (top / "cgroup.subtree_control").read_text().split()
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            (scope / "cgroup.procs").write_text("0")
+            record = str(tmp_path / "alone")
+            found = subtree.claim("alone", record, tuple(controller))
+            assert found.tree is not None, found.reason
+            root = Path(found.tree.roots[""])
+            assert root.parent == scope and (scope / "cgroup.procs").read_text() == ""
+            assert (root / "control" / "cgroup.procs").read_text().split() == [str(os.getpid())]
+            PodCgroups(found, "node-1").start(2, 1000)
+            assert (root / "node-1/burstable/cgroup.controllers").read_text().split() == controller
+            assert subtree.release(record) and not root.exists()
+            assert (scope / "cgroup.procs").read_text().split() == [str(os.getpid())]
+            code = 0
+        except BaseException:  # noqa: BLE001  shown, and told by the exit code
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    scope.rmdir()

@@ -59,7 +59,9 @@ def claim(name: str, record: str, wanted: tuple[str, ...] = place.CONTROLLERS) -
     except OSError as error:
         release(record)
         return Claim(None, f"{error.filename or 'a cgroup'} cannot be made: {(error.strerror or '').lower()}")
-    return Claim(Tree(found.version, roots, found.options, found.missing))
+    here = set(wanted) - set(found.missing)
+    missing = tuple(one for one in place.CONTROLLERS if one not in here)
+    return Claim(Tree(found.version, roots, found.options, missing))
 
 
 def _divide(found: place.Place, root: str, wanted: tuple[str, ...]) -> None:
