@@ -48,7 +48,8 @@ class PodVolumes:
         """Each with the time from when on there should be a newer one."""
         self._timer: Timer | None = None
         self._refreshing: asyncio.Task[None] | None = None
-        self._again = self._closed = False
+        self._again = False
+        self._closed = asyncio.Event()
 
     @property
     def tell_the_address(self) -> bool:
@@ -80,7 +81,7 @@ class PodVolumes:
 
     def close(self) -> None:
         """Nothing is brought up to date any more."""
-        self._closed = True
+        self._closed.set()
         self.following.close()
         if self._timer is not None:
             self._timer.cancel()
@@ -99,7 +100,7 @@ class PodVolumes:
         return {"podIP": self._ip, "hostIP": self._services.ip, **machine_resources()}
 
     async def _refresh(self) -> None:
-        while self._again and not self._closed:
+        while self._again and not self._closed.is_set():
             self._again = False
             pod = self._worker.pod
             try:
@@ -108,7 +109,7 @@ class PodVolumes:
                 _log.warning("the volumes of pod %s/%s: %s", pod.metadata.namespace, pod.metadata.name, error)
                 self._call_at(self._services.clock.now() + AGAIN)
                 return
-            if self._closed:
+            if self._closed.is_set():
                 self.close()  # what was just read is followed again
                 return
             for message in await asyncio.to_thread(setup.refresh, pod, self._directory, sources, self._facts()):
@@ -126,7 +127,7 @@ class PodVolumes:
 
     def _call_at(self, time: float) -> None:
         clock = self._services.clock
-        if self._closed:
+        if self._closed.is_set():
             return
         if self._timer is not None:
             self._timer.cancel()
