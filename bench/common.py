@@ -73,6 +73,19 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
 @contextlib.contextmanager
 def etcd() -> Iterator[tuple[int, float] | None]:
     """A real etcd on loopback: its pid and the seconds from its start to its first healthy answer; None if missing."""
+    with _etcd() as found:
+        yield found and found[:2]
+
+
+@contextlib.contextmanager
+def etcd_port() -> Iterator[int | None]:
+    """A real etcd on loopback: the port that its clients use; None if missing."""
+    with _etcd() as found:
+        yield found and found[2]
+
+
+@contextlib.contextmanager
+def _etcd() -> Iterator[tuple[int, float, int] | None]:
     program = shutil.which("etcd")
     if program is None:
         yield None
@@ -97,4 +110,4 @@ def etcd() -> Iterator[tuple[int, float] | None]:
                 if got.status == 200:
                     break
             time.sleep(0.005)
-        yield process.pid, time.monotonic() - begun
+        yield process.pid, time.monotonic() - begun, ports[0]

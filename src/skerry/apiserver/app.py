@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from skerry import metrics
 from skerry.api import codec, resources, status
 from skerry.api.wire import Request, Response
 from skerry.apiserver import (
@@ -133,6 +134,8 @@ class App:
             body, kind = openapi.v2_protobuf(), _OPENAPI_PROTOBUF.replace("@", ".")  # @ is no media type
         elif parts[:1] == ["openapi"]:
             body = _openapi(parts[1:])
+        elif path == "/metrics":
+            body, kind = metrics.PROCESS.text().encode(), metrics.CONTENT_TYPE
         if body is None:
             # kubectl looks into the details, and panics where there are none.
             raise status.ApiError(404, "the server could not find the requested resource", details={})

@@ -139,6 +139,7 @@ def build(module: str, name: str) -> type[msgspec.Struct]:
         omit_defaults=True,
         rename=rename,
         module=f"skerry.api.types.{module}",
+        gc=False,  # objects are trees: the collector would find nothing, and a list of a thousand would wake it
     )
 
 

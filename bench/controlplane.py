@@ -1,0 +1,222 @@
+"""A control plane of one process for benches: API server, store on disk, all controllers; plain HTTP on loopback.
+
+`serving(seed)` starts it as a child process whose store holds the objects of `seed` already, so that a bench can begin
+with a hundred thousand pods without writing them one by one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import multiprocessing
+import os
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from skerry.api import codec, resources
+from skerry.api.types import core, meta
+from skerry.api.wire import User
+from skerry.client.client import Client
+from skerry.client.http import Address, HttpTransport
+from skerry.clock import SystemClock
+from skerry.store.log import Log, Row
+
+CREATED = "2026-01-01T00:00:00Z"
+TOKEN = "bench"
+ADMIN = User("bench", ("system:masters",))
+
+
+def service(name: str) -> core.Service:
+    """Selects app=<name>; port 80 to 8080. All share a label with each other, as charts do."""
+    return core.Service(
+        metadata=_metadata(name, {"app": name}),
+        spec=core.ServiceSpec(
+            type="ClusterIP", selector={"app": name, "part-of": "bench"}, cluster_ip="10.96.0.9",
+            cluster_i_ps=["10.96.0.9"], ip_families=["IPv4"], ip_family_policy="SingleStack",
+            internal_traffic_policy="Cluster", session_affinity="None",
+            ports=[core.ServicePort(port=80, target_port=8080, protocol="TCP")],
+        ),
+    )  # fmt: skip
+
+
+def pod(name: str, app: str, number: int, *, ready: bool) -> core.Pod:
+    """A running pod with an address, as a node reports it."""
+    ip = f"10.{64 + (number >> 16)}.{(number >> 8) & 255}.{number & 255}"
+    return core.Pod(
+        metadata=_metadata(name, {"app": app, "part-of": "bench", "pod-template-hash": "6d7db47894"}),
+        spec=core.PodSpec(
+            node_name="node-1", restart_policy="Always", scheduler_name="default-scheduler", dns_policy="ClusterFirst",
+            termination_grace_period_seconds=30, service_account_name="default",
+            containers=[
+                core.Container(
+                    name="web", image="nginx:1.27", image_pull_policy="IfNotPresent",
+                    ports=[core.ContainerPort(container_port=8080, protocol="TCP")],
+                )
+            ],
+        ),
+        status=core.PodStatus(
+            phase="Running", pod_ip=ip, pod_i_ps=[core.PodIP(ip=ip)], host_ip="10.243.0.2", start_time=CREATED,
+            conditions=[
+                core.PodCondition(type=one, status=str(ready), last_transition_time=CREATED)
+                for one in ("PodScheduled", "Initialized", "ContainersReady", "Ready")
+            ],
+        ),
+    )  # fmt: skip
+
+
+def node(name: str = "node-1") -> core.Node:
+    amounts = {"cpu": "64", "memory": "256Gi", "pods": "110000"}
+    return core.Node(
+        metadata=meta.ObjectMeta(name=name, uid=f"node-{name}", creation_timestamp=CREATED),
+        status=core.NodeStatus(
+            capacity=amounts, allocatable=amounts, conditions=[core.NodeCondition(type="Ready", status="True")]
+        ),
+    )
+
+
+def _metadata(name: str, labels: dict[str, str]) -> meta.ObjectMeta:
+    return meta.ObjectMeta(
+        name=name, namespace="default", uid=f"uid-{name}", labels=labels, creation_timestamp=CREATED, generation=1
+    )
+
+
+def rows(seed: Iterable[Any]) -> Iterable[Row]:
+    """Objects as the store keeps them."""
+    for revision, one in enumerate(seed, 1):
+        key = resources.of(type(one)).key(one.metadata.namespace, one.metadata.name)
+        yield Row(key, codec.encode(one), revision, revision)
+
+
+@dataclass
+class Running:
+    """`client` speaks HTTP to the child `pid`."""
+
+    client: Client
+    pid: int
+
+
+@contextlib.asynccontextmanager
+async def serving(seed: Iterable[Any]) -> AsyncIterator[Running]:
+    """A control plane with these objects, its controllers at rest."""
+    with tempfile.TemporaryDirectory() as directory, socket.create_server(("127.0.0.1", 0)) as listener:
+        path = os.path.join(directory, "store.db")
+        log = Log(path)
+        found = list(rows(seed))
+        log.write(found, len(found))
+        log.close()
+        context = multiprocessing.get_context("fork")
+        told, tell = context.Pipe()
+        child = context.Process(target=_child, args=(path, listener, tell), daemon=True)
+        child.start()
+        try:
+            await asyncio.to_thread(told.recv)
+            transport = HttpTransport(Address(host="127.0.0.1", port=listener.getsockname()[1]), token=TOKEN)
+            yield Running(Client(transport), child.pid or 0)
+        finally:
+            child.terminate()
+            child.join()
+
+
+def _child(path: str, listener: socket.socket, tell: Any) -> None:
+    asyncio.set_event_loop_policy(None)
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(_serve(path, listener, tell))
+
+
+async def _serve(path: str, listener: socket.socket, tell: Any) -> None:
+    from skerry.apiserver import bootstrap
+    from skerry.apiserver.app import App, in_process
+    from skerry.apiserver.edge import Edge
+    from skerry.apiserver.verbs import Server
+    from skerry.client.informer import Informers
+    from skerry.controllers import manager
+    from skerry.store.embedded import EmbeddedStore
+
+    store = EmbeddedStore(path, window=1 << 17)
+    app = App(Server(store, SystemClock()), {TOKEN: ADMIN}.get)
+    client = Client(in_process(app, ADMIN))
+    await bootstrap.namespaces(client)
+    edge = Edge(app)
+    await edge.listen(listener, None)
+    app.ready = True
+    informers = Informers(client, SystemClock())
+    await manager.run(client, SystemClock(), informers, ca="")
+    await quiet(store)
+    gc.collect()
+    gc.freeze()
+    tell.send("up")
+    await asyncio.Event().wait()
+
+
+async def first_sync(seed: Iterable[Any]) -> dict[str, float]:
+    """Server, caches and endpoints controllers in this process, on one core, over a store in memory with these objects.
+
+    CPU seconds from full caches to complete endpoints (`sync`), what encoding the resulting objects takes (`encode`),
+    what writing the same objects to an empty server takes (`write`), and bytes of memory for what came (`bytes`).
+    """
+    from skerry.api.types import discovery
+    from skerry.apiserver.app import App, in_process
+    from skerry.apiserver.verbs import Server
+    from skerry.client.informer import Informers
+    from skerry.controllers.endpoints.controller import EndpointsController
+    from skerry.store.embedded import EmbeddedStore
+
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    store = EmbeddedStore(None, window=1 << 18)
+    for row in rows([core.Namespace(metadata=meta.ObjectMeta(name="default")), *seed]):
+        assert row.value is not None
+        await store.create(row.key, row.value)
+    client = Client(in_process(App(Server(store, SystemClock()), {}.get), ADMIN))
+    informers = Informers(client, SystemClock())
+    controllers = EndpointsController(client, SystemClock(), informers)
+    await informers.start()
+    await informers.synced()
+    gc.collect()
+    gc.freeze()
+    memory, begun = resident(), time.process_time()
+    task = asyncio.create_task(controllers.run())
+    await quiet(store)
+    took = time.process_time() - begun
+    gc.collect()
+    grown = resident() - memory
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    await informers.stop()
+    made = [*(await client.list(core.Endpoints)).items, *(await client.list(discovery.EndpointSlice)).items]
+    begun = time.process_time()
+    for one in made:
+        codec.encode(one)
+    encoding = time.process_time() - begun
+    empty = EmbeddedStore(None)
+    client = Client(in_process(App(Server(empty, SystemClock()), {}.get), ADMIN))
+    await client.create(core.Namespace(metadata=meta.ObjectMeta(name="default")))
+    for one in made:
+        one.metadata.resource_version = one.metadata.uid = ""
+    begun = time.process_time()
+    for one in made:
+        await client.create(one)
+    return {
+        "sync": took, "encode": encoding, "write": time.process_time() - begun, "bytes": grown, "objects": len(made),
+    }  # fmt: skip
+
+
+def resident() -> int:
+    """Bytes of memory that this process has."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+async def quiet(store: Any, seconds: float = 0.5) -> None:
+    """Returns when nothing has been written for a while."""
+    before = -1
+    while before != store.revision:
+        before = store.revision
+        await asyncio.sleep(seconds)
