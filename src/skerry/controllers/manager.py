@@ -15,6 +15,7 @@ from skerry.clock import Clock
 from skerry.controllers.budgets.controller import BudgetController
 from skerry.controllers.deployment.controller import DeploymentController
 from skerry.controllers.endpoints.controller import EndpointsController
+from skerry.controllers.eventage import EventAgeController
 from skerry.controllers.garbage.controller import GarbageController
 from skerry.controllers.namespace import NamespaceController
 from skerry.controllers.nodelifecycle.controller import NodeLifecycleController
@@ -77,6 +78,7 @@ async def run(client: Client, clock: Clock, informers: Informers, *, ca: str = "
             GarbageController(client, clock, informers),
             NamespaceController(client, clock, informers),
             ServiceAccountController(client, clock, informers, ca),
+            EventAgeController(client, clock),
         ]
     )
     await informers.start()
