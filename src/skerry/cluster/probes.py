@@ -165,8 +165,9 @@ def _remove(place: str) -> None:
     """What is left of the overlay; the kernel has put a directory into it that its owner has to open first."""
     import shutil
 
-    for path, _, _ in os.walk(place):
-        os.chmod(path, 0o700)
+    for path, names, _ in os.walk(place):
+        for name in names:  # before the walk goes into it
+            os.chmod(os.path.join(path, name), 0o700)
     shutil.rmtree(place, ignore_errors=True)
 
 
