@@ -17,6 +17,7 @@ from skerry.client.client import Client
 from skerry.client.informer import Informers
 from skerry.clock import Clock
 from skerry.controllers.endpoints import members, mirroring, select, slices
+from skerry.controllers.endpoints.placement import MAX_ENDPOINTS
 from skerry.controllers.endpoints.slice_writer import SliceWriter
 from skerry.controllers.endpoints.sync_endpoints import EndpointsSync
 from skerry.controllers.endpoints.sync_mirror import MirrorSync
@@ -28,7 +29,10 @@ WORKERS = 5
 class EndpointsController:
     """Makes Endpoints and EndpointSlices of all Services. `await run()` until cancelled."""
 
-    def __init__(self, client: Client, clock: Clock, informers: Informers) -> None:
+    def __init__(
+        self, client: Client, clock: Clock, informers: Informers, *, max_endpoints: int = MAX_ENDPOINTS
+    ) -> None:
+        """`max_endpoints` is how many a slice holds, 1 to 1000."""
         self._index = select.ServiceIndex()
         self._pods = select.PodIndex()
         self._service_cache = informers.of(core.Service)
@@ -38,7 +42,7 @@ class EndpointsController:
         self._slice_cache = informers.of(discovery.EndpointSlice)
 
         self._endpoints = EndpointsSync(client, clock, self._service_cache, self._endpoints_cache, self._pods)
-        self._slices = SlicesSync(client, clock, self._service_cache, self._node_cache, self._pods)
+        self._slices = SlicesSync(client, clock, self._service_cache, self._node_cache, self._pods, max_endpoints)
         self._mirror = MirrorSync(client, clock, self._service_cache, self._endpoints.view)
         queues = {slices.CONTROLLER: self._slices.queue, mirroring.CONTROLLER: self._mirror.queue}
         self._slices.writer = self._mirror.writer = SliceWriter(client, self._slice_cache, queues)

@@ -30,12 +30,13 @@ class SlicesSync:
         services: Informer[core.Service],
         nodes: Informer[core.Node],
         pods: PodIndex,
+        max_endpoints: int,
     ) -> None:
         self._clock, self._services, self._nodes = clock, services, nodes
         self._events = Recorder(client, "endpoint-slice-controller", clock=clock)
         self.queue = Queue(clock)
         self.writer: SliceWriter | None = None
-        self.books = Books(pods, Placement, self._put)
+        self.books = Books(pods, lambda service: Placement(service, max_endpoints), self._put)
         self.metrics = ServiceMetrics()
         self._zones = topology.Zones()
         self._awaiting_node: dict[str, set[str]] = {}

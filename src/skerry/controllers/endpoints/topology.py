@@ -117,7 +117,6 @@ def add_hints(
     if any(_ready(one) and not one.zone for each in (*changing, *unfit) for one in each.endpoints):
         return _without(changing, unchanged, update, _NO_ZONE)
     copies = [_copy(one) for one in unfit]
-    update += copies
     for one in (*changing, *copies):
         for at, endpoint in enumerate(one.endpoints):
             zone = endpoint.zone if _ready(endpoint) else None
@@ -125,6 +124,8 @@ def add_hints(
             if zone:
                 given[zone] += 1
     _redistribute([*changing, *copies], shares, given)
+    # Where CPU is very uneven, what does not fit can still be the best there is: not written again and again.
+    update += [new for old, new in zip(unfit, copies, strict=True) if new.endpoints != old.endpoints]
     return Outcome(+given)
 
 

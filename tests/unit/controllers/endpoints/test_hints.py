@@ -151,6 +151,7 @@ def test_g4_u48_auto_moves_one_endpoint_to_another_zone() -> None:
     assert not plan(build.service(annotations=AUTO), G4, *stored(made), ratios=EQUAL)
 
 
+OVERLOADED = "Unable to allocate minimum required endpoints to each zone without exceeding overload threshold"
 NO_INFO = "Insufficient Node information: allocatable CPU or zone not specified on one or more nodes"
 
 
@@ -162,8 +163,7 @@ NO_INFO = "Insufficient Node information: allocatable CPU or zone not specified 
         (
             G4[:3],
             {"zone-a": 0.4, "zone-b": 0.4, "zone-c": 0.2},
-            "Unable to allocate minimum required endpoints to each zone without exceeding overload threshold"
-            " (3 endpoints, 3 zones)",
+            f"{OVERLOADED} (3 endpoints, 3 zones)",
         ),
         ([*G4, build.pod("x", "10.0.0.9", node="plain")], EQUAL, "One or more endpoints do not have a zone specified"),
     ],

@@ -9,6 +9,9 @@ from skerry.controllers.endpoints import placement
 from skerry.controllers.endpoints.metrics import ServiceMetrics, SliceMetrics
 
 
+CHANGED = "endpoint_slice_controller_endpointslices_changed_per_sync"
+
+
 def test_l41_u45_one_service() -> None:
     registry = metrics.Registry()
     told = ServiceMetrics(registry)
@@ -25,8 +28,7 @@ def test_l41_u45_one_service() -> None:
         "endpoint_slice_controller_num_endpoint_slices 3",
         "endpoint_slice_controller_desired_endpoint_slices 3",
         'endpoint_slice_controller_changes{operation="create"} 3',
-        'endpoint_slice_controller_endpointslices_changed_per_sync_sum{topology="Disabled",'
-        'traffic_distribution="PreferClose"} 3',
+        f'{CHANGED}_sum{{topology="Disabled",traffic_distribution="PreferClose"}} 3',
         'endpoint_slice_controller_syncs{result="success"} 1',
         'endpoint_slice_controller_services_count_by_traffic_distribution{traffic_distribution="PreferClose"} 1',
     ):
