@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 from pathlib import Path
@@ -90,8 +91,13 @@ def test_a_terminal_is_the_console(tmp_path: Path) -> None:
         script = "test -c /dev/console && echo straight > /dev/console; stat -c %t /dev/console; tty"
         started = await runtime.start(host("c", script, tty=True))
         assert (await runtime.wait("c")).code == 0
-        text = os.read(started.stdout, 1000).decode()
-        assert text.replace("\r", "") == "straight\n88\n/dev/pts/0\n"
+        text = b""
+        async with asyncio.timeout(LONG):
+            while text.count(b"\n") < 3:
+                with contextlib.suppress(BlockingIOError):
+                    text += os.read(started.stdout, 1000)
+                await asyncio.sleep(0)
+        assert text.replace(b"\r", b"") == b"straight\n88\n/dev/pts/0\n"
         os.close(started.stdout)
         assert started.stdin is not None
         os.close(started.stdin)
