@@ -229,6 +229,7 @@ def is_ready(node: core.Node) -> bool:
 
 
 def _merged(found: dict[str, Any]) -> dict[str, Any]:
-    """Addresses are replaced, not merged: an old address is not an address."""
+    """Addresses are replaced, not merged: an old address is not an address. No images is none, not the old ones."""
+    found.setdefault("images", None)
     found["addresses"] = [*found.get("addresses", ()), {"$patch": "replace"}]
     return found

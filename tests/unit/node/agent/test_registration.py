@@ -13,6 +13,7 @@ from skerry.client.events import Recorder
 from skerry.client.informer import Informers
 from skerry.clock import FakeClock, rfc3339
 from skerry.node.agent.health import Health
+from skerry.node.agent.housekeeping import pressed
 from skerry.node.agent.registration import Registration
 from skerry.node.cgroups.pods import PodCgroups
 from skerry.node.cgroups.subtree import Claim
@@ -136,3 +137,37 @@ async def test_a_deleted_node_stays_deleted_until_its_process_starts_anew(node):
     assert (await node.client.list(coordination.Lease, "kube-node-lease")).items == []
     assert not node.tasks[0].done()  # or the whole agent would end, and with it the pods
     assert ready_of(await register(node)).status == "True"
+
+
+async def test_what_housekeeping_finds_is_told_at_once(node):
+    node.ready.set()
+    await register(node)
+    image = core.ContainerImage(names=["docker.io/library/nginx:1"], size_bytes=5)
+    node.health.update(disk_pressure=True, images=[image])
+    await node.clock.advance(1)
+    found = await node.client.get(core.Node, "node-1")
+    pressure = next(one for one in found.status.conditions if one.type == "DiskPressure")
+    assert (pressure.status, pressure.reason) == ("True", "KubeletHasDiskPressure")
+    assert found.status.images == [image]
+    node.health.update(disk_pressure=False, images=[])
+    await node.clock.advance(1)
+    found = await node.client.get(core.Node, "node-1")
+    pressure = next(one for one in found.status.conditions if one.type == "DiskPressure")
+    assert (pressure.status, pressure.reason, found.status.images) == ("False", "KubeletHasNoDiskPressure", [])
+
+
+@pytest.mark.parametrize(
+    ("size", "free", "inodes", "expected"),
+    [
+        (1 << 40, 1 << 30, 0.5, False),
+        (1 << 40, (1 << 30) - 4096, 0.5, True),
+        (1 << 30, 120 << 20, 0.5, False),  # a tenth of a small disk is enough
+        (1 << 30, 100 << 20, 0.5, True),
+        (1 << 40, 1 << 39, 0.04, True),
+    ],
+)
+def test_when_a_disk_is_nearly_full(size, free, inodes, expected):
+    disk = SimpleNamespace(
+        f_frsize=4096, f_blocks=size // 4096, f_bavail=free // 4096, f_files=1000, f_favail=int(1000 * inodes)
+    )
+    assert pressed(disk) is expected
