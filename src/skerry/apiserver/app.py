@@ -76,7 +76,7 @@ class App:
 
     async def _answer(self, request: Request) -> Response:
         if request.path in _OPEN:
-            return self._health(request.path)
+            return self._health(request)
         if request.user is None:
             scheme, _, token = request.headers.get("authorization", "").partition(" ")
             request.user = await self._user(token.strip()) if scheme.lower() == "bearer" else None
@@ -94,11 +94,16 @@ class App:
             found = await self.server.accounts.user(token)
         return found
 
-    def _health(self, path: str) -> Response:
+    def _health(self, request: Request) -> Response:
+        path = request.path
         if path == "/version":
             return Response(200, discovery.version())
-        code = 200 if self.ready or path != "/readyz" else 503
-        return Response(code, b"ok" if code == 200 else b"not ready", {"content-type": "text/plain; charset=utf-8"})
+        good = self.ready or path != "/readyz"
+        text = "ok" if good else "not ready"
+        if "verbose" in request.query:
+            name = path[1:]
+            text = f"[{'+' if good else '-'}]ping {text}\n{name} check {'passed' if good else 'failed'}\n"
+        return Response(200 if good else 503, text.encode(), {"content-type": "text/plain; charset=utf-8"})
 
     def _other(self, request: Request) -> Response:
         """Questions, kinds that are not served, discovery and OpenAPI; ApiError 404 for anything else."""

@@ -150,6 +150,15 @@ async def test_where_to_go_on(api: ApiServer) -> None:
     assert {"/api/v1", "/apis/apps/v1", "/openapi/v3", "/readyz"} <= set(found["paths"])
 
 
+async def test_health_in_one_word_and_in_lines(api: ApiServer) -> None:
+    assert (await api.ask("GET", "/readyz", user=None))[1] == b"ok"
+    _, body = await api.ask("GET", "/readyz", user=None, query={"verbose": ""})
+    assert body == b"[+]ping ok\nreadyz check passed\n"
+    api.app.ready = False
+    response, body = await api.ask("GET", "/readyz", user=None, query={"verbose": ""})
+    assert (response.status, body) == (503, b"[-]ping not ready\nreadyz check failed\n")
+
+
 async def test_the_columns_of_a_scale(api: ApiServer) -> None:
     labels = {"app": "web"}
     template = core.PodTemplateSpec(
