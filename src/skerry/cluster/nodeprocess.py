@@ -174,6 +174,7 @@ class _Node:
             name=node.name,
             ip=node.node_ip,
             pod_cidr=node.pod_cidr,
+            max_pods=self._config.networks.max_pods,
             client=self._client,
             informers=self._informers,
             clock=self._clock,
@@ -189,7 +190,6 @@ class _Node:
         )
         return _background(stack, agent.run(services))
 
-            max_pods=self._config.networks.max_pods,
     async def _outward(self, family: int, kind: int) -> socket.socket:
         """A socket of the host's network, which can reach the world."""
         return await self._broker.socket("host", family, kind)
