@@ -98,10 +98,11 @@ def rows(seed: Iterable[Any]) -> Iterable[Row]:
 
 @dataclass
 class Running:
-    """`client` speaks HTTP to the child `pid`."""
+    """`client` speaks HTTP to the child `pid`, which listens on `port` and takes TOKEN."""
 
     client: Client
     pid: int
+    port: int
 
 
 @contextlib.asynccontextmanager
@@ -120,7 +121,7 @@ async def serving(seed: Iterable[Any]) -> AsyncIterator[Running]:
         try:
             await asyncio.to_thread(told.recv)
             transport = HttpTransport(Address(host="127.0.0.1", port=listener.getsockname()[1]), token=TOKEN)
-            yield Running(Client(transport), child.pid or 0)
+            yield Running(Client(transport), child.pid or 0, listener.getsockname()[1])
         finally:
             child.terminate()
             child.join()

@@ -1,6 +1,6 @@
 """From `kubectl apply` of a Deployment and its Service to the first 200 through the Service, the image being present.
 
-    python bench/first_answer.py [--rounds 5]
+    python bench/first_answer.py [--rounds 5] [--quick]
 
 Beside it in the same run: the same nginx started by hand on this machine, from exec to its first 200, which is the
 floor; and how the time grows with the number of replicas (until the first answer, and until all are in the endpoints).
@@ -93,7 +93,9 @@ def once(cluster: Cluster, replicas: int) -> tuple[float, float, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--quick", action="store_true", help="two rounds, to see that it works")
+    arguments = parser.parse_args()
+    rounds = 2 if arguments.quick else arguments.rounds
     cluster = Cluster()
     rows, typical = [], 0.0
     try:

@@ -1,6 +1,6 @@
 """What an idle cluster weighs: memory of all processes together (PSS), and CPU while nothing happens.
 
-    python bench/memory.py [--seconds 30]
+    python bench/memory.py [--seconds 30] [--quick]
 
 Beside it in the same run: etcd alone, idle.
 """
@@ -19,7 +19,9 @@ PEERS = (("k3s server with a workload", 1596), ("k3s agent, no workload", 275), 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=30)
-    seconds = parser.parse_args().seconds
+    parser.add_argument("--quick", action="store_true", help="three seconds, to see that it works")
+    arguments = parser.parse_args()
+    seconds = 3 if arguments.quick else arguments.seconds
     rows = []
     one_node = 0.0
     for nodes in (0, 1, 2, 3):

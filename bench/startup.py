@@ -1,6 +1,6 @@
 """From the command to a cluster that answers (API, nodes, DNS), and where the time goes.
 
-    python bench/startup.py [--rounds 7]
+    python bench/startup.py [--rounds 7] [--quick]
 
 Beside it in the same run: etcd alone, from its start to its first healthy answer.
 """
@@ -40,7 +40,9 @@ def once(nodes: int, *, again: bool) -> tuple[float, dict[str, float]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=7)
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--quick", action="store_true", help="two rounds, to see that it works")
+    arguments = parser.parse_args()
+    rounds = 2 if arguments.quick else arguments.rounds
     rows, typical, where = [], 0.0, {}
     beside = []
     once(1, again=False)
