@@ -17,6 +17,10 @@ _HALF_WRITTEN = re.compile(r"\..+\.[0-9]+")
 """What files.write_private leaves when it is killed."""
 
 
+PROBE = ".probe-"
+"""How the names of directories begin in which probes.py tries something."""
+
+
 def choose(name: str, data_dir: str | None) -> ClusterPaths:
     """Where cluster `name` is or shall be. ClusterError if `--data-dir` contradicts where it is, or is another's."""
     paths = cluster_paths(name)
@@ -56,10 +60,14 @@ def clear(paths: ClusterPaths) -> None:
 
 def tidy(paths: ClusterPaths) -> None:
     """Remove what a cluster that was killed has left: sockets where nobody listens, files that were being written."""
+    from skerry.cluster import removal
+
     for directory in (paths.root, paths.run, paths.pki):
         for item in directory.iterdir():
             if item.is_socket() or _HALF_WRITTEN.fullmatch(item.name):
                 item.unlink()
+    for tried in _tried(paths):
+        removal.remove(tried)
 
 
 def remove(name: str, paths: ClusterPaths) -> None:
@@ -101,4 +109,8 @@ def _ours(paths: ClusterPaths) -> list[Path]:
     """What a cluster has below its root and where its sockets are, cluster.json first; but lock and marker."""
     partial = sorted(item for item in paths.root.iterdir() if _HALF_WRITTEN.fullmatch(item.name))
     layout = (paths.tokens, paths.pki, paths.run, paths.nodes, paths.images, paths.logs, paths.cgroups)
-    return [paths.state, *sorted(paths.root.glob(paths.store.name + "*")), *layout, *partial]
+    return [paths.state, *sorted(paths.root.glob(paths.store.name + "*")), *layout, *partial, *_tried(paths)]
+
+
+def _tried(paths: ClusterPaths) -> list[Path]:
+    return sorted(paths.root.glob(f"{PROBE}*"))

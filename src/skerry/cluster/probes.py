@@ -17,6 +17,7 @@ from typing import NamedTuple
 from skerry import linux
 from skerry.cluster import idmap, obstacles, surroundings
 from skerry.cluster.networks import Networks
+from skerry.cluster.place import PROBE
 from skerry.cluster.surroundings import Finding, Surroundings
 
 
@@ -158,7 +159,7 @@ def _overlay(place: str) -> int:
 def _place(data: str) -> str:
     import tempfile
 
-    return tempfile.mkdtemp(prefix=".probe.", dir=data)
+    return tempfile.mkdtemp(prefix=PROBE, dir=data)
 
 
 def _remove(place: str) -> None:

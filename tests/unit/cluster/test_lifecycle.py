@@ -655,3 +655,13 @@ def test_a_newer_store_is_left_as_it_is(home: Home) -> None:
     with pytest.raises(ClusterError, match=r"was written by a newer Skerry \(format 2; this one knows 1\)"):
         home.start()
     assert tree(paths.root) == before
+
+
+def test_what_a_killed_probe_has_left_goes(home: Home) -> None:
+    home.start()
+    left = cluster_paths("x").root / ".probe-abc" / "work" / "work"
+    lifecycle.stop("x")
+    left.mkdir(parents=True)
+    left.chmod(0)  # as the kernel leaves it
+    home.start()
+    assert not left.parent.parent.exists()
