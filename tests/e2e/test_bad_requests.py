@@ -61,7 +61,7 @@ class Wire:
         ("GET", "/apis/none.test/v1/things", b"", "", 404, "NotFound", UNKNOWN),
         ("PUT", MAPS, b"{}", JSON, 405, "MethodNotAllowed", ""),
         ("GET", MAPS + "?labelSelector=a%20b", b"", "", 400, "BadRequest", ""),
-        ("GET", MAPS + "?fieldSelector=data.a%3Db", b"", "", 400, "BadRequest", "field label not supported"),
+        ("GET", MAPS + "?fieldSelector=data.a%3Db", b"", "", 400, "BadRequest", "is not a known field selector: only"),
         ("GET", MAPS + "?limit=x", b"", "", 400, "BadRequest", ""),
         ("GET", MAPS + "?resourceVersion=x&watch=true", b"", "", 400, "BadRequest", ""),
     ],
