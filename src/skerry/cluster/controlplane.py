@@ -23,7 +23,7 @@ from skerry.node.cgroups import subtree
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Coroutine
+    from collections.abc import Coroutine, Iterator
     from typing import Any
 
     from skerry.api.types import core
@@ -269,10 +269,26 @@ class _NodeStreams:
         self._config = config
 
     async def __call__(self, node: str, request: Request) -> Response:
-        return await self._transport(node)(request)
+        with self._told_of(node):
+            return await self._transport(node)(request)
 
     async def upgrade(self, node: str, request: Request, protocol: str) -> Duplex:
-        return await self._transport(node).upgrade(request, protocol)
+        with self._told_of(node):
+            return await self._transport(node).upgrade(request, protocol)
+
+    @staticmethod
+    @contextlib.contextmanager
+    def _told_of(node: str) -> Iterator[None]:
+        """Says which node it is that cannot be reached: it may be down."""
+        from skerry.api.status import ApiError
+
+        try:
+            yield
+        except ApiError as error:
+            if not isinstance(error.__cause__, OSError):
+                raise
+            text = f"the agent of {node} cannot be reached: {error.__cause__}"
+            raise ApiError(error.code, text, reason=error.reason) from error
 
     def _transport(self, node: str) -> HttpTransport:
         from skerry.client.http import Address, HttpTransport

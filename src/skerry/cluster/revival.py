@@ -57,6 +57,8 @@ async def serve(paths: ClusterPaths, keeper: NodeKeeper) -> asyncio.Server:
 
 def ask(paths: ClusterPaths, report: Callable[[dict[str, Any]], None]) -> tuple[str, ...]:
     """Have the nodes that are down started; their names. ClusterError if they cannot be."""
+    if not socket_path(paths).exists():
+        return ()  # a control plane from before there was this
     try:
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(SILENCE)
