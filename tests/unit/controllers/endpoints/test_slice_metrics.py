@@ -8,7 +8,6 @@ from skerry import metrics
 from skerry.controllers.endpoints import placement
 from skerry.controllers.endpoints.metrics import ServiceMetrics, SliceMetrics
 
-
 CHANGED = "endpoint_slice_controller_endpointslices_changed_per_sync"
 
 

@@ -1,0 +1,15 @@
+"""The endpoints controllers under every bad luck there is, for minutes: the state machine of the unit tests, longer."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import HealthCheck, settings
+from tests.unit.controllers.endpoints.test_state_machine import Machine
+
+pytestmark = pytest.mark.long
+
+
+class TestStaleCachesForLong(Machine.TestCase):  # type: ignore[misc,name-defined]
+    settings = settings(
+        max_examples=1500, stateful_step_count=60, suppress_health_check=list(HealthCheck), deadline=None
+    )
