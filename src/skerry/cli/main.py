@@ -22,6 +22,7 @@ VERBS = {
     "kubeconfig": "print a cluster's kubeconfig",
     "run": "run a command of this machine inside the cluster's network",
     "shell": "a shell of this machine inside the cluster's network",
+    "why": "say why a Service has the endpoints it has, and why a pod is not one of them",
     "port-forward": "forward local ports to the pods of a Service, re-dialling when one dies",
     "load": "put an image archive into the nodes",
     "systemd": "print a systemd unit that keeps a cluster running",

@@ -27,12 +27,17 @@ _IDLE = 16
 
 @dataclass(frozen=True)
 class Address:
-    """Where the server is: a unix socket's path, or host and port with a TLS context or None for plain HTTP."""
+    """Where the server is: a unix socket's path, or host and port with a TLS context or None for plain HTTP.
+
+    `server_name` is the name that the certificate is for, where it is not the host's; `prefix` goes before every path.
+    """
 
     unix: str = ""
     host: str = ""
     port: int = 0
     tls: ssl.SSLContext | None = None
+    server_name: str = ""
+    prefix: str = ""
 
     @property
     def text(self) -> str:
@@ -148,7 +153,7 @@ class HttpTransport:
         raise from_status(response.status, said)
 
     def _head(self, request: Request) -> h11.Request:
-        target = quote(request.path, safe="/:@!$&'()*+,;=~%")
+        target = self._address.prefix + quote(request.path, safe="/:@!$&'()*+,;=~%")
         if request.raw_query or request.query:
             target += "?" + (request.raw_query or urlencode(request.query))
         headers = [("host", self._address.host or "localhost"), *request.headers.items()]
@@ -165,7 +170,10 @@ class HttpTransport:
             if address.unix:
                 streams = await asyncio.open_unix_connection(address.unix, limit=1 << 20)
             else:
-                streams = await asyncio.open_connection(address.host, address.port, ssl=address.tls, limit=1 << 20)
+                name = address.server_name or None
+                streams = await asyncio.open_connection(
+                    address.host, address.port, ssl=address.tls, server_hostname=name, limit=1 << 20
+                )
         except OSError as error:
             raise ApiError(
                 503, f"the API server at {address.text} cannot be reached: {error}", reason="ServiceUnavailable"

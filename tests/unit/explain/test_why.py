@@ -1,0 +1,105 @@
+"""Every reason of `skerry why`: the smallest world in which it is the nearest miss, and what is said of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.unit.controllers.endpoints.build import pod, service
+from tests.unit.explain.worlds import (
+    HTTP,
+    READY,
+    WORLDS,
+    gate,
+    labelled,
+    local,
+    probed,
+    readiness_failing,
+    running,
+    world,
+)
+
+from skerry.explain.findings import NOTE, PROBLEM, REASONS, Finding, Report
+from skerry.explain.why import explain
+
+SENTENCES = dict(
+    line.rstrip("\n").split(maxsplit=1)
+    for line in (Path(__file__).parent / "sentences.txt").read_text().splitlines()
+    if not line.startswith("#")
+)
+
+
+def first(report: Report, reason: str) -> Finding:
+    return next(one for one in report.findings if one.reason == reason)
+
+
+@pytest.mark.parametrize("reason", REASONS)
+def test_every_reason(reason: str) -> None:
+    report = explain(WORLDS[reason]())
+    found = next(one for one in report.findings if one.severity == REASONS[reason].severity)
+    assert (found.reason, found.message) == (reason, SENTENCES[reason])
+    assert report.healthy == (REASONS[reason].severity == NOTE)
+
+
+def test_a_service_that_works_has_nothing_said_of_it() -> None:
+    report = explain(world(service(), [READY, pod("web-2", "10.244.0.2")]))
+    assert report.findings == [] and report.healthy and report.summary == "default/web works: 2 ready endpoints."
+    assert [(one.ip, one.port, one.pod, one.since) for one in report.endpoints] == [
+        ("10.244.0.1", 8080, "web-1", "2026-01-01T00:00:05Z"),
+        ("10.244.0.2", 8080, "web-2", "2026-01-01T00:00:05Z"),
+    ]
+
+
+def test_problems_come_first_and_the_nearest_miss_before_the_others() -> None:
+    far = pod("web-1", ready=None, node="", phase="Pending")
+    near = probed("readiness_probe", HTTP, running(ready=False))
+    near.metadata.name = "web-2"
+    report = explain(world(service(session_affinity="ClientIP"), [far, near]))
+    assert [one.reason for one in report.findings] == ["ReadinessProbePending", "NotScheduled", "SessionAffinity"]
+
+
+def test_what_is_ending_is_no_fault_while_others_serve() -> None:
+    """During every rolling update pods are terminating, and evicted ones stay around as Failed."""
+    gone = [pod("web-2", "10.244.0.2", deleting=True), pod("web-3", phase="Failed", ready=False)]
+    report = explain(world(service(), [READY, *gone]))
+    assert report.healthy
+    assert {one.reason: one.severity for one in report.findings} == {"PodTerminating": NOTE, "PodFailed": NOTE}
+
+
+def test_probe_failures_are_counted_and_dated_outside_of_the_message() -> None:
+    found = first(explain(readiness_failing()), "ReadinessProbeFailing")
+    assert found.more == ("Failed 14 times, the last 3 s ago.", "It is asked every 5 s.")
+    assert found.details["count"] == 14 and found.details["last"] == "2026-01-01T00:09:57Z"
+    assert found.details["checked"][0] == "selector" and "startup probes" in found.details["checked"]
+
+
+def test_a_gate_that_nobody_set() -> None:
+    assert first(explain(gate(None)), "ReadinessGate").message.endswith("nobody has set that condition yet.")
+
+
+def test_a_port_that_was_tried_and_is_open_need_not_be_declared() -> None:
+    tried = {("web-1", 8080): "open"}
+    report = explain(world(service(), [pod("web-1", "10.244.0.1", ports={"http": 8000})], listening=tried))
+    assert report.findings == []
+
+
+def test_where_other_pods_match_only_a_slip_of_a_pod_that_no_service_has_is_worth_a_word() -> None:
+    slip, series, other = labelled(app="wbe"), pod("n", labels={"app": "web2"}), pod("o", labels={"app": "webs"})
+    mine = service("webs")
+    report = explain(world(service(), [READY, slip, series, other], services=[service(), mine]))
+    assert [(one.pod, one.severity) for one in report.findings] == [("web-7f", NOTE)]
+
+
+def test_a_headless_service_has_no_use_for_internal_traffic_policy() -> None:
+    assert explain(local(internal_traffic_policy="Local", cluster_ip="None")).healthy
+
+
+def test_not_being_allowed_to_read_pods_is_not_mistaken_for_having_none() -> None:
+    report = explain(world(service(), endpoints=None, slices=[], nodes=None,
+                           unread={one: f"{one} no" for one in ("pods", "endpoints", "endpointslices")}))  # fmt: skip
+    assert {one.reason for one in report.findings} == {"NotLookedAt"}
+
+
+def test_the_severities_are_the_only_two() -> None:
+    assert {row.severity for row in REASONS.values()} == {PROBLEM, NOTE}
+    assert set(WORLDS) == set(SENTENCES) == set(REASONS)
