@@ -26,7 +26,7 @@ def test_a_container_that_looks_into_another(pods: Kubectl) -> None:
     assert "sleep 1000002" in pods("exec", "web", "-c", "look", "--", "ps", "-eo", "args")
     shown = pods("describe", "pod", "web")
     assert "Ephemeral Containers:\n  look:\n" in shown
-    assert "spec.ephemeralContainers{look}: Started container look" in shown
+    assert "spec.ephemeralContainers{look}: Container started" in shown
     assert pods("get", "pod", "web", "--no-headers").split()[1] == "1/1"
     refused = pods.run("debug", "web", "--image=host", "--target=none", "--", "true")
     assert refused.code == 1 and 'spec.ephemeralContainers[1].targetContainerName: Not found: "none"' in refused.err

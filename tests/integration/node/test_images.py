@@ -38,8 +38,8 @@ def test_a_pod_of_an_image(tmp_path: Path) -> None:
                 "Pulled",
                 'Container image "example.test/box:1" already present on machine and can be accessed by the pod',
             ),
-            ("Created", "Created container: web"),
-            ("Started", "Started container web"),
+            ("Created", "Container created"),
+            ("Started", "Container started"),
         ]
         await world.client.delete(core.Pod, "p", "default")
         pod = await world.until(lambda one: one.metadata.deletion_timestamp is not None)

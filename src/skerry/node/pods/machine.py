@@ -176,8 +176,8 @@ class PodMachine:
         one.hooking = one.spec.lifecycle is not None and one.spec.lifecycle.post_start is not None
         one.started, one.ready = not one.hooking and one.spec.startup_probe is None, one.spec.readiness_probe is None
         one.doom, one.grace, one.stop, one.aborted = "", None, None, False
-        self._events.append(Event("Normal", "Created", f"Created container: {name}", name))
-        self._events.append(Event("Normal", "Started", f"Started container {name}", name))
+        self._events.append(Event("Normal", "Created", "Container created", name))
+        self._events.append(Event("Normal", "Started", "Container started", name))
 
     def on_start_failed(
         self, name: str, reason: str, message: str, now: float, instance: str = "", image: str = "", image_id: str = ""
@@ -193,7 +193,7 @@ class PodMachine:
             self._say(name, f"Error: {message}")
             one.not_before = now if self._news_at >= one.launched_at else now + RETRY / 5
             return
-        self._events.append(Event("Normal", "Created", f"Created container: {name}", name))
+        self._events.append(Event("Normal", "Created", "Container created", name))
         self._say(name, f"Error: {message}")
         one.attempts += 1
         one.id = instance

@@ -115,7 +115,7 @@ def test_from_nothing_to_running():
     assert play.condition("Ready").status == "True"  # R3: no readiness probe
     one = play.status.container_statuses[0]
     assert (one.container_id, one.image_id, one.ready, one.started) == ("skerry://c1", "nginx@sha256:1", True, True)
-    assert play.events == [("Created", "Created container: web"), ("Started", "Started container web")]
+    assert play.events == [("Created", "Container created"), ("Started", "Container started")]
 
 
 def test_init_containers_run_in_order_and_r12():
@@ -325,7 +325,7 @@ def test_a_command_that_does_not_exist():
     assert (never.state(), never.status.phase) == ("StartError", "Failed")
     one = never.status.container_statuses[0]
     assert (one.image, one.image_id) == ("docker.io/library/x:1", "x@sha256:1")
-    assert never.events[-2:] == [("Created", "Created container: web"), ("Failed", "Error: no")]
+    assert never.events[-2:] == [("Created", "Container created"), ("Failed", "Error: no")]
 
 
 def test_a_missing_config_map_is_waited_for():
@@ -591,8 +591,8 @@ def test_a_container_is_not_running_before_its_post_start_hook_is_over():
     assert play.step() == []
     assert (play.status.phase, play.state()) == ("Pending", "ContainerCreating")
     assert play.condition("Ready").status == "False" and play.events == [
-        ("Created", "Created container: web"),
-        ("Started", "Started container web"),
+        ("Created", "Container created"),
+        ("Started", "Container started"),
     ]
     play.m.on_hooked("web", box)
     play.step()
