@@ -28,7 +28,7 @@ pytestmark = pytest.mark.long
 State = dict[str, tuple[bytes, int, int]]
 """Key -> value, created, revision."""
 FLIPS = 3000
-TRANSACTIONS = 3
+TRANSACTIONS = 2
 MODES = {False: "TRUNCATE", True: "RESTART"}
 
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from skerry.store.base import Compacted, Conflict, Exists, Unwritable, stamp, unstamp
 from skerry.store.embedded import EmbeddedStore
 from skerry.store.log import Log, LogError, Row
+from skerry.store.version import version
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
@@ -216,6 +217,33 @@ def test_a_newer_file_is_refused_untouched(tmp_path: Path) -> None:
         with pytest.raises(LogError, match="newer"):
             Log(str(path))
         assert {one: one.read_bytes() for one in tmp_path.iterdir()} == state
+
+
+def test_what_lies_behind_the_end_of_the_log_is_no_newer_format(tmp_path: Path) -> None:
+    """A disk may have written the head of a frame and not its page; and a transaction without an end never was."""
+    path, log_path = tmp_path / "store.db", tmp_path / "store.db-wal"
+    log = Log(str(path))
+    log.write([Row("/core/pods/a/x", value(), 1, 1)], 1)
+    before = log_path.read_bytes()
+    log._db.execute("PRAGMA user_version=99")
+    whole = log_path.read_bytes()
+    database = path.read_bytes()
+    log.close()
+    frame = int.from_bytes(whole[8:12], "big") + 24
+    end = len(before) + frame
+    assert len(whole) == end and version(str(path)) == 99
+    for torn in (whole[: end - 1], whole[: end - frame + 24] + b"\xff" * (frame - 24), whole[: end - 9] + b"garbage!!"):
+        path.write_bytes(database)
+        log_path.write_bytes(torn)
+        assert version(str(path)) <= 1
+        EmbeddedStore(str(path))._log.close()  # type: ignore[union-attr]
+    for at, content in ((len(before) + 4, bytes(4)), (len(before) + 8, bytes(8))):
+        log_path.write_bytes(whole[:at] + content + whole[at + len(content) :])
+        path.write_bytes(database)
+        assert version(str(path)) < 99
+    log_path.write_bytes(whole)
+    path.write_bytes(database)
+    assert version(str(path)) == 99
 
 
 def test_a_damaged_file_is_refused(tmp_path: Path) -> None:
