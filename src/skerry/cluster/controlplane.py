@@ -188,10 +188,13 @@ class _ControlPlane:
     async def _controllers(self, client: Client, informers: Informers, stack: contextlib.AsyncExitStack) -> None:
         from skerry.clock import SystemClock
         from skerry.controllers import manager
+        from skerry.explain.events import NoReadyEndpoints
 
         ca = self._config.paths.ca_certificate.read_text()
         running = await manager.run(client, SystemClock(), informers, ca=ca)
         stack.push_async_callback(running.stop)
+        explaining = manager.Manager([NoReadyEndpoints(client, SystemClock(), informers)])
+        stack.push_async_callback(explaining.stop)
 
     async def _wait_for_nodes(self, nodes: Informer[core.Node]) -> None:
         waiting = {node.name for node in self._nodes}
