@@ -7,6 +7,10 @@ import os
 import pytest
 from hypothesis import settings
 
+# gRPC, which some tests use, would start a thread in whatever is forked later, and a process that has threads can make
+# no user namespace: our clusters begin with a fork.
+os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
+
 # How long one example takes says more of the machine than of the code; on CI examples are also the same every time.
 settings.register_profile("skerry", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("skerry")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+from tests.integration.node.test_volumes import logged
 from tests.integration.node.world import condition, in_world, ready, server, shell, state
 
 from skerry.api.types import core
@@ -203,7 +204,7 @@ def test_init_containers(tmp_path: Path) -> None:
         )
         pod = await world.until(ready)
         assert state(pod, "first") == state(pod, "second") == "Completed"
-        assert (await world.logs()) == "1\n2\n"
+        assert await logged(world, 2) == ["1", "2"]
         states = [
             [state(one, name) for name in ("first", "second", "web")] for one in world.seen if one.status.start_time
         ]

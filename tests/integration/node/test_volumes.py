@@ -161,3 +161,28 @@ def test_memory_group_and_sub_paths(tmp_path: Path) -> None:
         await world.cleaned_up()  # the file system in memory too, or its directory could not go
 
     in_world(tmp_path, work)
+
+
+def test_what_the_node_writes_for_a_pod_is_in_memory(tmp_path: Path) -> None:
+    """Secrets and tokens never reach the disk; what the pod itself writes does."""
+
+    async def work(world):
+        await world.client.create(secret("s", k="v1"))
+        mounts = [core.VolumeMount(name="secret", mount_path="/s"), core.VolumeMount(name="own", mount_path="/o")]
+        kinds = "stat -f -c %T /s /etc/hosts /dev/termination-log; touch /o/here; cat /s/k; echo; exec sleep 1000"
+        await world.create(
+            shell(kinds, volume_mounts=mounts),
+            volumes=[
+                core.Volume(name="secret", secret=core.SecretVolumeSource(secret_name="s")),
+                core.Volume(name="own", empty_dir=core.EmptyDirVolumeSource()),
+            ],
+        )
+        assert await logged(world, 4) == ["tmpfs", "tmpfs", "tmpfs", "v1"]
+        assert list((world.data / "pods").glob("*/_volumes/own/here"))
+        directory = next((world.data / "memory").iterdir())
+        assert sorted(one.name for one in directory.iterdir()) == ["_files", "_volumes"]
+        await world.client.delete(core.Pod, "p", "default", grace_period_seconds=0)
+        await world.cleaned_up()
+        assert not directory.exists()
+
+    in_world(tmp_path, work)

@@ -1,12 +1,15 @@
 """A pod's directory on its node: where its files, volumes, root file systems and logs are. Called by worker.py.
 
-`<pods>/<namespace>_<name>_<uid>/`: `<container>/<restart>.log`, and under names that no container can have `_files`,
-`_volumes`, `_rootfs` and `_shared`.
+`<pods>/<namespace>_<name>_<uid>/`: `<container>/<restart>.log`, and under names that no container can have `_volumes`
+(those that pods write to), `_rootfs` and `_shared`. What the node itself writes is small and short-lived, some of it
+secret: `_files` and the other volumes are in memory, in a directory of the same name (`in_memory`). A dozen files a
+pod cost nothing there; ext4 searches long for the inodes of new files where many were deleted a short while ago.
 """
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import shutil
 from pathlib import Path
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
     from skerry.node.agent.services import NodeServices
     from skerry.node.resolvconf import Warn
 
+_log = logging.getLogger(__name__)
+
 MESSAGE_LIMIT = 4096
 _SHM_FLAGS = linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC
 _SHM_OPTIONS = "mode=1777,size=64m"
@@ -34,16 +39,40 @@ def uid_of(directory: Path) -> str:
     return directory.name.rpartition("_")[2]
 
 
-class PodFiles:
-    """The directory of one pod."""
+def in_memory(directory: Path) -> None:
+    """Makes a directory whose files are in memory, and go with the node; or on disk, where that cannot be."""
+    if os.path.ismount(directory):
+        return
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(parents=True)
+    try:
+        linux.mount("tmpfs", str(directory), "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, "mode=755")
+    except OSError as error:
+        _log.warning("the pods' own files are on disk, since %s cannot be in memory: %s", directory, error)
 
-    def __init__(self, pods: Path, pod: core.Pod) -> None:
+
+class PodFiles:
+    """The directory of one pod, and that of its files in memory (the same, if there is no other place for them)."""
+
+    def __init__(self, pods: Path, pod: core.Pod, memory: Path | None = None) -> None:
         meta = pod.metadata
-        self.root = pods / f"{meta.namespace}_{meta.name}_{meta.uid}"
+        name = f"{meta.namespace}_{meta.name}_{meta.uid}"
+        self.root = pods / name
+        self._memory = (memory or pods) / name
 
     @property
     def volumes(self) -> Path:
+        """What the pod may fill."""
         return self.root / "_volumes"
+
+    @property
+    def written(self) -> Path:
+        """Volumes whose content the node writes."""
+        return self._memory / "_volumes"
+
+    @property
+    def _own(self) -> Path:
+        return self._memory / "_files"
 
     def log(self, container: str, attempt: int) -> Path:
         return self.root / container / f"{attempt}.log"
@@ -61,7 +90,7 @@ class PodFiles:
     def write_own(self, services: NodeServices, pod: core.Pod, ip: str) -> list[Warn]:
         """/etc/hosts, hostname and resolv.conf (D18-D23); warnings that deserve events."""
         self._forget_messages()
-        directory = self.root / "_files"
+        directory = self._own
         directory.mkdir(parents=True, exist_ok=True)
         text, warnings = resolv_conf(pod, services.cluster_dns, services.cluster_domain, services.host_resolv_conf)
         (directory / "resolv.conf").write_text(text)
@@ -83,11 +112,11 @@ class PodFiles:
 
     def _forget_messages(self) -> None:
         """Deletes those of instances that were killed together with their node: none runs in a new sandbox."""
-        for message in (self.root / "_files").glob("message-*"):
+        for message in self._own.glob("message-*"):
             message.unlink(missing_ok=True)
 
     def own_mounts(self) -> list[Mount]:
-        directory = self.root / "_files"
+        directory = self._own
         found = [
             Mount(source=str(directory / one), target=f"/etc/{one}") for one in ("hosts", "hostname", "resolv.conf")
         ]
@@ -113,18 +142,19 @@ class PodFiles:
         return text.decode(errors="replace")
 
     def _message(self, instance: str) -> Path:
-        return self.root / "_files" / f"message-{instance[:12]}"
+        return self._own / f"message-{instance[:12]}"
 
     def remove_mounts(self) -> None:
         """Deletes what only running containers need; logs stay."""
         setup.remove(self.volumes)
         setup.remove(self.root / "_shared")
-        for name in ("_rootfs", "_files"):
-            shutil.rmtree(self.root / name, ignore_errors=True)
+        for path in (self.written, self._own, self.root / "_rootfs"):
+            shutil.rmtree(path, ignore_errors=True)
 
     def remove(self) -> None:
         self.remove_mounts()
-        shutil.rmtree(self.root, ignore_errors=True)
+        for path in (self._memory, self.root):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _hosts(services: NodeServices, pod: core.Pod, ip: str) -> str:

@@ -7,6 +7,7 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from skerry.node.agent.capacity import cores, processes
+from skerry.node.agent.files import in_memory
 from skerry.node.agent.housekeeping import Housekeeping
 from skerry.node.agent.manager import PodManager
 from skerry.node.agent.registration import Registration
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 async def run(services: NodeServices, started: asyncio.Event | None = None) -> None:
     """Runs until cancelled; then containers are left to the runtime. `started` is set when pods are being watched."""
     services.cgroups.start(cores(), processes())
+    in_memory(services.memory_directory)
     manager = PodManager(services)
     async with contextlib.AsyncExitStack() as stack:
         server = StreamsServer(manager, services)

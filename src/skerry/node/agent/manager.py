@@ -84,6 +84,9 @@ class PodManager:
                 _remove(one)
             else:
                 _remove(one / "_rootfs")
+        for one in self._services.memory_directory.iterdir():
+            if uid_of(one) not in wanted:
+                _remove(one)
 
     def _changed(self, old: core.Pod | None, new: core.Pod | None) -> None:
         if old is not None and (new is None or new.metadata.uid != old.metadata.uid):

@@ -62,7 +62,9 @@ class PodVolumes:
         self._ip = ip
         if pod.spec.volumes:
             sources = await self._sources()
-            self.paths = await asyncio.to_thread(setup.prepare, pod, self._directory, sources, self._facts())
+            self.paths = await asyncio.to_thread(
+                setup.prepare, pod, self._directory, sources, self._facts(), self._written
+            )
         self._told = (pod.metadata.labels, pod.metadata.annotations)
 
     def pod_changed(self) -> None:
@@ -96,6 +98,10 @@ class PodVolumes:
     def _directory(self) -> Path:
         return self._worker.files.volumes
 
+    @property
+    def _written(self) -> Path:
+        return self._worker.files.written
+
     def _facts(self) -> dict[str, str]:
         return {"podIP": self._ip, "hostIP": self._services.ip, **machine_resources()}
 
@@ -112,7 +118,7 @@ class PodVolumes:
             if self._closed.is_set():
                 self.close()  # what was just read is followed again
                 return
-            for message in await asyncio.to_thread(setup.refresh, pod, self._directory, sources, self._facts()):
+            for message in await asyncio.to_thread(setup.refresh, pod, self._written, sources, self._facts()):
                 self._worker.say("Warning", "FailedMount", message)
 
     async def _sources(self) -> Sources:

@@ -62,3 +62,8 @@ class NodeServices:
     def pods_directory(self) -> Path:
         """One directory a pod: `<namespace>_<name>_<uid>`."""
         return self.data / "pods"
+
+    @property
+    def memory_directory(self) -> Path:
+        """The same for what is in memory."""
+        return self.data / "memory"

@@ -49,7 +49,7 @@ class PodWorker:
     def __init__(self, services: NodeServices, pod: core.Pod) -> None:
         self._services = services
         self.pod = pod
-        self.files = PodFiles(services.pods_directory, pod)
+        self.files = PodFiles(services.pods_directory, pod, services.memory_directory)
         self.machine = PodMachine(pod, services.clock.now())
         self.volumes = PodVolumes(services, self)
         self.instances = Instances(services, self)

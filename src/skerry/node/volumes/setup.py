@@ -20,8 +20,13 @@ if TYPE_CHECKING:
 _TMPFS = linux.MS_NOSUID | linux.MS_NODEV
 
 
-def prepare(pod: core.Pod, directory: Path, sources: Sources, facts: Mapping[str, str]) -> dict[str, str]:
-    """Makes every volume of the pod under `directory`; where each is, by name. VolumeError, then some may be made."""
+def prepare(
+    pod: core.Pod, directory: Path, sources: Sources, facts: Mapping[str, str], written: Path | None = None
+) -> dict[str, str]:
+    """Makes every volume of the pod under `directory`; where each is, by name. VolumeError, then some may be made.
+
+    Those whose content comes from here are under `written`, if that is another place.
+    """
     group = _group(pod)
     out = {}
     for volume in pod.spec.volumes:
@@ -32,19 +37,20 @@ def prepare(pod: core.Pod, directory: Path, sources: Sources, facts: Mapping[str
             elif volume.empty_dir is not None:
                 out[volume.name] = _empty_dir(pod, volume.empty_dir, path, group)
             else:
+                path = (written or directory) / volume.name
                 _write(pod, volume, path, sources, facts, group)
                 out[volume.name] = str(path)
     return out
 
 
-def refresh(pod: core.Pod, directory: Path, sources: Sources, facts: Mapping[str, str]) -> list[str]:
+def refresh(pod: core.Pod, written: Path, sources: Sources, facts: Mapping[str, str]) -> list[str]:
     """Brings the content of volumes made by `prepare` up to date; what could not be, in the words of its events."""
     failures = []
     for volume in pod.spec.volumes:
         if volume.host_path is None and volume.empty_dir is None:
             try:
                 with _Naming(volume):
-                    _write(pod, volume, directory / volume.name, sources, facts, _group(pod))
+                    _write(pod, volume, written / volume.name, sources, facts, _group(pod))
             except VolumeError as error:
                 failures.append(str(error))
     return failures

@@ -17,7 +17,7 @@ class Worker:
     """As much of a pod's worker as its volumes need."""
 
     def __init__(self, pod, directory):
-        self.pod, self.files, self.said = pod, SimpleNamespace(volumes=directory), []
+        self.pod, self.files, self.said = pod, SimpleNamespace(volumes=directory, written=directory), []
         self.tasks = []
 
     def spawn(self, work):
