@@ -27,6 +27,7 @@ def register(index: int) -> int:
 class Meta(IntEnum):
     """What is known about a packet besides its bytes."""
 
+    PRIORITY = 2
     MARK = 3
     IIFNAME = 6
     OIFNAME = 7
@@ -137,6 +138,27 @@ def lookup(name: str, origin: int, target: int | None = None, *, inverted: bool 
 def numgen_random(modulus: int, target: int) -> bytes:
     """A random number below `modulus`, host-endian."""
     return _expression("numgen", be32(1, target), be32(2, modulus), be32(3, 1))
+
+
+def learn(name: str, key: int, data: int, seconds: int) -> bytes:
+    """Adds an element to a map for so many seconds; if its key is there, only its time begins anew."""
+    times = be64(6, seconds * 1000)
+    return _expression("dynset", string(1, name), be32(3, 1), be32(4, key), be32(5, data), times)
+
+
+def unlearn(name: str, key: int, data: int) -> bytes:
+    """Deletes an element of a map, by its key; the kernel wants to be told some data, too."""
+    return _expression("dynset", string(1, name), be32(3, 2), be32(4, key), be32(5, data))
+
+
+def load(value: bytes, target: int) -> bytes:
+    """A constant."""
+    return _expression("immediate", be32(1, target), _value(2, value))
+
+
+def fib_saddr_type(target: int) -> bytes:
+    """The type of the packet's source (LOCAL_ADDRESS, ...), host-endian."""
+    return _expression("fib", be32(1, target), be32(2, 3), be32(3, 1))
 
 
 def fib_daddr_type(target: int) -> bytes:

@@ -33,36 +33,53 @@ class Type(IntEnum):
 
 _LENGTH = {Type.IPV4: 4, Type.PROTOCOL: 1, Type.SERVICE: 2, Type.MARK: 4}
 _HOST, _BIG = 1, 2
-_MAP_FLAG = 0x8
+_INTERVAL_FLAG, _MAP_FLAG, _TIMEOUT_FLAG, _DYNAMIC_FLAG, _CONCAT_FLAG = 0x4, 0x8, 0x10, 0x20, 0x80
 _VERDICT_TYPE = 0xFFFFFF00
 _LIST_NESTED = 0x8000
 
 
 @dataclass(frozen=True, slots=True)
 class Set:
-    """A set's definition. A map has `data` or `verdicts`; `counters` gives each element a counter of its own."""
+    """A set's definition. A map has `data` or `verdicts`; `counters` gives each element a counter of its own.
+
+    `ranges`: elements are ranges of a concatenation's keys. `learns`: how many elements packets may add, which go by
+    themselves when their time is over; 0 if only we add any.
+    """
 
     name: str
     key: tuple[Type, ...]
     data: tuple[Type, ...] = ()
     verdicts: bool = False
     counters: bool = False
+    ranges: bool = False
+    learns: int = 0
     comment: str = ""
+
+    @property
+    def flags(self) -> int:
+        """As the kernel has them."""
+        found = _MAP_FLAG if self.data or self.verdicts else 0
+        if self.ranges:
+            found |= _INTERVAL_FLAG | _CONCAT_FLAG
+        return found | (_TIMEOUT_FLAG | _DYNAMIC_FLAG if self.learns else 0)
 
 
 @dataclass(frozen=True, slots=True)
 class Element:
-    """An element as the kernel has it: `data` is empty for plain sets, `chain` is where a verdict goes."""
+    """An element as the kernel has it: `data` is empty for plain sets, `chain` is where a verdict goes, `last` the end
+    of a range.
+    """
 
     key: bytes
     data: bytes
     chain: str
     packets: int
+    last: bytes = b""
 
 
 def define(owner: str, one: Set, identity: int) -> Request:
     """The message that makes a set in a table. `identity` is any number that is unique within the transaction."""
-    parts = [string(1, owner), string(2, one.name), be32(3, _MAP_FLAG if one.data or one.verdicts else 0)]
+    parts = [string(1, owner), string(2, one.name), be32(3, one.flags)]
     parts += [be32(4, _type_number(one.key)), be32(5, _length(one.key))]
     notes = udata(0, struct.pack("=I", _byte_order(one.key)))
     if one.verdicts:
@@ -73,6 +90,11 @@ def define(owner: str, one: Set, identity: int) -> Request:
         notes += udata(1, struct.pack("=I", _byte_order(one.data)))
     if one.comment:
         notes += udata(7, one.comment.encode() + b"\0")
+    if one.learns:
+        parts.append(nested(9, be32(1, one.learns)))
+    elif one.ranges:
+        fields = (nested(1, be32(1, _LENGTH[each])) for each in one.key)
+        parts.append(nested(9, nested(2, *fields)))
     parts += [be32(10, identity), attribute(13, notes)]
     if one.counters:
         parts.append(nested(17, nft_expr.counter_of_set()))
@@ -109,6 +131,11 @@ def element(key: bytes, data: bytes = b"") -> bytes:
         return _layout(size, 0).pack(whole, 1 | _LIST_NESTED, 8 + size, 1 | _LIST_NESTED, 4 + size, 1, key)
     left = (20 + size + more, 1 | _LIST_NESTED, 8 + size, 1 | _LIST_NESTED, 4 + size, 1, key)
     return _layout(size, more).pack(*left, 8 + more, 2 | _LIST_NESTED, 4 + more, 1, data)
+
+
+def range_element(first: bytes, last: bytes) -> bytes:
+    """An element of a set of ranges."""
+    return nested(1, nested(1, attribute(1, first)), nested(10, attribute(1, last)))
 
 
 def verdict_element(key: bytes, code: nft_expr.Code, chain: str = "") -> bytes:
@@ -161,4 +188,5 @@ def _parse(one: memoryview) -> Element:
             chain = bytes(target).rstrip(b"\0").decode() if target is not None else ""
     if 7 in parts:
         packets = counter_of(parts[7])[1]
-    return Element(key, data, chain, packets)
+    last = bytes(table(parts[10])[1]) if 10 in parts else b""
+    return Element(key, data, chain, packets, last)

@@ -5,6 +5,7 @@ Called by server.py with every change of an object; the back end gets the table 
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -18,6 +19,9 @@ K = TypeVar("K", bound=Hashable)
 
 _EXTERNAL_TYPES = ("NodePort", "LoadBalancer")
 _AFFINITY_SECONDS = 10800
+
+SOURCE_RANGES = "service.beta.kubernetes.io/load-balancer-source-ranges"
+"""The annotation that may hold a balancer's source ranges instead of the field, separated by commas."""
 
 
 @dataclass(slots=True)
@@ -54,7 +58,7 @@ def view_of(key: str, service: core.Service, slices: Iterable[Slice], node: Node
     spec = service.spec
     parts = list(slices)
     view.addresses = frozenset(one for one in spec.cluster_i_ps or [spec.cluster_ip] if ":" not in one)
-    outside = _external_addresses(service)
+    outside = _external_addresses(service, node)
     nodes = node.addresses if spec.type in _EXTERNAL_TYPES else ()
     internal_scope = Scope.LOCAL if spec.internal_traffic_policy == "Local" else Scope.CLUSTER
     external_scope = Scope.LOCAL if spec.external_traffic_policy == "Local" else Scope.CLUSTER
@@ -63,28 +67,57 @@ def view_of(key: str, service: core.Service, slices: Iterable[Slice], node: Node
 
     for port in spec.ports:
         protocol = port.protocol or "TCP"
-        chooser = _Chooser(view, key, parts, (port.name, protocol), node, hairpins)
+        chooser = _Chooser(view, key, parts, (port.name, protocol), affinity, node, hairpins)
         for address in view.addresses:
-            entry = chooser.entry(internal_scope, masquerade=False, affinity=affinity)
-            view.frontends[Frontend(address, protocol, port.port)] = entry
-        external = [Frontend(address, protocol, port.port) for address in outside]
+            view.frontends[Frontend(address, protocol, port.port)] = chooser.internal(internal_scope)
+        external = {Frontend(address, protocol, port.port): found for address, found in outside.items()}
         if port.node_port:
-            external += [Frontend(address, protocol, port.node_port) for address in nodes]
-        for frontend in external:
-            masquerade = external_scope is Scope.CLUSTER
-            view.frontends[frontend] = chooser.entry(external_scope, masquerade=masquerade, affinity=affinity)
+            external.update((Frontend(address, protocol, port.node_port), ()) for address in nodes)
+        for frontend, sources in external.items():
+            view.frontends[frontend] = chooser.external(external_scope, sources)
     view.hairpins = frozenset(hairpins)
     return view
 
 
-def _external_addresses(service: core.Service) -> list[str]:
-    """External IPs and balancers' addresses (P21); of one with source ranges none, until they are enforced."""
+def _external_addresses(service: core.Service, node: Node) -> dict[str, tuple[str, ...]]:
+    """Balancers' addresses (P21) with the sources that they are open for (P20), and external IPs, open for all."""
     spec = service.spec
-    found = [one for one in spec.external_i_ps if ":" not in one]
-    if spec.type == "LoadBalancer" and not spec.load_balancer_source_ranges:
-        ingress = service.status.load_balancer.ingress
-        found += [one.ip for one in ingress if one.ip and ":" not in one.ip and one.ip_mode != "Proxy"]
+    found: dict[str, tuple[str, ...]] = {}
+    if spec.type == "LoadBalancer":
+        for one in service.status.load_balancer.ingress:
+            if one.ip and ":" not in one.ip and one.ip_mode != "Proxy":
+                found[one.ip] = _sources(service, one.ip, node)
+    found.update((one, ()) for one in spec.external_i_ps if ":" not in one)
     return found
+
+
+def _sources(service: core.Service, address: str, node: Node) -> tuple[str, ...]:
+    """The disjoint prefixes that a balancer's address is open for (P20); () for everybody, and for nobody itself.
+
+    What is no IPv4 prefix opens nothing: with IPv6 ranges alone nobody may come over IPv4.
+    """
+    wanted = service.spec.load_balancer_source_ranges or _split(service.metadata.annotations.get(SOURCE_RANGES, ""))
+    if not wanted:
+        return ()
+    ranges = [found for one in wanted if (found := _prefix(one)) is not None]
+    if any(one.prefixlen == 0 for one in ranges):
+        return ()
+    # The node may come with the balancer's address as its own, if that is on one of its links.
+    own = [ipaddress.IPv4Address(one) for one in node.addresses]
+    if not ranges or any(one in each for one in own for each in ranges):
+        ranges.append(ipaddress.IPv4Network(address))
+    return tuple(str(one) for one in ipaddress.collapse_addresses(ranges))
+
+
+def _prefix(text: str) -> ipaddress.IPv4Network | None:
+    try:
+        return ipaddress.IPv4Network(text.strip(), strict=False)
+    except ValueError:
+        return None
+
+
+def _split(text: str) -> list[str]:
+    return [one for one in text.split(",") if one.strip()]
 
 
 def _affinity(spec: core.ServiceSpec) -> int:
@@ -99,23 +132,43 @@ class _Chooser:
     """Makes the lists of one service port as they are asked for."""
 
     def __init__(
-        self, view: View, service: str, slices: list[Slice], port: PortKey, node: Node, here: set[str]
+        self,
+        view: View,
+        service: str,
+        slices: list[Slice],
+        port: PortKey,
+        affinity: int,
+        node: Node,
+        here: set[str],
     ) -> None:
-        self._view, self._service, self._port, self._node, self._here = view, service, port, node, here
+        self._view, self._service, self._port, self._affinity = view, service, port, affinity
+        self._node, self._here = node, here
         self._candidates = endpoints.merge(slices, port)
         if port[1] == "UDP":
             serving = frozenset(one.backend for one in self._candidates if one.serving or one.ready)
             for scope in Scope:
-                view.serving[ListKey(service, *port, scope)] = serving
+                view.serving[ListKey(service, *port, scope, affinity)] = serving
 
-    def entry(self, scope: Scope, *, masquerade: bool, affinity: int) -> Entry:
-        key = ListKey(self._service, *self._port, scope)
+    def internal(self, scope: Scope) -> Entry:
+        """What a cluster IP does."""
+        key, empty = self._list(scope)
+        return Entry(key, empty, masquerade=False)
+
+    def external(self, scope: Scope, sources: tuple[str, ...]) -> Entry:
+        """What an address for clients outside does (P15, P16)."""
+        key, empty = self._list(scope)
+        if scope is Scope.CLUSTER:
+            return Entry(key, empty, masquerade=True, sources=sources)
+        near, _ = self._list(Scope.CLUSTER)
+        return Entry(key, empty, masquerade=False, near=near, sources=sources)
+
+    def _list(self, scope: Scope) -> tuple[ListKey, Empty]:
+        key = ListKey(self._service, *self._port, scope, self._affinity)
         if key not in self._view.lists:
             self._view.lists[key] = self._choose(scope)
-        empty = Empty.REJECT
         if scope is Scope.LOCAL and not self._view.lists[key] and endpoints.any_usable(self._candidates):
-            empty = Empty.DROP
-        return Entry(key, empty, masquerade, affinity)
+            return key, Empty.DROP
+        return key, Empty.REJECT
 
     def _choose(self, scope: Scope) -> tuple[Backend, ...]:
         if scope is Scope.LOCAL:
@@ -191,7 +244,10 @@ class Brain:
             self._claim(key, frontend, new.frontends.get(frontend))
             change.frontends.add(frontend)
         if change.lists:
-            change.frontends.update(one for one, entry in new.frontends.items() if entry.list in change.lists)
+            touched = change.lists
+            change.frontends.update(
+                one for one, entry in new.frontends.items() if entry.list in touched or entry.near in touched
+            )
         change.addresses = _recount(table.addresses, old.addresses, new.addresses)
         change.hairpins = _recount(table.hairpins, old.hairpins, new.hairpins)
         return change

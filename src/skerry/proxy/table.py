@@ -36,12 +36,17 @@ class Scope(Enum):
 
 
 class ListKey(NamedTuple):
-    """A list's identity: the service (namespace/name), its port's name and protocol (P4), and the scope."""
+    """A list's identity: the service (namespace/name), its port's name and protocol (P4), and the scope.
+
+    `affinity`: seconds since its last new connection for which a client keeps its backend, 0 for none (P23). Lists that
+    differ in the scope alone share what they know about clients.
+    """
 
     service: str
     port: str
     protocol: str
     scope: Scope
+    affinity: int = 0
 
 
 class Empty(Enum):
@@ -55,14 +60,16 @@ class Empty(Enum):
 class Entry:
     """What a frontend does. `empty` is REJECT unless the list is empty because all endpoints are elsewhere.
 
-    `masquerade`: the backend sees this node's address as the client's (P15). `affinity`: seconds for which a client
-    keeps its backend, 0 for none (P23; not carried out yet).
+    `masquerade`: the backend sees this node's address as the client's (P15). `near`: the list for clients that are pods
+    of this node or the node itself, where they have another one (P16). `sources`: the prefixes from which clients may
+    come, disjoint; empty for everybody (P20).
     """
 
     list: ListKey
     empty: Empty
     masquerade: bool
-    affinity: int = 0
+    near: ListKey | None = None
+    sources: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,15 +100,21 @@ class Host:
         return server, source
 
     async def ask(self, address: str, port: int, client: socket.socket | None = None) -> tuple[str, str]:
-        """The same with a datagram, from a socket of its own or an old one."""
+        """The same with a datagram, from a socket of its own or an old one; sent again as TCP would, every second.
+
+        A link that was just made may swallow what is sent before the kernel's own worker has opened its queue.
+        """
         loop = asyncio.get_running_loop()
         made = client or self.socket(socket.SOCK_DGRAM)
         try:
             if client is None:
                 await loop.sock_connect(made, (address, port))
             async with asyncio.timeout(5):
-                await loop.sock_sendall(made, b"?")
-                server, _, source = (await loop.sock_recv(made, 100)).decode().partition(" ")
+                answer = asyncio.ensure_future(loop.sock_recv(made, 100))
+                while not answer.done():
+                    await loop.sock_sendall(made, b"?")
+                    await asyncio.wait([answer], timeout=1)
+                server, _, source = answer.result().decode().partition(" ")
         finally:
             if client is None:
                 made.close()
@@ -117,6 +123,18 @@ class Host:
     async def spread(self, address: str, port: int, times: int) -> collections.Counter[str]:
         """How often each server answers so many connections."""
         return collections.Counter([(await self.connect(address, port))[0] for _ in range(times)])
+
+
+async def eventually(true: Callable[[], bool], seconds: float = 20) -> None:
+    """Waits for what the kernel does in its own time, of which nobody hears. TimeoutError."""
+    async with asyncio.timeout(seconds):
+        while not true():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+def nft_program(rules: str) -> None:
+    """Somebody else changes the kernel's tables."""
+    subprocess.run(["nft", "-f", "-"], input=rules.encode(), check=True)
 
 
 class Network:

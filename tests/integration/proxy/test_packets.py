@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import socket
 
 import pytest
 from tests.helpers.namespaces import in_network_namespace
-from tests.integration.proxy.net import NODE_IP, OUTSIDE_IP, Host, Network
-from tests.unit.proxy.build import port, service, slice_of
+from tests.integration.proxy.net import NODE_IP, OUTSIDE_IP, Host, Network, nft_program
+from tests.unit.proxy.build import endpoint, port, service, slice_of, terminating
 
-from skerry.api.types import discovery
+from skerry.api.types import core, discovery
+from skerry.netlink import nft
+from skerry.proxy.nftables.backend import LINGER
 
 VIP = "10.96.0.9"
 
@@ -158,6 +161,122 @@ async def test_p16_policy_local_keeps_the_clients_address() -> None:
     found = service("web", VIP, port(node_port=30080), type="NodePort", external_traffic_policy="Local")
     network.service(found, *pods)
     assert (await network.outside.connect(NODE_IP, 30080))[1] == OUTSIDE_IP
+    network.finish()
+
+
+@in_network_namespace
+async def test_p13_p16_policy_local_drops_clients_outside_and_takes_those_here_to_other_nodes() -> None:
+    """The only endpoint is on another node, which is the outside."""
+    network = Network()
+    client = network.pod()
+    await network.outside.serve()
+    found = service(
+        "web",
+        VIP,
+        port(node_port=30080),
+        type="LoadBalancer",
+        external_traffic_policy="Local",
+        external_i_ps=["203.0.113.5"],
+        ingress=[core.LoadBalancerIngress(ip="203.0.113.6", ip_mode="VIP")],
+    )
+    network.service(found)
+    remote = slice_of(discovery.Endpoint(addresses=[OUTSIDE_IP], node_name="b"))
+    network.kernel.program(network.brain.table, network.brain.apply_slice("default/web-1", remote))
+    for address in ("203.0.113.5", "203.0.113.6"):
+        network.outside.do(functools.partial(_route_outside, address))
+    for address, number in ((NODE_IP, 30080), ("203.0.113.5", 80), ("203.0.113.6", 80)):
+        assert await client.connect(address, number) == (OUTSIDE_IP, client.ip)  # not masqueraded
+        assert await network.node.connect(address, number) == (OUTSIDE_IP, NODE_IP)
+        with pytest.raises(TimeoutError):
+            await network.outside.connect(address, number, seconds=0.3)
+    network.finish()
+
+
+@in_network_namespace
+async def test_p20_source_ranges_close_the_balancers_address_and_nothing_else() -> None:
+    network = Network()
+    client = network.pod()
+    pods = await serving_pods(network, 2)
+
+    def open_to(*ranges: str) -> None:
+        found = service(
+            "web",
+            VIP,
+            port(node_port=30080),
+            type="LoadBalancer",
+            external_i_ps=["203.0.113.5"],
+            load_balancer_source_ranges=list(ranges),
+            ingress=[core.LoadBalancerIngress(ip="203.0.113.6", ip_mode="VIP")],
+        )
+        network.service(found, *pods)
+
+    async def gets_in(host: Host) -> bool:
+        try:
+            await host.connect("203.0.113.6", 80, seconds=0.3)
+        except TimeoutError:
+            return False
+        return True
+
+    for address in ("203.0.113.5", "203.0.113.6"):
+        network.outside.do(functools.partial(_route_outside, address))
+    for ranges, outside, pod, node in (
+        ([f"{OUTSIDE_IP}/32"], True, False, False),
+        (["10.244.0.0/16"], False, True, False),
+        (["10.244.1.0/24", "10.243.0.0/24"], True, True, True),
+        (["192.0.2.0/24"], False, False, False),
+        ([], True, True, True),
+        (["192.0.2.0/24", "10.243.0.0/16"], True, False, True),
+        (["0.0.0.0/0", "192.0.2.0/24"], True, True, True),
+    ):
+        open_to(*ranges)
+        if not ranges or "0.0.0.0/0" in ranges:
+            await asyncio.sleep(2 * LINGER)  # the guard lingers
+        assert [await gets_in(one) for one in (network.outside, client, network.node)] == [outside, pod, node], ranges
+        for address, number in ((VIP, 80), (NODE_IP, 30080), ("203.0.113.5", 80)):
+            await network.outside.connect(address, number)
+    network.finish()
+
+
+@in_network_namespace
+async def test_p7_p8_terminating_endpoints_help_out_and_p9_hints_are_followed() -> None:
+    network = Network()
+    client = network.pod()
+    one, two, three = await serving_pods(network, 3)
+    network.service(service())
+
+    async def answering(*endpoints: discovery.Endpoint) -> set[str]:
+        found = slice_of(*endpoints)
+        network.kernel.program(network.brain.table, network.brain.apply_slice("default/web-1", found))
+        return set(await client.spread(VIP, 80, 20))
+
+    leaving = [terminating(pod.ip, node="a") for pod in (one, two)]
+    assert await answering(*leaving, terminating(three.ip, serving=False)) == {one.ip, two.ip}
+    assert await answering(*leaving, endpoint(three.ip)) == {three.ip}
+    hinted = [endpoint(one.ip, nodes=["a"]), endpoint(two.ip, nodes=["b"])]
+    assert await answering(*hinted) == {one.ip}
+    assert await answering(*hinted, endpoint(three.ip)) == {one.ip, two.ip, three.ip}
+    network.finish()
+
+
+@in_network_namespace
+async def test_marks_are_gone_when_a_packet_leaves() -> None:
+    """Routing rules and others' filters see nothing of what the table keeps in marks."""
+    network = Network()
+    client = network.pod()
+    pods = await serving_pods(network, 2)
+    network.service(service(session_affinity="ClientIP"), *pods)
+    nft_program("""
+        table ip other {
+            chain f {
+                type filter hook forward priority 0;
+                ct state new meta mark 0 meta priority 0 counter
+                ct state new meta mark != 0 counter drop
+            }
+        }
+    """)
+    await client.spread(VIP, 80, 10)
+    with nft.Nft() as kernel:
+        assert kernel.rule_counters("other") == {"f": 10}
     network.finish()
 
 

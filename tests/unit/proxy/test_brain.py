@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 from tests.unit.proxy.build import NODE, backends, endpoint, port, service, slice_of, terminating
 
@@ -201,8 +203,32 @@ def test_p21_external_and_balancer_addresses() -> None:
     brain = brain_of(found, slice_of(REMOTE_E2))
     assert {one.address for one in brain.table.frontends} == {"10.96.0.9", "203.0.113.5", "198.51.100.1"}
     assert brain.table.frontends[Frontend("198.51.100.1", "TCP", 80)].masquerade
-    found.spec.load_balancer_source_ranges = ["192.0.2.0/24"]  # P20 is not enforced yet: better closed than open
-    assert Frontend("198.51.100.1", "TCP", 80) not in brain_of(found).table.frontends
+
+
+@pytest.mark.parametrize(
+    ("ranges", "sources"),
+    [
+        ([], ()),
+        (["192.0.2.0/24"], ("192.0.2.0/24",)),
+        (["192.0.2.0/25", "192.0.2.128/25", " 192.0.2.7/32"], ("192.0.2.0/24",)),  # the kernel takes no overlaps
+        (["192.0.2.0/24", "0.0.0.0/0"], ()),
+        (["10.243.0.0/24"], ("10.243.0.0/24", "198.51.100.1/32")),  # this node: it may call from the address itself
+        (["2001:db8::/32"], ("198.51.100.1/32",)),  # nobody over IPv4
+        (["nonsense"], ("198.51.100.1/32",)),
+    ],
+)
+def test_p20_source_ranges_guard_balancer_addresses_alone(ranges: list[str], sources: tuple[str, ...]) -> None:
+    ingress = [core.LoadBalancerIngress(ip="198.51.100.1", ip_mode="VIP")]
+    found = service(
+        "web", "10.96.0.9", port(node_port=30080), type="LoadBalancer", external_i_ps=["203.0.113.5"], ingress=ingress
+    )
+    by_annotation = copy.deepcopy(found)
+    by_annotation.metadata.annotations = {"service.beta.kubernetes.io/load-balancer-source-ranges": ",".join(ranges)}
+    found.spec.load_balancer_source_ranges = ranges
+    for one in (found, by_annotation):
+        frontends = brain_of(one).table.frontends
+        assert frontends[Frontend("198.51.100.1", "TCP", 80)].sources == sources
+        assert {at for at, entry in frontends.items() if entry.sources} <= {Frontend("198.51.100.1", "TCP", 80)}
 
 
 def test_p22_a_node_port_answers_on_each_address_of_the_node_and_shares_the_list() -> None:
@@ -213,11 +239,30 @@ def test_p22_a_node_port_answers_on_each_address_of_the_node_and_shares_the_list
     assert len({entry.list for entry in frontends.values()}) == 1
 
 
-def test_p23_affinity_is_kept_for_the_back_end() -> None:
-    assert brain_of(service(session_affinity="ClientIP")).table.frontends[CLUSTER_IP].affinity == 10800
+def test_p16_clients_on_the_node_choose_from_all_endpoints_where_those_outside_must_not() -> None:
+    found = service("web", "10.96.0.9", port(node_port=30080), type="NodePort", external_traffic_policy="Local")
+    table = brain_of(found, slice_of(LOCAL_E1, REMOTE_E2)).table
+    near = table.frontends[NODE_PORT].near
+    assert near is not None
+    assert set(table.lists[near]) == BOTH
+    assert table.frontends[CLUSTER_IP].near is None
+    found.spec.external_traffic_policy = "Cluster"
+    assert brain_of(found, slice_of(LOCAL_E1, REMOTE_E2)).table.frontends[NODE_PORT].near is None
+
+
+def test_p16_a_change_elsewhere_names_the_frontends_that_clients_here_reach_it_by() -> None:
+    found = service("web", "10.96.0.9", port(node_port=30080), type="NodePort", external_traffic_policy="Local")
+    brain = brain_of(found, slice_of(LOCAL_E1))
+    assert NODE_PORT in brain.apply_slice("default/web-1", slice_of(LOCAL_E1, REMOTE_E2)).frontends
+
+
+def test_p23_a_list_is_another_one_with_another_affinity() -> None:
+    table = brain_of(service(session_affinity="ClientIP")).table
+    assert table.frontends[CLUSTER_IP].list.affinity == 10800
     config = core.SessionAffinityConfig(client_ip=core.ClientIPConfig(timeout_seconds=7))
     found = service(session_affinity="ClientIP", session_affinity_config=config)
-    assert brain_of(found).table.frontends[CLUSTER_IP].affinity == 7
+    assert brain_of(found).table.frontends[CLUSTER_IP].list.affinity == 7
+    assert brain_of(service()).table.frontends[CLUSTER_IP].list.affinity == 0
 
 
 def test_p33_udp_flows_may_stay_with_whatever_still_serves() -> None:

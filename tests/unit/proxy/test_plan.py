@@ -7,6 +7,8 @@ every such packet over all states that the kernel goes through.
 from __future__ import annotations
 
 import copy
+import ipaddress
+import itertools
 from typing import Any
 
 import pytest
@@ -14,12 +16,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skerry.proxy.nftables import plan
+from skerry.proxy.nftables.numbers import FIRST_LIST, SERVICE_PORT, SLOT_SHIFT, SLOTS, Numbers
 from skerry.proxy.nftables.plan import Maps, Planner, Put, Remove, Size, apply, arrange
-from skerry.proxy.nftables.schema import FIRST_LIST
 from skerry.proxy.table import Backend, Change, Empty, Entry, Frontend, ListKey, Scope, ServiceTable
 
 FRONTENDS = [Frontend("10.96.0.1", "TCP", 80), Frontend("10.96.0.2", "TCP", 80), Frontend("10.243.0.2", "TCP", 30080)]
-KEYS = [ListKey("default/web", name, "TCP", Scope.CLUSTER) for name in ("x", "y")]
+KEYS = [
+    ListKey("default/web", "x", "TCP", Scope.CLUSTER),
+    ListKey("default/web", "y", "TCP", Scope.CLUSTER, 10),
+    ListKey("default/web", "y", "TCP", Scope.LOCAL, 10),
+    ListKey("default/web", "x", "TCP", Scope.CLUSTER, 20),
+]
+SOURCES = st.sampled_from([(), (), ("10.0.0.0/8",), ("10.0.0.0/16", "10.2.0.0/16"), ("10.2.0.0/15",)])
 BACKENDS = [Backend(f"10.244.0.{last}", 80) for last in range(1, 7)]
 F, L = FRONTENDS[0], KEYS[0]
 
@@ -60,21 +68,21 @@ def simple(*backends: Backend) -> ServiceTable:
     return table_of({L: list(backends)}, {F: Entry(L, Empty.REJECT, masquerade=False)})
 
 
-def chosen(states: list[Maps], frontend: Frontend) -> set[Any]:
+def chosen(states: list[Maps], frontend: Frontend, counts: str = plan.COUNTS, lists: str = plan.LISTS) -> set[Any]:
     """Whatever packets can get that look up the count, the list and the backend in states of non-decreasing age.
 
     None: there was no count, so it is no service's packet; "miss": it left the end of a chain.
     """
     found: set[Any] = set()
     for first in range(len(states)):
-        count = states[first][plan.COUNTS].get(frontend)
+        count = states[first][counts].get(frontend)
         if count is None:
             found.add(None)
             continue
         for second in range(first, len(states)):
             if count not in states[second][plan.DISPATCH]:
                 found.add("miss")
-            number = states[second][plan.LISTS].get(frontend, count)
+            number = states[second][lists].get(frontend, count)
             for third in range(second, len(states)):
                 for index in range(count):
                     found.add(states[third][plan.ENDPOINTS].get((number, index), "miss"))
@@ -190,8 +198,10 @@ def tables(draw: st.DrawFn) -> ServiceTable:
     frontends = {}
     for frontend in FRONTENDS:
         if lists and draw(st.integers(0, 3)):
-            key = draw(st.sampled_from(sorted(lists)))
-            frontends[frontend] = Entry(key, draw(st.sampled_from(list(Empty))), masquerade=draw(st.booleans()))
+            key = draw(st.sampled_from(list(lists)))
+            near = draw(st.sampled_from([None, *list(lists)]))
+            empty = draw(st.sampled_from(list(Empty)))
+            frontends[frontend] = Entry(key, empty, draw(st.booleans()), near, draw(SOURCES))
     found = table_of(lists, frontends)
     found.addresses = {one.address: 1 for one in frontends}
     found.hairpins = {one.address: 1 for each in lists.values() for one in each}
@@ -220,15 +230,62 @@ def test_no_packet_misses_and_none_goes_where_it_should_not(tables: list[tuple[S
             empty = table.frontends[frontend].empty if frontend in table.frontends and not new else None
             assert (frontend in kernel.maps[plan.REFUSED]) == (empty is Empty.REJECT)
             assert (frontend in kernel.maps[plan.DROPPED]) == (empty is Empty.DROP)
+            assert_near(kernel, before, table, frontend)
             if frontend in table.frontends:
                 assert not table.frontends[frontend].masquerade or frontend in kernel.maps[plan.MASQUERADED]
         assert kernel.maps == kernel.planner.maps
+        assert_sticky(kernel.maps)
+        assert_guarded(kernel.states, before, table)
         if sweeps:
             kernel.sweep()
             assert_clean(kernel.maps, table)
             for frontend in FRONTENDS:
                 assert chosen([kernel.maps], frontend) == (set(table.backends(frontend)) or {None})
         before = table
+
+
+def assert_near(kernel: Kernel, before: ServiceTable, table: ServiceTable, frontend: Frontend) -> None:
+    """The same for clients on the node, who may also be sent on to what all others choose from."""
+    near = [each.frontends[frontend].near for each in (before, table) if frontend in each.frontends]
+    allowed = {one for key in near if key for each in (before, table) for one in each.lists.get(key, ())}
+    assert chosen(kernel.states, frontend, plan.NEAR_COUNTS, plan.NEAR_LISTS) <= {*allowed, None}
+    key = table.frontends[frontend].near if frontend in table.frontends else None
+    wanted = set(table.lists[key]) if key is not None else set()
+    assert chosen(kernel.states[-1:], frontend, plan.NEAR_COUNTS, plan.NEAR_LISTS) == (wanted or {None})
+
+
+def assert_sticky(maps: Maps) -> None:
+    """P23: a record leads to live backends of its list alone, and to the same one in both lists of a service port."""
+    live: dict[int, set[Backend]] = {}
+    for frontend, number in maps[plan.LISTS].items():
+        if number & SLOTS and frontend in maps[plan.COUNTS]:
+            live[number] = {maps[plan.ENDPOINTS][number, index] for index in range(maps[plan.COUNTS][frontend])}
+    by_port: dict[tuple[int, int], Backend] = {}
+    held: dict[int, set[Backend]] = {}
+    for (number, place), backend in maps[plan.PLACES].items():
+        assert by_port.setdefault((number & SERVICE_PORT, place), backend) == backend
+        assert maps[plan.IDS][number, backend] == place
+        held.setdefault(number, set()).add(backend)
+        assert number >> SLOT_SHIFT in {slot for slot, _ in maps[plan.KEEPERS]}
+    assert len(maps[plan.IDS]) == len(maps[plan.PLACES])
+    for number, backends in live.items():
+        assert held[number] == backends
+
+
+def assert_guarded(states: list[Maps], before: ServiceTable, table: ServiceTable) -> None:
+    """P20: prefixes of one frontend never overlap, and no address is open before its guard stands."""
+    for maps in states:
+        of_frontend: dict[Frontend, list[ipaddress.IPv4Network]] = {}
+        for frontend, prefix in maps[plan.ALLOWED]:
+            of_frontend.setdefault(frontend, []).append(ipaddress.IPv4Network(prefix))
+        for found in of_frontend.values():
+            assert not any(a.overlaps(b) for a, b in itertools.combinations(found, 2))
+    for frontend, entry in table.frontends.items():
+        if entry.sources:
+            assert frontend in states[-1][plan.GUARDED]
+            assert {prefix for one, prefix in states[-1][plan.ALLOWED] if one == frontend} == set(entry.sources)
+            if frontend not in before.frontends:
+                assert all(frontend in maps[plan.GUARDED] for maps in states if frontend in maps[plan.COUNTS])
 
 
 def assert_clean(maps: Maps, table: ServiceTable) -> None:
@@ -239,3 +296,32 @@ def assert_clean(maps: Maps, table: ServiceTable) -> None:
     assert set(maps[plan.ADDRESSES]) == set(table.addresses)
     assert set(maps[plan.HAIRPIN]) == set(table.hairpins)
     assert set(maps[plan.MASQUERADED]) == {one for one, entry in table.frontends.items() if entry.masquerade}
+    assert set(maps[plan.GUARDED]) == {one for one, entry in table.frontends.items() if entry.sources}
+    assert len(maps[plan.ALLOWED]) == sum(len(entry.sources) for entry in table.frontends.values())
+    near = {one for one, entry in table.frontends.items() if entry.near and table.lists[entry.near]}
+    assert set(maps[plan.NEAR_COUNTS]) == set(maps[plan.NEAR_LISTS]) == near
+    sticky = {key: set(found) for key, found in table.lists.items() if key.affinity}
+    assert len(maps[plan.PLACES]) == sum(map(len, sticky.values()))
+    assert {seconds for _, seconds in maps[plan.KEEPERS]} >= {key.affinity for key, found in sticky.items() if found}
+    assert {seconds for _, seconds in maps[plan.KEEPERS]} <= {key.affinity for key in sticky}
+
+
+def test_p23_of_more_time_outs_than_slots_the_last_ones_get_the_nearest() -> None:
+    numbers = Numbers()
+    keys = [ListKey("default/web", "", "TCP", Scope.CLUSTER, seconds) for seconds in range(10, 2000, 1)]
+    keepers = [numbers.keeper(numbers.assign(key)) for key in keys]
+    assert len(set(keepers)) == 1023
+    assert keepers[1023] == keepers[1022]
+    numbers.release(keys[0])
+    assert numbers.keeper(numbers.assign(ListKey("default/web", "", "TCP", Scope.CLUSTER, 5))) == (1, 5)
+
+
+def test_numbers_come_round_and_skip_those_in_use() -> None:
+    numbers = Numbers()
+    first, other = (ListKey("default/web", name, "TCP", Scope.CLUSTER) for name in "ab")
+    assert numbers.assign(first) == FIRST_LIST
+    for _ in range((1 << SLOT_SHIFT) // 2 - FIRST_LIST // 2 - 1):
+        last = numbers.assign(other)
+        numbers.release(other)
+    assert last == (1 << SLOT_SHIFT) - 2
+    assert numbers.assign(other) == FIRST_LIST + 2

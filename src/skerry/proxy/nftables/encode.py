@@ -6,6 +6,7 @@ element that is replaced never misses.
 
 from __future__ import annotations
 
+import ipaddress
 import socket
 import struct
 from collections.abc import Callable, Iterator, Sequence
@@ -15,7 +16,8 @@ from skerry.netlink import nft_set
 from skerry.netlink.nft import Request
 from skerry.netlink.nft_expr import Code
 from skerry.proxy.nftables import plan, schema
-from skerry.proxy.nftables.plan import Op, Put, Remove, Size, Step
+from skerry.proxy.nftables.numbers import SLOT_SHIFT
+from skerry.proxy.nftables.plan import Keep, Op, Put, Remove, Size, Step
 from skerry.proxy.table import Backend, Frontend
 
 ELEMENTS_A_BATCH = 5600
@@ -49,9 +51,22 @@ def index(key: tuple[int, int]) -> bytes:
     return _WORDS.pack(*key)
 
 
+def identity(key: tuple[int, Backend]) -> bytes:
+    """The key `list . ip daddr . th dport`."""
+    return _WORD.pack(key[0]) + backend(key[1])
+
+
+def _allowed(key: tuple[Frontend, str]) -> tuple[bytes, bytes]:
+    """The first and last key `frontend . source` of a prefix."""
+    head, prefix = frontend(key[0]), ipaddress.IPv4Network(key[1])
+    return head + prefix.network_address.packed, head + prefix.broadcast_address.packed
+
+
 _KEYS: dict[str, Callable[[Any], bytes]] = {
     plan.COUNTS: frontend,
     plan.LISTS: frontend,
+    plan.NEAR_COUNTS: frontend,
+    plan.NEAR_LISTS: frontend,
     plan.ENDPOINTS: index,
     plan.DISPATCH: _WORD.pack,
     plan.ADDRESSES: socket.inet_aton,
@@ -59,15 +74,26 @@ _KEYS: dict[str, Callable[[Any], bytes]] = {
     plan.DROPPED: frontend,
     plan.MASQUERADED: frontend,
     plan.HAIRPIN: _pair,
+    plan.GUARDED: frontend,
+    plan.IDS: identity,
+    plan.PLACES: index,
 }
-_VALUES: dict[str, Callable[[Any], bytes]] = {plan.COUNTS: _WORD.pack, plan.LISTS: _WORD.pack, plan.ENDPOINTS: backend}
+_VALUES: dict[str, Callable[[Any], bytes]] = {
+    plan.COUNTS: _WORD.pack,
+    plan.LISTS: _WORD.pack,
+    plan.NEAR_COUNTS: _WORD.pack,
+    plan.NEAR_LISTS: _WORD.pack,
+    plan.ENDPOINTS: backend,
+    plan.IDS: _WORD.pack,
+    plan.PLACES: backend,
+}
 
 
 def transactions(table: str, step: Step) -> Iterator[list[Request]]:
     """The transactions that carry out a step, in order; cut between ops, each of which is safe to see done alone."""
     start, weight = 0, 0
     for at, op in enumerate(step):
-        need = 20 if isinstance(op, Size) else 2 if isinstance(op, Put) and op.replaces else 1
+        need = 20 if isinstance(op, Size | Keep) else 2 if isinstance(op, Put) and op.replaces else 1
         if weight + need > ELEMENTS_A_BATCH:
             yield _transaction(table, step[start:at])
             start, weight = at, 0
@@ -78,6 +104,7 @@ def transactions(table: str, step: Step) -> Iterator[list[Request]]:
 
 def _transaction(table: str, ops: Sequence[Op]) -> list[Request]:
     requests: list[Request] = []
+    late: list[Request] = []
     added: dict[str, list[bytes]] = {}
     gone: dict[str, list[bytes]] = {}
     for op in ops:
@@ -85,15 +112,37 @@ def _transaction(table: str, ops: Sequence[Op]) -> list[Request]:
             requests += schema.lb_rules(table, op.backends)
             element = nft_set.verdict_element(_WORD.pack(op.backends), Code.GOTO, schema.lb_chain(op.backends))
             added.setdefault(plan.DISPATCH, []).append(element)
-            continue
-        key = _KEYS[op.map](op.key)
-        if isinstance(op, Remove) or op.replaces:
-            gone.setdefault(op.map, []).append(nft_set.element(key))
-        if isinstance(op, Put):
-            data = _VALUES[op.map](op.value) if op.value is not None else b""
-            added.setdefault(op.map, []).append(nft_set.element(key, data))
+        elif isinstance(op, Keep):
+            requests += schema.keep_rules(table, op.seconds)
+            added.setdefault(plan.KEEPERS, []).append(_keeper(op))
+        elif op.map == plan.KEEPERS:
+            keep = Keep(*_slot_and_seconds(op))
+            gone.setdefault(plan.KEEPERS, []).append(_keeper(keep))
+            late += schema.remove_keep_rules(table, keep.seconds)
+        else:
+            if isinstance(op, Remove) or op.replaces:
+                gone.setdefault(op.map, []).append(_element(op.map, op.key))
+            if isinstance(op, Put):
+                data = _VALUES[op.map](op.value) if op.value is not None else b""
+                added.setdefault(op.map, []).append(_element(op.map, op.key, data))
     for name, elements in gone.items():
         requests += nft_set.delete_elements(table, name, elements)
     for name, elements in added.items():
         requests += nft_set.add_elements(table, name, elements)
-    return requests
+    return requests + late
+
+
+def _element(name: str, key: Any, data: bytes = b"") -> bytes:
+    if name == plan.ALLOWED:
+        return nft_set.range_element(*_allowed(key))
+    return nft_set.element(_KEYS[name](key), data)
+
+
+def _slot_and_seconds(op: Put | Remove) -> tuple[int, int]:
+    found: Any = op.key
+    return found[0], found[1]
+
+
+def _keeper(keep: Keep) -> bytes:
+    key = _WORD.pack(keep.slot << SLOT_SHIFT)
+    return nft_set.verdict_element(key, Code.GOTO, schema.keep_chain(keep.seconds))

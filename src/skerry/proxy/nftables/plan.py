@@ -10,6 +10,9 @@ the first lookup than at the last. So nothing that an older answer leads to goes
 - a list that shrinks gets its hole filled by its last element while the counts go down; the last index is *stale* and
   only swept milliseconds later, when no packet can be on its way to it any more;
 - a frontend that changes to a shorter list finds that list padded up to its old count until the sweep.
+
+Lists with affinity have their backends in two more maps: `ids` numbers them, `places` leads back. A client's record
+holds the number, so it is void from the transaction on in which its backend leaves the list.
 """
 
 from __future__ import annotations
@@ -18,13 +21,33 @@ from collections import Counter
 from collections.abc import Hashable, Sequence
 from typing import Any, NamedTuple
 
-from skerry.proxy.nftables.schema import FIRST_LIST
+from skerry.proxy.nftables.numbers import Numbers
 from skerry.proxy.table import Backend, Change, Empty, Frontend, ListKey, ServiceTable
 
 COUNTS, LISTS, ENDPOINTS, DISPATCH = "counts", "lists", "endpoints", "dispatch"
+NEAR_COUNTS, NEAR_LISTS = "near-counts", "near-lists"
 ADDRESSES, REFUSED, DROPPED, MASQUERADED, HAIRPIN = "addresses", "refused", "dropped", "masqueraded", "hairpin"
+GUARDED, ALLOWED = "guarded", "allowed"
+IDS, PLACES, KEEPERS = "ids", "places", "keepers"
 
-MAPS = (COUNTS, LISTS, ENDPOINTS, DISPATCH, ADDRESSES, REFUSED, DROPPED, MASQUERADED, HAIRPIN)
+MAPS = (
+    COUNTS,
+    LISTS,
+    NEAR_COUNTS,
+    NEAR_LISTS,
+    ENDPOINTS,
+    DISPATCH,
+    ADDRESSES,
+    REFUSED,
+    DROPPED,
+    MASQUERADED,
+    HAIRPIN,
+    GUARDED,
+    ALLOWED,
+    IDS,
+    PLACES,
+    KEEPERS,
+)
 
 
 class Put(NamedTuple):
@@ -49,11 +72,19 @@ class Size(NamedTuple):
     backends: int
 
 
-Op = Put | Remove | Size
+class Keep(NamedTuple):
+    """A chain that remembers clients for so many seconds appears, with its element in `keepers`."""
+
+    slot: int
+    seconds: int
+
+
+Op = Put | Remove | Size | Keep
 Step = list[Op]
 Maps = dict[str, dict[Any, Any]]
 """What the kernel holds, by map: counts {Frontend: int}, lists {Frontend: number}, endpoints {(number, index):
-Backend}, dispatch {count: None}; the sets have None as value."""
+Backend}, dispatch {count: None}, ids {(number, Backend): place}, places {(number, place): Backend}, keepers {(slot,
+seconds): None}, allowed {(Frontend, prefix): None}; the other sets have None as value, too."""
 
 
 def apply(maps: Maps, step: Sequence[Op]) -> None:
@@ -61,6 +92,8 @@ def apply(maps: Maps, step: Sequence[Op]) -> None:
     for op in step:
         if isinstance(op, Size):
             op = Put(DISPATCH, op.backends, None, replaces=False)
+        elif isinstance(op, Keep):
+            op = Put(KEEPERS, tuple(op), None, replaces=False)
         held = maps[op.map]
         if isinstance(op, Remove):
             del held[op.key]
@@ -70,6 +103,10 @@ def apply(maps: Maps, step: Sequence[Op]) -> None:
             held[op.key] = op.value
 
 
+_FIRST = (ENDPOINTS, LISTS, NEAR_LISTS, PLACES, GUARDED)
+"""What packets come to in later lookups than the one that leads them there: has to be there before that does."""
+
+
 class Planner:
     """Plans changes against `maps`, its model of the kernel. After an error of the kernel it is worthless."""
 
@@ -77,10 +114,10 @@ class Planner:
         self.maps: Maps = {name: {} for name in MAPS}
         self.stamp = 0
         self._stale: dict[tuple[str, Hashable], int] = {}
-        self._numbers: dict[ListKey, int] = {}
+        self._numbers = Numbers()
         self._live: dict[int, list[Backend]] = {}
-        self._next = FIRST_LIST
-        self._last_counts: dict[Frontend, int] = {}
+        self._last_counts: dict[tuple[str, Frontend], int] = {}
+        self._sources: dict[Frontend, set[str]] = {}
 
     @property
     def stale(self) -> int:
@@ -93,9 +130,9 @@ class Planner:
         fill: Step = []
         switch: Step = []
         for key in change.lists:
-            self._list(key, table.lists.get(key, ()), fill)
+            self._list(key, table.lists.get(key, ()), fill, switch)
             if key not in table.lists:
-                self._numbers.pop(key, None)
+                self._forget(key)
         for address in change.addresses:
             self._member(ADDRESSES, address, address in table.addresses, fill, switch)
         for address in change.hairpins:
@@ -105,7 +142,7 @@ class Planner:
                 self._retire(HAIRPIN, address)
         for frontend in change.frontends:
             self._frontend(table, frontend, fill, switch)
-        grows = any(isinstance(op, Put) and not op.replaces and op.map in (ENDPOINTS, LISTS) for op in fill)
+        grows = any(isinstance(op, Put) and not op.replaces and op.map in _FIRST for op in fill)
         return [step for step in ((fill, switch) if grows else (fill + switch,)) if step]
 
     def sweep(self, stamp: int) -> Step:
@@ -116,17 +153,24 @@ class Planner:
                 break
             del self._stale[name, key]
             self._remove(step, name, key)
-            if name == LISTS and isinstance(key, Frontend):
-                self._last_counts.pop(key, None)
+            if name == GUARDED and isinstance(key, Frontend):
+                self._sources.pop(key, None)
+            if isinstance(key, Frontend):
+                self._last_counts.pop((name, key), None)
         return step
 
-    def _list(self, key: ListKey, new: Sequence[Backend], fill: Step) -> None:
+    def _list(self, key: ListKey, new: Sequence[Backend], fill: Step, switch: Step) -> None:
         number = self._numbers.get(key)
         if number is None:
             if not new:
                 return
-            number = self._numbers[key] = self._next
-            self._next += 1
+            number = self._numbers.assign(key)
+            keeper = self._numbers.keeper(number)
+            if keeper is not None and keeper in self.maps[KEEPERS]:
+                self._stale.pop((KEEPERS, keeper), None)
+            elif keeper is not None:
+                self.maps[KEEPERS][keeper] = None
+                fill.append(Keep(*keeper))
         old = self._live.get(number, [])
         live = arrange(old, new)
         for index, backend in enumerate(live):
@@ -134,37 +178,90 @@ class Planner:
                 self._put(fill, ENDPOINTS, (number, index), backend)
         for index in range(len(live), len(old)):
             self._retire(ENDPOINTS, (number, index))
+        if key.affinity:
+            self._places(number, set(old), set(live), fill, switch)
         if live:
             self._live[number] = live
         else:
             self._live.pop(number, None)
 
+    def _places(self, number: int, old: set[Backend], new: set[Backend], fill: Step, switch: Step) -> None:
+        """Who leaves goes at once: a client whose record leads nowhere chooses anew."""
+        for backend in sorted(new):
+            if (number, backend) not in self.maps[IDS]:
+                place = self._numbers.place(number, backend)
+                self._put(fill, PLACES, (number, place), backend)
+                self._put(fill, IDS, (number, backend), place)
+        for backend in sorted(old - new):
+            place = self.maps[IDS][number, backend]
+            self._remove(switch, IDS, (number, backend))
+            self._remove(switch, PLACES, (number, place))
+            self._numbers.leave(number, backend)
+
+    def _forget(self, key: ListKey) -> None:
+        """A list is no more; if it was the last one with its time-out, that one's chain goes, too."""
+        number = self._numbers.release(key)
+        keeper = self._numbers.keeper(number) if number is not None else None
+        if keeper is not None and not self._numbers.in_use(keeper):
+            self._retire(KEEPERS, keeper)
+
     def _frontend(self, table: ServiceTable, frontend: Frontend, fill: Step, switch: Step) -> None:
         entry = table.frontends.get(frontend)
-        backends = table.lists[entry.list] if entry is not None else ()
-        if entry is not None and backends:
-            number = self._numbers[entry.list]
-            held = self.maps[LISTS].get(frontend)
-            if held is None or held == number:
-                self._put(fill, LISTS, frontend, number)
-            else:
-                self._pad(number, self.maps[COUNTS].get(frontend, self._last_counts.get(frontend, 0)), fill)
-                self._put(switch, LISTS, frontend, number)
-            if len(backends) not in self.maps[DISPATCH]:
-                fill.append(Size(len(backends)))
-                self.maps[DISPATCH][len(backends)] = None
-            self._put(switch, COUNTS, frontend, len(backends))
-        elif frontend in self.maps[COUNTS]:
-            self._last_counts[frontend] = self.maps[COUNTS][frontend]
-            self._remove(switch, COUNTS, frontend)
-            self._retire(LISTS, frontend)
-        empty = entry.empty if entry is not None and not backends else None
+        self._guard(frontend, entry.sources if entry is not None else (), fill)
+        self._choice(COUNTS, LISTS, frontend, entry.list if entry is not None else None, table, fill, switch)
+        self._choice(NEAR_COUNTS, NEAR_LISTS, frontend, entry.near if entry is not None else None, table, fill, switch)
+        empty = entry.empty if entry is not None and not table.lists[entry.list] else None
         self._member(REFUSED, frontend, empty is Empty.REJECT, switch, switch)
         self._member(DROPPED, frontend, empty is Empty.DROP, switch, switch)
         if entry is not None and entry.masquerade:
             self._put(fill, MASQUERADED, frontend, None)
         elif frontend in self.maps[MASQUERADED]:
             self._retire(MASQUERADED, frontend)
+
+    def _choice(
+        self,
+        counts: str,
+        lists: str,
+        frontend: Frontend,
+        key: ListKey | None,
+        table: ServiceTable,
+        fill: Step,
+        switch: Step,
+    ) -> None:
+        """Which list a frontend chooses from, in one of the two pairs of maps that say so."""
+        backends = table.lists[key] if key is not None else ()
+        number = self._numbers.get(key) if key is not None else None
+        if backends and number is not None:
+            held = self.maps[lists].get(frontend)
+            if held is None or held == number:
+                self._put(fill, lists, frontend, number)
+            else:
+                self._pad(number, self.maps[counts].get(frontend, self._last_counts.get((lists, frontend), 0)), fill)
+                self._put(switch, lists, frontend, number)
+            if len(backends) not in self.maps[DISPATCH]:
+                fill.append(Size(len(backends)))
+                self.maps[DISPATCH][len(backends)] = None
+            self._put(switch, counts, frontend, len(backends))
+        elif frontend in self.maps[counts]:
+            self._last_counts[lists, frontend] = self.maps[counts][frontend]
+            self._remove(switch, counts, frontend)
+            self._retire(lists, frontend)
+
+    def _guard(self, frontend: Frontend, sources: Sequence[str], fill: Step) -> None:
+        """Prefixes of one frontend must not overlap, so old ones go in the transaction in which others come."""
+        held = self._sources.get(frontend, set())
+        if sources:
+            for prefix in sorted(held.difference(sources)):
+                self._stale.pop((ALLOWED, (frontend, prefix)), None)
+                self._remove(fill, ALLOWED, (frontend, prefix))
+            for prefix in sources:
+                self._put(fill, ALLOWED, (frontend, prefix), None)
+            self._put(fill, GUARDED, frontend, None)
+            self._sources[frontend] = set(sources)
+        elif held:
+            self._retire(GUARDED, frontend)
+            for prefix in held:
+                self._retire(ALLOWED, (frontend, prefix))
 
     def _pad(self, number: int, count: int, fill: Step) -> None:
         """Repeats a list's backends up to `count` indexes, for packets that still go by that count."""

@@ -2,12 +2,13 @@
 
 Called by backend.py (to build the table) and encode.py (for names). A new connection runs
 
-    nat (prerouting, output)   balance -> pick -> lb-N -> dnat
-    filter, right after nat    refuse or drop what should have been translated and was not
+    nat (prerouting, output)   guard -> near or balance -> pick -> lb-N [-> stick] -> dnat
+    filter, right after nat    remember the client; refuse or drop what should have been translated and was not
     nat (postrouting)          masquerade where the backend could not answer the client directly
 
 and later packets only conntrack and the two filter rules. Only rules that the nft program 1.0.6 can print: it aborts on
-nested lookups, so the packet's mark carries values from one rule to the next.
+nested lookups, so the packet's mark (the list) and priority (first the count, then a place in the list) carry values
+from one rule to the next. Both are 0 again when the packet leaves.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ from collections.abc import Iterator
 from skerry.netlink import nft, nft_expr, nft_set
 from skerry.netlink.nft_expr import Code, Ct, Meta, register
 from skerry.netlink.nft_set import Set, Type
+from skerry.proxy.nftables.numbers import SERVICE_PORT, SLOTS
 
 TABLE = "skerry"
-COMMENT = "Skerry service proxy, layout 1"
+COMMENT = "Skerry service proxy, layout 2"
 """A table with another comment was written by another version: it is replaced."""
 
 _FRONTEND = (Type.IPV4, Type.PROTOCOL, Type.SERVICE)
@@ -30,15 +32,25 @@ SETS = (
     Set("lists", _FRONTEND, (Type.MARK,), comment="which list of backends it uses"),
     Set("dispatch", (Type.MARK,), verdicts=True, comment="the chain that picks one of so many"),
     Set("endpoints", (Type.MARK, Type.MARK), (Type.IPV4, Type.SERVICE), counters=True, comment="list, index: backend"),
+    Set("near-counts", _FRONTEND, (Type.MARK,), comment="the same for clients on this node, where that differs"),
+    Set("near-lists", _FRONTEND, (Type.MARK,), comment="the same for clients on this node"),
     Set("addresses", (Type.IPV4,), comment="cluster IPs in use"),
     Set("refused", _FRONTEND, comment="external frontends without endpoints"),
     Set("dropped", _FRONTEND, comment="frontends whose endpoints are all elsewhere"),
     Set("masqueraded", _FRONTEND, comment="frontends that hide the client"),
     Set("hairpin", (Type.IPV4, Type.IPV4), comment="backends here, which may be their own clients"),
+    Set("guarded", _FRONTEND, comment="frontends that not everybody may use"),
+    Set("allowed", (*_FRONTEND, Type.IPV4), ranges=True, comment="who may"),
+    Set("affinity", (Type.IPV4, Type.MARK), (Type.MARK,), learns=1 << 20, comment="client, service port: place"),
+    Set("ids", (Type.MARK, Type.IPV4, Type.SERVICE), (Type.MARK,), comment="list, backend: place"),
+    Set("places", (Type.MARK, Type.MARK), (Type.IPV4, Type.SERVICE), counters=True, comment="list, place: backend"),
+    Set("keepers", (Type.MARK,), verdicts=True, comment="the chain that remembers a client for so long"),
 )
 
-FIRST_LIST = 0x10000
-"""Lists are numbered from here, above any count: a count that is left in the mark names no list."""
+_CHAINS = (
+    *("arrive", "depart", "guard", "admit", "near", "near-list", "balance", "list", "pick", "stick", "stuck"),
+    *("settle", "learn", "remember", "refuse", "check", "cluster-ips", "leave"),
+)
 
 _R = tuple(register(index) for index in range(8))
 _KEY = nft_expr.destination(_R[0]) + nft_expr.meta(Meta.L4PROTO, _R[1]) + nft_expr.destination_port(_R[2])
@@ -50,6 +62,13 @@ _ORIGINAL_KEY = (
 _TRANSLATED = nft_expr.ct(Ct.STATUS, _R[0]) + nft_expr.flags(_R[0], nft_expr.CT_STATUS_DNAT)
 _NEW = nft_expr.ct(Ct.STATE, _R[0]) + nft_expr.flags(_R[0], nft_expr.CT_STATE_NEW)
 _MISS = "misses: must stay 0"
+_HAS_AFFINITY = nft_expr.meta(Meta.MARK, _R[0]) + nft_expr.flags(_R[0], SLOTS)
+_CLIENT = (
+    nft_expr.source(_R[0])
+    + nft_expr.meta(Meta.MARK, _R[1])
+    + nft_expr.bitwise(_R[1], _R[1], struct.pack("=I", SERVICE_PORT), bytes(4))
+)
+_LOCAL = nft_expr.compare(_R[0], struct.pack("=I", nft_expr.LOCAL_ADDRESS))
 
 
 def lb_chain(count: int) -> str:
@@ -61,7 +80,7 @@ def lb_rules(table: str, count: int) -> Iterator[nft.Request]:
     """That chain and its rules."""
     name = lb_chain(count)
     yield nft.add_chain(table, name)
-    yield nft.add_rule(table, name, _KEY, nft_expr.lookup("lists", _R[0], _R[0]), nft_expr.set_meta(Meta.MARK, _R[0]))
+    yield nft.add_rule(table, name, _HAS_AFFINITY, nft_expr.jump("stick"))
     yield nft.add_rule(
         table,
         name,
@@ -73,6 +92,25 @@ def lb_rules(table: str, count: int) -> Iterator[nft.Request]:
     yield nft.add_rule(table, name, nft_expr.counter(), nft_expr.drop(), comment=_MISS)
 
 
+def keep_chain(seconds: int) -> str:
+    """The chain that remembers clients for so long."""
+    return f"keep-{seconds}"
+
+
+def keep_rules(table: str, seconds: int) -> Iterator[nft.Request]:
+    """That chain and its rule."""
+    name = keep_chain(seconds)
+    yield nft.add_chain(table, name)
+    remember = nft_expr.learn("affinity", _R[0], _R[2], seconds)
+    yield nft.add_rule(table, name, _CLIENT, nft_expr.meta(Meta.PRIORITY, _R[2]), remember)
+
+
+def remove_keep_rules(table: str, seconds: int) -> Iterator[nft.Request]:
+    """The chain goes, after the element that led to it."""
+    yield nft.flush_chain(table, keep_chain(seconds))
+    yield nft.delete_chain(table, keep_chain(seconds))
+
+
 def skeleton(table: str, service_cidr: str, pod_cidr: str | None) -> Iterator[nft.Request]:
     """The table without elements and without anything that the kernel would call."""
 
@@ -82,18 +120,58 @@ def skeleton(table: str, service_cidr: str, pod_cidr: str | None) -> Iterator[nf
     yield nft.add_table(table, COMMENT)
     for identity, one in enumerate(SETS, 1):
         yield nft_set.define(table, one, identity)
-    for chain in ("balance", "pick", "refuse", "check", "cluster-ips", "leave"):
+    for chain in _CHAINS:
         yield nft.add_chain(table, chain)
 
-    yield rule(
-        "balance",
-        _KEY,
-        nft_expr.lookup("counts", _R[0], _R[0]),
-        nft_expr.set_meta(Meta.MARK, _R[0]),
-        nft_expr.goto("pick"),
-    )
-    yield rule("pick", nft_expr.meta(Meta.MARK, _R[0]), nft_expr.lookup("dispatch", _R[0], nft_expr.VERDICT))
+    def numbered(chain: str, counts: str, then: str, lists: str) -> Iterator[nft.Request]:
+        """The count first: a list that is longer than what a packet heard of does no harm."""
+        yield rule(
+            chain,
+            _KEY,
+            nft_expr.lookup(counts, _R[0], _R[0]),
+            nft_expr.set_meta(Meta.PRIORITY, _R[0]),
+            nft_expr.goto(then),
+        )
+        number = nft_expr.lookup(lists, _R[0], _R[0])
+        yield rule(then, _KEY, number, nft_expr.set_meta(Meta.MARK, _R[0]), nft_expr.goto("pick"))
+        yield rule(then, nft_expr.counter(), nft_expr.drop(), comment=_MISS)
+
+    guarded = nft_expr.lookup("guarded", _R[0])
+    if pod_cidr is not None:
+        pods = nft_expr.source(_R[0]) + nft_expr.in_prefix(_R[0], pod_cidr)
+        yield rule("arrive", pods, nft_expr.jump("near"), comment="pods of this node")
+    yield rule("arrive", nft_expr.goto("balance"))
+    yield rule("depart", nft_expr.jump("near"))
+    yield rule("depart", nft_expr.goto("balance"))
+    allowed = nft_expr.source(_R[3]) + nft_expr.lookup("allowed", _R[0])
+    yield rule("guard", _KEY, guarded, nft_expr.goto("admit"))
+    yield rule("admit", _KEY, allowed, nft_expr.verdict(Code.RETURN))
+    yield rule("admit", nft_expr.drop(), comment="not from there")
+    yield from numbered("near", "near-counts", "near-list", "near-lists")
+    yield from numbered("balance", "counts", "list", "lists")
+    by_count = nft_expr.meta(Meta.PRIORITY, _R[0]) + nft_expr.lookup("dispatch", _R[0], nft_expr.VERDICT)
+    yield rule("pick", by_count)
     yield rule("pick", nft_expr.counter(), nft_expr.drop(), comment=_MISS)
+
+    to_place = nft_expr.lookup("affinity", _R[0], _R[0]) + nft_expr.set_meta(Meta.PRIORITY, _R[0])
+    yield rule("stick", _CLIENT, to_place, nft_expr.goto("stuck"))
+    there = nft_expr.meta(Meta.MARK, _R[0]) + nft_expr.meta(Meta.PRIORITY, _R[1])
+    yield rule("stuck", there, nft_expr.lookup("places", _R[0], _R[0]), nft_expr.dnat(_R[0], _R[1]))
+    # The record's backend has left: it must go, since learning what is known only winds its clock up.
+    forget = nft_expr.unlearn("affinity", _R[0], _R[2])
+    yield rule("stuck", _CLIENT, nft_expr.meta(Meta.PRIORITY, _R[2]), forget)
+
+    # After nat the destination is the backend and the source still the client.
+    backend = nft_expr.meta(Meta.MARK, _R[0]) + nft_expr.destination(_R[1]) + nft_expr.destination_port(_R[2])
+    its_place = nft_expr.lookup("ids", _R[0], _R[0]) + nft_expr.set_meta(Meta.PRIORITY, _R[0])
+    yield rule("settle", _HAS_AFFINITY, nft_expr.jump("learn"))
+    clean = nft_expr.load(bytes(4), _R[0])
+    yield rule("settle", clean, nft_expr.set_meta(Meta.MARK, _R[0]), nft_expr.set_meta(Meta.PRIORITY, _R[0]))
+    yield rule("settle", nft_expr.accept())
+    yield rule("learn", backend, its_place, nft_expr.goto("remember"))
+    by_slot = nft_expr.bitwise(_R[0], _R[0], struct.pack("=I", SLOTS), bytes(4))
+    to_keeper = by_slot + nft_expr.lookup("keepers", _R[0], nft_expr.VERDICT)
+    yield rule("remember", nft_expr.meta(Meta.MARK, _R[0]), to_keeper)
 
     # A reset and not ICMP for TCP: ICMP errors are rate-limited to one a second, and a client would wait.
     is_tcp = nft_expr.meta(Meta.L4PROTO, _R[0]) + nft_expr.compare(_R[0], b"\x06")
@@ -101,14 +179,14 @@ def skeleton(table: str, service_cidr: str, pod_cidr: str | None) -> Iterator[nf
     yield rule("refuse", nft_expr.reject_unreachable())
 
     # Runs after nat: a packet that still carries a frontend's address here found no backend.
+    yield rule("check", _NEW, _TRANSLATED, nft_expr.goto("settle"))
     in_services = nft_expr.destination(_R[0]) + nft_expr.in_prefix(_R[0], service_cidr)
     yield rule("check", in_services, nft_expr.goto("cluster-ips"))
     yield rule("check", _NEW, _KEY, nft_expr.lookup("refused", _R[0]), nft_expr.goto("refuse"))
     yield rule("check", _NEW, _KEY, nft_expr.lookup("dropped", _R[0]), nft_expr.drop())
     # A backend, or a server of this node's own, may have an address out of the service range (DNS servers like to).
-    local = nft_expr.fib_daddr_type(_R[0]) + nft_expr.compare(_R[0], struct.pack("=I", nft_expr.LOCAL_ADDRESS))
     yield rule("cluster-ips", _TRANSLATED, nft_expr.accept())
-    yield rule("cluster-ips", local, nft_expr.accept())
+    yield rule("cluster-ips", nft_expr.fib_daddr_type(_R[0]), _LOCAL, nft_expr.accept())
     yield rule("cluster-ips", _KEY, nft_expr.lookup("dropped", _R[0]), nft_expr.drop())
     yield rule("cluster-ips", nft_expr.destination(_R[0]), nft_expr.lookup("addresses", _R[0]), nft_expr.goto("refuse"))
     yield rule("cluster-ips", nft_expr.drop(), comment="no Service has this address")
@@ -117,17 +195,22 @@ def skeleton(table: str, service_cidr: str, pod_cidr: str | None) -> Iterator[nf
     itself = nft_expr.source(_R[0]) + nft_expr.destination(_R[1]) + nft_expr.lookup("hairpin", _R[0])
     yield rule("leave", itself, masquerade, comment="a backend that called itself")
     yield rule("leave", _ORIGINAL_KEY, nft_expr.lookup("masqueraded", _R[0]), masquerade)
+    original = nft_expr.ct(Ct.DST_IP, _R[0], original=True)
+    outer = original + nft_expr.in_prefix(_R[0], service_cidr, inside=False)
+    own = nft_expr.fib_saddr_type(_R[0]) + _LOCAL
+    yield rule("leave", outer, own, masquerade, comment="the node itself as a client from outside")
     if pod_cidr is not None:
-        to_services = nft_expr.ct(Ct.DST_IP, _R[0], original=True) + nft_expr.in_prefix(_R[0], service_cidr)
+        to_services = original + nft_expr.in_prefix(_R[0], service_cidr)
         foreign = nft_expr.source(_R[0]) + nft_expr.in_prefix(_R[0], pod_cidr, inside=False)
         yield rule("leave", to_services, foreign, masquerade, comment="clients that are no pods of this node")
 
 
 def hooks(table: str) -> Iterator[nft.Request]:
     """What makes the kernel call the table; comes last, when the maps are full."""
-    for name, hook in (("prerouting", nft.Hook.PREROUTING), ("output", nft.Hook.OUTPUT)):
+    for name, hook, to in (("prerouting", nft.Hook.PREROUTING, "arrive"), ("output", nft.Hook.OUTPUT, "depart")):
         yield nft.add_base_chain(table, f"nat-{name}", "nat", hook, -100)
-        yield nft.add_rule(table, f"nat-{name}", nft_expr.jump("balance"))
+        yield nft.add_rule(table, f"nat-{name}", nft_expr.jump("guard"))
+        yield nft.add_rule(table, f"nat-{name}", nft_expr.jump(to))
         yield nft.add_base_chain(table, f"filter-{name}", "filter", hook, -90)
         yield nft.add_rule(table, f"filter-{name}", nft_expr.jump("check"))
     yield nft.add_base_chain(table, "nat-postrouting", "nat", nft.Hook.POSTROUTING, 100)

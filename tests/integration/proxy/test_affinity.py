@@ -1,0 +1,131 @@
+"""Session affinity (P23) with real packets: who stays where, for how long, and what ends it."""
+
+from __future__ import annotations
+
+import asyncio
+
+from tests.helpers.namespaces import in_network_namespace
+from tests.integration.proxy.net import NODE_IP, Host, Network, eventually
+from tests.unit.proxy.build import port, service
+
+from skerry.api.types import core, discovery
+from skerry.netlink import nft, nft_set
+
+VIP = "10.96.0.9"
+
+
+def sticky(seconds: int | None = None, *ports: core.ServicePort, **spec: object) -> core.Service:
+    config = None
+    if seconds is not None:
+        config = core.SessionAffinityConfig(client_ip=core.ClientIPConfig(timeout_seconds=seconds))
+    return service("web", VIP, *ports, session_affinity="ClientIP", session_affinity_config=config, **spec)
+
+
+async def serving_pods(network: Network, count: int) -> list[Host]:
+    pods = [network.pod() for _ in range(count)]
+    for pod in pods:
+        await pod.serve()
+    return pods
+
+
+def remembered() -> int:
+    with nft.Nft() as kernel:
+        return len(nft_set.dump_elements(kernel, "skerry", "affinity"))
+
+
+def chains() -> set[str]:
+    with nft.Nft() as kernel:
+        return {one for one in kernel.chains("skerry") if one.startswith("keep-")}
+
+
+@in_network_namespace
+async def test_p23_each_client_stays_with_one_backend_whichever_address_it_uses() -> None:
+    network = Network()
+    clients = [network.pod() for _ in range(8)]
+    pods = await serving_pods(network, 4)
+    network.service(sticky(None, port(80, node_port=30080), type="NodePort"), *pods)
+    found = {}
+    for client in [*clients, network.outside, network.node]:
+        (found[client.ip],) = await client.spread(VIP, 80, 12)
+        assert set(await client.spread(NODE_IP, 30080, 12)) == {found[client.ip]}
+    assert len(set(found.values())) > 1  # one in 65,000: all eight pods were sent to the same backend
+    assert chains() == {"keep-10800"}
+    network.finish()
+
+
+@in_network_namespace
+async def test_p23_clients_of_a_backend_that_leaves_choose_anew_and_nobody_else_does() -> None:
+    network = Network()
+    clients = [network.pod() for _ in range(6)]
+    pods = await serving_pods(network, 3)
+    network.service(sticky(), *pods)
+    before = {client.ip: (await client.connect(VIP, 80))[0] for client in clients}
+    gone = next(one for one in pods if one.ip == before[clients[0].ip])
+    left = [one for one in pods if one is not gone]
+    network.endpoints(*left)
+    after = {client.ip: (await client.connect(VIP, 80))[0] for client in clients}
+    for client in clients:
+        assert after[client.ip] in {one.ip for one in left}
+        if before[client.ip] != gone.ip:
+            assert after[client.ip] == before[client.ip]
+    network.endpoints(*pods)  # it comes back: nobody is torn away for it, also not those that it once had
+    for client in clients:
+        assert set(await client.spread(VIP, 80, 6)) == {after[client.ip]}
+    network.endpoints()
+    network.endpoints(*pods)
+    assert len(await clients[0].spread(VIP, 80, 6)) == 1
+    network.finish()
+
+
+@in_network_namespace
+async def test_p23_the_time_out_counts_from_the_last_new_connection() -> None:
+    network = Network()
+    client = network.pod()
+    pods = await serving_pods(network, 2)
+    network.service(sticky(2), *pods)
+    loop = asyncio.get_running_loop()
+    (first,) = await client.spread(VIP, 80, 1)
+    until = loop.time() + 3  # longer than the time-out: only the connections in between keep it alive
+    while loop.time() < until:
+        asked = loop.time()
+        answered = (await client.connect(VIP, 80))[0]
+        if loop.time() - asked < 0.5:  # else the machine slept
+            assert answered == first
+        await asyncio.sleep(0.2)
+    assert remembered() == 1
+    await eventually(lambda: remembered() == 0)
+    assert set(await client.spread(VIP, 80, 6)) <= {one.ip for one in pods}
+    network.finish()
+
+
+@in_network_namespace
+async def test_p23_one_chain_a_time_out_and_none_when_nobody_has_it() -> None:
+    network = Network(linger=0.001)
+    client = network.pod()
+    pods = await serving_pods(network, 3)
+    network.service(sticky(7), *pods)
+    await client.connect(VIP, 80)
+    assert chains() == {"keep-7"}
+    network.service(sticky(9), *pods)
+    assert len(await client.spread(VIP, 80, 8)) == 1
+    network.service(service(), *pods)
+    assert len(await client.spread(VIP, 80, 60)) == 3  # nobody is held any more
+    await eventually(lambda: not chains())
+    network.finish()
+
+
+@in_network_namespace
+async def test_p23_udp_and_policy_local_share_what_is_known_of_a_client() -> None:
+    network = Network()
+    client, one, two = (network.pod() for _ in range(3))
+    for pod in (one, two):
+        await pod.serve_udp(5353)
+    found = sticky(None, port(53, "dns", "UDP", 30053), type="NodePort", external_traffic_policy="Local")
+    network.service(found)
+    network.endpoints(one, two, ports=[discovery.EndpointPort(name="dns", protocol="UDP", port=5353)])
+    answers = {(await client.ask(VIP, 53))[0] for _ in range(8)}
+    answers |= {(await client.ask(NODE_IP, 30053))[0] for _ in range(8)}
+    assert len(answers) == 1
+    outside = {(await network.outside.ask(NODE_IP, 30053))[0] for _ in range(8)}  # over the list of local ones ...
+    assert outside == {(await network.outside.ask(VIP, 53))[0]}  # ... and over that of all
+    network.finish()
