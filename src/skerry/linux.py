@@ -53,6 +53,13 @@ def _call(number: int, *arguments: object) -> int:
     return int(_libc.syscall(ctypes.c_long(number), *arguments))
 
 
+def reason(error: OSError) -> str:
+    """What the system says, in its words: asyncio puts its own and a tuple in their place."""
+    if error.errno is not None and error.errno > 0:  # resolvers' errors are below 0
+        return os.strerror(error.errno)
+    return error.strerror or str(error)
+
+
 def unshare(flags: int) -> None:
     """Puts this process (for CLONE_NEWPID: its later children) into new namespaces."""
     _check(_libc.unshare(flags))

@@ -169,7 +169,7 @@ def _services(text: str) -> str:
 
 
 def _whole(text: str) -> int:
-    if not (text.isascii() and text.isdigit()):
+    if not (text.isascii() and text.removeprefix("-").isdigit()):
         raise argparse.ArgumentTypeError(f'"{text}" is not a whole number')
     return int(text)
 

@@ -175,9 +175,10 @@ class HttpTransport:
                     address.host, address.port, ssl=address.tls, server_hostname=name, limit=1 << 20
                 )
         except OSError as error:
-            raise ApiError(
-                503, f"the API server at {address.text} cannot be reached: {error}", reason="ServiceUnavailable"
-            ) from error
+            from skerry import linux
+
+            text = f"the API server at {address.text} cannot be reached: {linux.reason(error)}"
+            raise ApiError(503, text, reason="ServiceUnavailable") from error
         return _Connection(*streams)
 
     async def _exchange(self, connection: _Connection, head: h11.Request, body: bytes) -> Response:

@@ -283,6 +283,7 @@ class _NodeStreams:
     @contextlib.contextmanager
     def _told_of(node: str) -> Iterator[None]:
         """Says which node it is that cannot be reached: it may be down."""
+        from skerry import linux
         from skerry.api.status import ApiError
 
         try:
@@ -290,7 +291,7 @@ class _NodeStreams:
         except ApiError as error:
             if not isinstance(error.__cause__, OSError):
                 raise
-            text = f"the agent of {node} cannot be reached: {error.__cause__}"
+            text = f"the agent of {node} cannot be reached: {linux.reason(error.__cause__)}; `skerry status` says why"
             raise ApiError(error.code, text, reason=error.reason) from error
 
     def _transport(self, node: str) -> HttpTransport:

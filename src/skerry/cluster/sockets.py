@@ -15,6 +15,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable
 from typing import Literal
 
+from skerry import linux
 from skerry.channel import Channel
 from skerry.packets import Message
 
@@ -101,7 +102,7 @@ async def serve(sock: socket.socket, where: str = "host", *, node: str = "", tur
             with await _connect(*message["connect"]) as made:
                 channel.answer(message, {}, [made.fileno()])
         except OSError as error:
-            channel.answer(message, {"errno": error.errno or errno.EIO, "text": error.strerror or str(error)})
+            channel.answer(message, {"errno": error.errno or errno.EIO, "text": linux.reason(error)})
 
     def receive(message: Message, fds: list[int]) -> None:
         _refuse(message, fds)

@@ -102,6 +102,12 @@ def test_wrong_usage_is_2_and_one_sentence(words: list[str], home: Path, capsys:
         assert said.err.endswith(".\n") and ".." not in said.err.replace("../x", "")
 
 
+@pytest.mark.parametrize("number", ["-1", "201"])
+def test_a_number_out_of_range_is_told_the_range(number: str, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["up", "--nodes", number]) == 2
+    assert "a cluster has 0 to 200 nodes here" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("verb", ["down", "delete"])
 def test_down_and_delete_of_nothing_are_0(verb: str, home: Path) -> None:
     assert cli.main([verb]) == 0

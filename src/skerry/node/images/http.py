@@ -17,6 +17,8 @@ from urllib.parse import SplitResult, urlsplit
 
 import h11
 
+from skerry import linux
+
 Connect = Callable[[str, int], Awaitable[socket.socket]]
 
 CONNECT_TIMEOUT = 10.0  # seconds until connected and TLS is agreed
@@ -150,7 +152,7 @@ class HttpClient:
             reason = getattr(error, "verify_message", "") or error.reason or str(error)
             raise HttpError(f"TLS with {origin.authority} failed: {reason}") from None
         except OSError as error:
-            raise HttpError(f"cannot connect to {origin.authority}: {error.strerror or error}") from None
+            raise HttpError(f"cannot connect to {origin.authority}: {linux.reason(error)}") from None
         return _Connection(origin, reader, writer)
 
 

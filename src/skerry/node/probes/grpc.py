@@ -16,6 +16,8 @@ import h2.errors
 import h2.events
 import h2.exceptions
 
+from skerry import linux
+
 PATH = "/grpc.health.v1.Health/Check"
 _CODES = (
     *("OK", "Canceled", "Unknown", "InvalidArgument", "DeadlineExceeded", "NotFound", "AlreadyExists"),
@@ -52,7 +54,7 @@ async def check(host: str, port: int, service: str, seconds: float, agent: str) 
             return False, f"timeout: health rpc did not complete within {seconds:g}s"
         return False, f'timeout: failed to connect service "{where}" within {seconds:g}s'
     except OSError as error:
-        return False, f'error: failed to connect service at "{where}": {error.strerror or error}'
+        return False, f'error: failed to connect service at "{where}": {linux.reason(error)}'
     return _verdict(reply)
 
 
@@ -98,7 +100,7 @@ async def _call(
     except h2.exceptions.ProtocolError as error:
         return Reply(_UNAVAILABLE, f"the server does not speak HTTP/2: {error}")
     except ConnectionError as error:
-        return Reply(_UNAVAILABLE, f"connection error: {error.strerror or error}")
+        return Reply(_UNAVAILABLE, f"connection error: {linux.reason(error)}")
     return answer.reply()
 
 
