@@ -125,10 +125,13 @@ class Registration:
         _log.warning("Node %s was deleted; this process registers no other", services.name)
         await asyncio.Event().wait()
 
-    def _seen(self, _: core.Node | None, node: core.Node | None) -> None:
+    def _seen(self, before: core.Node | None, node: core.Node | None) -> None:
         if node is None:
             self._deleted.set()
-        elif is_ready(node) != self._ready:
+            return
+        if before is not None and before.spec.unschedulable != node.spec.unschedulable:
+            self._say(node, "NodeNotSchedulable" if node.spec.unschedulable else "NodeSchedulable")
+        if is_ready(node) != self._ready:
             self._wrong.set()
 
     async def _reports(self) -> None:
@@ -172,7 +175,7 @@ class Registration:
                 known = await services.client.patch(core.Node, services.name, change)
         else:
             if self._ready:
-                self._say_ready(known)
+                self._say(known, "NodeReady")
         await self._write(wanted, known)
 
     async def _report(self) -> None:
@@ -192,12 +195,12 @@ class Registration:
             client, name = self._services.client, self._services.name
             before, known = known, await client.patch(core.Node, name, change, type="strategic", subresource="status")
             if is_ready(known) and not is_ready(before):
-                self._say_ready(known)
+                self._say(known, "NodeReady")
         self.node = known
 
-    def _say_ready(self, node: core.Node) -> None:
+    def _say(self, node: core.Node, reason: str) -> None:
         name = self._services.name
-        self._services.recorder.event(node, "Normal", "NodeReady", f"Node {name} status is now: NodeReady")
+        self._services.recorder.event(node, "Normal", reason, f"Node {name} status is now: {reason}")
 
     async def _leases(self) -> None:
         while True:

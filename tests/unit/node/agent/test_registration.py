@@ -118,6 +118,20 @@ async def test_who_says_that_a_living_node_is_lost_is_contradicted_at_once(node)
     assert said == [("Node node-1 status is now: NodeReady", 2)]
 
 
+async def test_a_node_that_is_cordoned_says_so(node):
+    node.ready.set()
+    await register(node)
+    for unschedulable in (True, False):
+        await node.client.patch(core.Node, "node-1", {"spec": {"unschedulable": unschedulable}})
+        await node.clock.advance(0.1)
+    await node.recorder.flush()
+    said = [(one.reason, one.message) for one in (await node.client.list(core.Event)).items]
+    assert said[1:] == [
+        ("NodeNotSchedulable", "Node node-1 status is now: NodeNotSchedulable"),
+        ("NodeSchedulable", "Node node-1 status is now: NodeSchedulable"),
+    ]
+
+
 async def test_a_status_that_does_not_change_is_written_every_five_minutes(node):
     node.ready.set()
     first = ready_of(await register(node)).last_heartbeat_time
