@@ -57,10 +57,11 @@ def place(name: str | None, config: str | None, context: str) -> Place:
 
 def explain(where: Place, namespace: str, name: str) -> Report:
     """The report. ClusterError if the Service cannot be looked at."""
-    return asyncio.run(_explain(where, namespace, name, SystemClock()))
+    return asyncio.run(ask(where, namespace, name, SystemClock()))
 
 
-async def _explain(where: Place, namespace: str, name: str, clock: Clock) -> Report:
+async def ask(where: Place, namespace: str, name: str, clock: Clock) -> Report:
+    """As `explain`, for callers with an event loop."""
     transport = HttpTransport(where.address, token=where.token)
     try:
         async with asyncio.timeout(SECONDS):

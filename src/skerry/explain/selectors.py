@@ -65,7 +65,7 @@ def miss(selector: Mapping[str, str], labels: Mapping[str, str]) -> Miss | None:
         slip = nearest is not None and is_slip_pair(nearest, (key, value))
         far += not slip
         total += edits("=".join(nearest), f"{key}={value}") if nearest is not None else len(key) + len(value)
-    if not wrong or (far and len(wrong) == len(selector)) or far > 1:
+    if not wrong or far > 1 or far == len(selector):
         return None
     return Miss(len(wrong), total, tuple(wrong))
 

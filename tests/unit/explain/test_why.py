@@ -103,3 +103,9 @@ def test_not_being_allowed_to_read_pods_is_not_mistaken_for_having_none() -> Non
 def test_the_severities_are_the_only_two() -> None:
     assert {row.severity for row in REASONS.values()} == {PROBLEM, NOTE}
     assert set(WORLDS) == set(SENTENCES) == set(REASONS)
+
+
+def test_every_reason_is_in_the_reference() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "reference" / "why.md").read_text()
+    for reason, row in REASONS.items():
+        assert f"| `{reason}` | {row.severity} | {row.means} |\n" in page
