@@ -35,12 +35,14 @@ from skerry.testing import images
 HOST = {"name": "main", "image": "host", "command": ["sleep", "infinity"]}
 NGINX = {"name": "main", "image": "nginx:1.14.2"}
 TWO_AT_A_TIME = 2
+WRITERS = 4
 
 
 class Api:
     """JSON requests over one HTTPS connection, as the cluster's kubeconfig says."""
 
     def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
         content = yaml.safe_load(cluster.kubeconfig.read_text())
         self._where = urllib.parse.urlsplit(content["clusters"][0]["cluster"]["server"])
         authority = base64.b64decode(content["clusters"][0]["cluster"]["certificate-authority-data"])
@@ -113,10 +115,20 @@ def by_deployment(api: Api, count: int, container: dict[str, Any]) -> None:
 
 
 def bare(api: Api, count: int, container: dict[str, Any]) -> None:
-    for number in range(count):
-        pod = template(container)
-        pod["metadata"]["name"] = f"bench-{number}"
-        api.ask("POST", PODS, {"apiVersion": "v1", "kind": "Pod", **pod})
+    """Over several connections, or it is the one's waiting for each answer that is measured."""
+
+    def work(numbers: range) -> None:
+        own = Api(api.cluster)
+        for number in numbers:
+            pod = template(container)
+            pod["metadata"]["name"] = f"bench-{number}"
+            own.ask("POST", PODS, {"apiVersion": "v1", "kind": "Pod", **pod})
+
+    workers = [threading.Thread(target=work, args=(range(one, count, WRITERS),)) for one in range(WRITERS)]
+    for one in workers:
+        one.start()
+    for one in workers:
+        one.join()
 
 
 def delete_all(cluster: Cluster) -> None:
