@@ -103,12 +103,13 @@ def _sentence(error: OSError) -> str:
 
     where = f" ({error.filename})" if error.filename else ""
     cures = {
-        errno.ENOSPC: f"The disk is full{where}: make room, or put the cluster elsewhere with --data-dir.",
-        errno.EDQUOT: f"The disk quota is used up{where}: make room, or put the cluster elsewhere with --data-dir.",
-        errno.EROFS: f"The file system is read-only{where}: put the cluster elsewhere with --data-dir.",
+        errno.ENOSPC: f"The disk is full{where}: make room, or put a new cluster elsewhere with --data-dir.",
+        errno.EDQUOT: f"The disk quota is used up{where}: make room, or put a new cluster elsewhere with --data-dir.",
+        errno.EROFS: f"The file system is read-only{where}: put a new cluster elsewhere with --data-dir.",
         errno.EACCES: f"Permission denied{where}: the directory or file must be yours.",
         errno.EPERM: f"Not permitted{where}: the directory or file must be yours.",
         errno.EMFILE: "Too many open files: raise the limit with `ulimit -n`.",
+        errno.ENOENT: f"There is no such file or directory{where}: choose a place where one can be made.",
         errno.ENOTDIR: f"A file is in the way of a directory{where}: move it, or choose another place.",
     }
     return cures.get(error.errno or 0, f"{error.strerror or error}{where}.")

@@ -95,12 +95,13 @@ class _ControlPlane:
             await self._start(stack)
             if self._failure:
                 raise ClusterError(self._failure)
-            if self._keeper is not None:
-                self._keeper.settled()
-            gc.collect()
-            gc.freeze()
-            self._progress.ready()
-            await self._ended.wait()
+            if not self._ended.is_set():  # else somebody has ended it while it started
+                if self._keeper is not None:
+                    self._keeper.settled()
+                gc.collect()
+                gc.freeze()
+                self._progress.ready()
+                await self._ended.wait()
             self._progress.stopping()
         if self._failure:
             raise ClusterError(self._failure)

@@ -6,6 +6,7 @@ certificates, tokens and cluster.json are written while it imports.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import socket
@@ -55,22 +56,18 @@ def start(options: Options, report: Report) -> Started:
     begin = time.monotonic()
     paths = place.choose(options.name, options.data_dir)
     place.refuse_foreign(paths)
+    fresh = not paths.root.exists()
     lock = _acquire(paths)
     if lock is None:
         return _already(options, paths, report)
     try:
-        before = state.load(paths)
-        if before is not None and (refused := newer(str(paths.store))):
-            raise ClusterError(f"{refused}.")
-        plan = merge(before, options)
-        target = kubeconfig.target(options.kubeconfig, os.environ)
-        kubeconfig.check(target)
-        if before is None:
-            place.clear(paths)
-        state.prepare(paths)
-        place.tidy(paths)
-        listener = listen(plan.api_port, options.api_port, state.ports(but=plan.name))
-        plan = plan._replace(api_port=listener.getsockname()[1], version=skerry.__version__)
+        try:
+            before, plan, target, listener = _prepare(options, paths)
+        except BaseException:
+            if fresh:
+                with contextlib.suppress(ClusterError, OSError):
+                    place.remove(options.name, paths)
+            raise
         running = _launch(options, paths, plan, lock, listener, target)
         try:
             try:
@@ -202,6 +199,22 @@ def _acquire(paths: ClusterPaths) -> state.Lock | None:
         lock = state.acquire(paths, min(patience, 0.05), make=True)
         if lock is not None or time.monotonic() - begin >= patience:
             return lock
+
+
+def _prepare(options: Options, paths: ClusterPaths) -> tuple[State | None, State, Path, socket.socket]:
+    """What the cluster was, shall be, in which kubeconfig and where it listens. ClusterError where it cannot be."""
+    before = state.load(paths)
+    if before is not None and (refused := newer(str(paths.store))):
+        raise ClusterError(f"{refused}.")
+    plan = merge(before, options)
+    target = kubeconfig.target(options.kubeconfig, os.environ)
+    kubeconfig.check(target)
+    if before is None:
+        place.clear(paths)
+    state.prepare(paths)
+    place.tidy(paths)
+    listener = listen(plan.api_port, options.api_port, state.ports(but=plan.name))
+    return before, plan._replace(api_port=listener.getsockname()[1], version=skerry.__version__), target, listener
 
 
 def _already(options: Options, paths: ClusterPaths, report: Report) -> Started:

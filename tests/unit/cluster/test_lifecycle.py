@@ -253,6 +253,20 @@ def test_a_failed_first_start_is_not_in_the_way_of_the_next(
     home.start(nodes=2, data_dir=str(tmp_path / "place"))
 
 
+def test_a_first_start_that_is_refused_leaves_no_directory(home: Home, tmp_path: Path) -> None:
+    taken, port = taken_port()
+    with taken:
+        for refused in ({"api_port": port}, {"pod_cidr": "10.96.0.0/16"}, {"kubeconfig": str(tmp_path)}):
+            with pytest.raises(ClusterError):
+                home.start(**refused)
+            assert not cluster_paths("x").root.exists()
+        mine = tmp_path / "mine"
+        mine.mkdir()
+        with pytest.raises(ClusterError):
+            home.start(api_port=port, data_dir=str(mine))
+        assert mine.exists()
+
+
 def test_a_crash_of_the_daemon_is_a_sentence_and_a_traceback_in_the_log(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
