@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from skerry.api import status
 
+PATIENCE = 1.0
+"""Seconds that a refused write waits for the cache to show what came between; it comes in milliseconds if at all."""
+
 
 def is_namespace_terminating(error: status.ApiError) -> bool:
     """Whether nothing can be created because the namespace is being deleted."""

@@ -84,6 +84,11 @@ class View(Generic[T]):
         """Whether a write was refused and the cache has not yet seen why."""
         return key in self._refused
 
+    def wait_no_longer(self, key: str) -> None:
+        """For when the news that would explain a refusal do not come: it can be decided again."""
+        if self._refused.pop(key, None) is not None and self._caught_up is not None:
+            self._caught_up(key)
+
     def is_own(self, obj: T) -> bool:
         """Whether this state is what this process wrote last, or older and so was known when that was decided."""
         item: Any = obj

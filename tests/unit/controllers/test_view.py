@@ -111,3 +111,14 @@ def test_a_refused_create_waits_for_what_was_there_already() -> None:
     assert world.view.is_behind("n/a")
     world.event(made(4))
     assert not world.view.is_behind("n/a")
+
+
+def test_a_refusal_that_nothing_explains_is_not_waited_for_forever() -> None:
+    world = World()
+    world.event(made(5))
+    world.view.refused(made(5))
+    assert world.view.is_behind("n/a")
+    world.view.wait_no_longer("n/a")
+    assert not world.view.is_behind("n/a") and world.caught_up == ["n/a"]
+    world.view.wait_no_longer("n/a")
+    assert world.caught_up == ["n/a"]

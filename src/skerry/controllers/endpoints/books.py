@@ -24,6 +24,7 @@ class _Forgets(Protocol):
 T = TypeVar("T", bound=_Forgets)
 _SHARE = 2.0  # of the time that a sync takes, how long its Service is left alone afterwards
 _LONGEST = 0.1
+_TICK = 0.0001  # less than this is over: clocks round
 
 
 @dataclass
@@ -34,6 +35,11 @@ class Book(Generic[T]):
     endpoints: T
     causes: Causes = field(default_factory=Causes)
     rests_until: float = 0.0
+
+    def rests(self, now: float) -> float:
+        """For how many seconds it is still left alone; 0 if not."""
+        left = self.rests_until - now
+        return left if left > _TICK else 0.0
 
     def rest(self, begun: float, ended: float) -> None:
         """After a sync that wrote: what arrives in the next moment is collected.

@@ -45,7 +45,7 @@ class EndpointsController:
         self._slices = SlicesSync(client, clock, self._service_cache, self._node_cache, self._pods, max_endpoints)
         self._mirror = MirrorSync(client, clock, self._service_cache, self._endpoints.view)
         queues = {slices.CONTROLLER: self._slices.queue, mirroring.CONTROLLER: self._mirror.queue}
-        self._slices.writer = self._mirror.writer = SliceWriter(client, self._slice_cache, queues)
+        self._slices.writer = self._mirror.writer = SliceWriter(client, clock, self._slice_cache, queues)
 
         self._pod_cache.add_index("node", lambda pod: [pod.spec.node_name] if pod.spec.node_name else [])
         self._service_cache.subscribe(self._service)

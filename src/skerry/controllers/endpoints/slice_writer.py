@@ -11,17 +11,20 @@ from skerry.api.types import discovery
 from skerry.client.client import Client
 from skerry.client.informer import Informer
 from skerry.client.workqueue import Queue
+from skerry.clock import Clock
 from skerry.controllers.endpoints.placement import Plan
 from skerry.controllers.endpoints.slices import MANAGED_BY, SERVICE_NAME
-from skerry.controllers.refusals import is_namespace_terminating, was_behind
+from skerry.controllers.refusals import PATIENCE, is_namespace_terminating, was_behind
 from skerry.controllers.view import View
 
 
 class SliceWriter:
     """`queues` has the queue of each managed-by label that is handled here."""
 
-    def __init__(self, client: Client, informer: Informer[discovery.EndpointSlice], queues: dict[str, Queue]) -> None:
-        self._client, self._queues = client, queues
+    def __init__(
+        self, client: Client, clock: Clock, informer: Informer[discovery.EndpointSlice], queues: dict[str, Queue]
+    ) -> None:
+        self._client, self._clock, self._queues = client, clock, queues
         self._view = View(informer, self._caught_up)
         self._view.add_index("service", service_of)
         self._under_way: dict[tuple[str, Queue], list[tuple[discovery.EndpointSlice, bool]]] = {}
@@ -62,6 +65,8 @@ class SliceWriter:
         except status.ApiError as error:
             if was_behind(error):
                 self._view.refused(one)
+                name = f"{one.metadata.namespace}/{one.metadata.name}"
+                self._clock.call_later(PATIENCE, lambda: self._view.wait_no_longer(name))
             raise
 
     async def _delete(self, one: discovery.EndpointSlice) -> None:

@@ -13,7 +13,7 @@ from skerry.controllers.endpoints import endpoints, members
 from skerry.controllers.endpoints.books import Books
 from skerry.controllers.endpoints.roster import Roster
 from skerry.controllers.endpoints.select import PodIndex
-from skerry.controllers.refusals import is_namespace_terminating, was_behind
+from skerry.controllers.refusals import PATIENCE, is_namespace_terminating, was_behind
 from skerry.controllers.view import View
 
 
@@ -53,8 +53,8 @@ class EndpointsSync:
             return
         begun = self._clock.monotonic()
         book = self.books.get(key)
-        if book is not None and book.rests_until > begun:
-            self.queue.add_after(key, book.rests_until - begun)
+        if book is not None and (rest := book.rests(begun)):
+            self.queue.add_after(key, rest)
             return
         book = self.books.open(service)
         wanted = endpoints.decide_from(book.endpoints, current, book.causes.time(service))
@@ -81,6 +81,7 @@ class EndpointsSync:
                 return  # E45
             if was_behind(error):
                 self.view.refused(wanted)
+                self._clock.call_later(PATIENCE, lambda: self.view.wait_no_longer(key))
             elif current is None:
                 text = f"Failed to create endpoint for service {key}: {error}"
                 self._events.event(wanted, "Warning", "FailedToCreateEndpoint", text)

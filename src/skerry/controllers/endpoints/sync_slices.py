@@ -79,8 +79,8 @@ class SlicesSync:
             return
         begun = self._clock.monotonic()
         book = self.books.get(key)
-        if book is not None and book.rests_until > begun:
-            self.queue.add_after(key, book.rests_until - begun)
+        if book is not None and (rest := book.rests(begun)):
+            self.queue.add_after(key, rest)
             return
         book = self.books.open(service)
         placement = book.endpoints

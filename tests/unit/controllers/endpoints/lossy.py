@@ -70,6 +70,8 @@ class Store:
         last = codec.copy(one)
         last.metadata.resource_version = str(self.revision)
         self._record(type(one), key_of(one), last, None)
+        if isinstance(one, core.Service) and (same := self.get(core.Endpoints, key_of(one))) is not None:
+            self.delete(same)  # E49
         for each in list(self.objects[discovery.EndpointSlice].values()):  # the garbage collector
             if any(owner.uid == one.metadata.uid for owner in each.metadata.owner_references):
                 self.delete(each)
@@ -83,7 +85,7 @@ class Store:
 
 
 class LossyClient(Client):
-    """Writes to the Store. To the next ones happens what `faults` holds: slow, refused, lost (not done), unheard (done).
+    """Writes to the Store. What `faults` holds happens to the next ones: slow, refused, lost (undone), unheard (done).
 
     `before_answer` is called after each.
     """
