@@ -55,6 +55,11 @@ def _call(number: int, *arguments: object) -> int:
 
 def reason(error: OSError) -> str:
     """What the system says, in its words: asyncio puts its own and a tuple in their place."""
+    verdict = getattr(error, "verify_message", "")  # of ssl.SSLError, whose errno is not the system's
+    if verdict:
+        return f"its certificate cannot be verified: {verdict.rstrip('.')}"
+    if getattr(error, "library", None):
+        return str(error)
     if error.errno is not None and error.errno > 0:  # resolvers' errors are below 0
         return os.strerror(error.errno)
     return error.strerror or str(error)

@@ -46,7 +46,7 @@ class Reader:
         events: list[core.Event] = []
         if members.wants_endpoints(service):
             matching = members.wants_selector(service, pods)
-            if not matching:
+            if not matching and "pods" not in self._unread:
                 wanted = labels.text(labels.from_map(service.spec.selector))
                 everywhere = await self._list("pods of other namespaces", core.Pod, label_selector=wanted)
                 elsewhere = [one for one in everywhere if one.metadata.namespace != self._namespace]
