@@ -23,6 +23,7 @@ NEW_CHAIN, GET_CHAIN, DELETE_CHAIN = 3, 4, 5
 NEW_RULE, GET_RULE, DELETE_RULE = 6, 7, 8
 NEW_SET, GET_SET, DELETE_SET = 9, 10, 11
 NEW_ELEMENT, GET_ELEMENT, DELETE_ELEMENT = 12, 13, 14
+GET_GENERATION = 16
 
 IPV4 = 2
 BATCH_MAX = 256 * 1024
@@ -74,10 +75,10 @@ def comment_note(text: str) -> bytes:
     return udata(0, text.encode()[:127] + b"\0")
 
 
-def add_table(name: str, comment: str = "") -> Request:
-    """Makes a table; nothing happens if there is one."""
+def add_table(name: str, comment: str = "", *, dormant: bool = False) -> Request:
+    """Makes a table; nothing happens if there is one. The chains of a dormant one are never called."""
     notes = attribute(6, comment_note(comment)) if comment else b""
-    return Request(NEW_TABLE, CREATE, string(1, name) + be32(2, 0) + notes, f"table {name}")
+    return Request(NEW_TABLE, CREATE, string(1, name) + be32(2, int(dormant)) + notes, f"table {name}")
 
 
 def delete_table(name: str) -> Request:
@@ -134,6 +135,7 @@ class Nft:
 
     def __init__(self, family: int = IPV4) -> None:
         self.family = family
+        self.commits = 0  # how many transactions of ours the kernel has carried out
         self._socket = wire.Socket(wire.NETFILTER)
 
     def close(self) -> None:
@@ -181,6 +183,7 @@ class Nft:
             raise NftError(code, index, requests[index].what if index >= 0 else "the transaction as a whole")
         if not done:
             raise NftError(errno.EPROTO, -1, "no answer to the transaction")
+        self.commits += 1
 
     def _waiting(self) -> Iterator[wire.Message]:
         while True:
@@ -217,19 +220,45 @@ class Nft:
                 return []
             raise
 
+    def rules(self, table: str) -> Iterator[tuple[str, list[memoryview]]]:
+        """The rules of a table in order: each one's chain and expressions."""
+        for one in self.dump(GET_RULE, string(1, table)):
+            parts = wire.table(one)
+            if text(parts[1]) == table:
+                yield text(parts[2]), [each for _, each in wire.attributes(parts.get(4, memoryview(b"")))]
+
     def rule_counters(self, table: str) -> dict[str, int]:
         """Packets that the rules of each chain have counted; chains without a counter are left out."""
         found: dict[str, int] = {}
-        for one in self.dump(GET_RULE, string(1, table)):
-            parts = wire.table(one)
-            if text(parts[1]) != table:
-                continue
-            for _, expression in wire.attributes(parts.get(4, memoryview(b""))):
+        for chain, expressions in self.rules(table):
+            for expression in expressions:
                 name, packets = counter_of(expression)
                 if name == "counter":
-                    chain = text(parts[2])
                     found[chain] = found.get(chain, 0) + packets
         return found
+
+    def shape(self, table: str) -> dict[tuple[str, str], object]:
+        """All of a table but its elements and numbers of packets: equal for tables that were made alike."""
+        found: dict[tuple[str, str], object] = {}
+        for one in self.dump(GET_CHAIN):
+            parts = wire.table(one)
+            if text(parts[1]) == table:
+                found["chain", text(parts[3])] = [bytes(parts.get(kind, b"")) for kind in (4, 5, 7)]
+        for one in self.dump(GET_SET, string(1, table)):
+            parts = wire.table(one)
+            found["set", text(parts[2])] = [bytes(parts.get(kind, b"")) for kind in (3, 4, 5, 6, 7)]
+        for chain, expressions in self.rules(table):
+            rule = [b"" if counter_of(each)[0] == "counter" else bytes(each) for each in expressions]
+            rules = found.setdefault(("rules", chain), [])
+            assert isinstance(rules, list)
+            rules.append(rule)
+        return found
+
+    def generation(self) -> int:
+        """A number that every transaction of anybody in this network namespace raises by one (32 bits)."""
+        head = struct.pack("!BBH", 0, 0, 0)
+        (answer,) = self._socket.request(wire.Message(_SUBSYSTEM | GET_GENERATION, 0, head))
+        return int.from_bytes(wire.table(memoryview(answer.payload)[4:])[1], "big")
 
 
 def counter_of(expression: memoryview) -> tuple[str, int]:

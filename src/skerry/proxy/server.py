@@ -29,12 +29,21 @@ RETRY_FIRST, RETRY_MOST = 0.1, 5.0
 """Seconds until the whole table is tried again after the kernel refused it; doubled each time."""
 
 
+CHECK = 5.0
+"""Seconds between two looks at whether somebody else changed the kernel's table."""
+
+
 class BackEnd(Protocol):
-    """What carries a table out. Both raise OSError if they cannot."""
+    """What carries a table out. All but `close` raise OSError if they cannot."""
 
-    def start(self, table: ServiceTable) -> None: ...
+    def start(self, table: ServiceTable) -> None:
+        """Makes this the table in force, whatever there was."""
 
-    def program(self, table: ServiceTable, change: Change) -> None: ...
+    def program(self, table: ServiceTable, change: Change) -> None:
+        """Follows a change."""
+
+    def check(self, table: ServiceTable) -> bool:
+        """Mends what somebody else did to the table; True if there was anything."""
 
     def close(self) -> None: ...
 
@@ -48,12 +57,14 @@ class Statistics:
     failures: int = 0
     last_duration: float = 0.0
     flows_forgotten: int = 0
+    repairs: int = 0
 
 
 class Proxy:
     """`start`, then it runs until `stop`.
 
-    `on_applied(slices, services)` is called whenever one of the newest revisions that are in the kernel has grown.
+    `on_applied(slices, services)` is called whenever one of the newest revisions that are in the kernel has grown,
+    `on_repair()` when somebody else's damage to the table was found and mended.
     """
 
     def __init__(
@@ -65,17 +76,20 @@ class Proxy:
         *,
         conntrack: Conntrack | None = None,
         on_applied: Callable[[int, int], None] | None = None,
+        on_repair: Callable[[], None] | None = None,
     ) -> None:
         self.brain = Brain(node)
         self._services = informers.of(core.Service)
         self._slices = informers.of(discovery.EndpointSlice)
         self._back_end, self._clock, self._conntrack = back_end, clock, conntrack
         self._on_applied = on_applied
+        self._on_repair = on_repair
         self._change = Change()
         self._seen = self._applied = (0, 0)  # EndpointSlices, Services
         self._started = self._stopped = False
         self._soon: asyncio.Handle | None = None
         self._timer: Timer | None = None
+        self._checking: Timer | None = None
         self._retry: float = 0.0
         self._statistics = Statistics()
 
@@ -97,6 +111,7 @@ class Proxy:
         self._see(_revision(self._slices.resource_version), _revision(self._services.resource_version))
         self._back_end.start(self.brain.table)
         self._started = True
+        self._plan_check()
         table, self._change = self.brain.table, Change()
         self._done(set(table.frontends))
 
@@ -104,6 +119,8 @@ class Proxy:
         """Follows no changes any more. What is in the kernel stays there."""
         self._stopped = True
         self._cancel()
+        if self._checking is not None:
+            self._checking.cancel()
         self._back_end.close()
         if self._conntrack is not None:
             self._conntrack.close()
@@ -113,6 +130,25 @@ class Proxy:
             if one is not None:
                 one.cancel()
         self._soon = self._timer = None
+
+    def _plan_check(self) -> None:
+        self._checking = self._clock.call_later(CHECK, self._check)
+
+    def _check(self) -> None:
+        """Not while a change waits: then the table is not yet what the kernel holds."""
+        self._plan_check()
+        if self._change or self._retry:
+            return
+        try:
+            mended = self._back_end.check(self.brain.table)
+        except OSError as error:
+            self._cancel()
+            self._fail(error)
+            return
+        if mended:
+            self._statistics.repairs += 1
+            if self._on_repair is not None:
+                self._on_repair()
 
     def _see(self, slices: int = 0, services: int = 0) -> None:
         self._seen = (max(self._seen[0], slices), max(self._seen[1], services))

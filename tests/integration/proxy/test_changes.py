@@ -7,19 +7,16 @@ import os
 import random
 import socket
 import struct
-import subprocess
 
-import pytest
 from tests.helpers.namespaces import in_network_namespace
-from tests.integration.proxy.net import NODE, Host, Network
+from tests.integration.proxy.net import Host, Network
 from tests.unit.proxy.build import port, service
 
 from skerry.api.types import discovery
-from skerry.clock import FakeClock, SystemClock
+from skerry.clock import FakeClock
 from skerry.netlink import nft, nft_set
 from skerry.proxy.conntrack import Conntrack
-from skerry.proxy.nftables import schema
-from skerry.proxy.nftables.backend import LINGER, Nftables
+from skerry.proxy.nftables.backend import LINGER
 
 VIP = "10.96.0.9"
 
@@ -94,64 +91,6 @@ async def test_who_left_gets_no_new_connection() -> None:
     for gone in pods:
         network.endpoints(*[one for one in pods if one is not gone])
         assert gone.ip not in await client.spread(VIP, 80, 40)
-    network.finish()
-
-
-@in_network_namespace
-async def test_a_table_left_behind_is_replaced_without_a_gap() -> None:
-    network = Network()
-    client, pod = network.pod(), network.pod()
-    await pod.serve()
-    network.service(service(), pod)
-    network.kernel.close()
-    with nft.Nft() as kernel:
-        kernel.commit(list(schema.skeleton("skerry-next", "10.96.0.0/12", None)))  # somebody died half-way
-        kernel.commit([nft.add_table("foreign", "not ours")])
-    failed: list[BaseException] = []
-    done = asyncio.Event()
-
-    async def connect() -> None:
-        while not done.is_set():
-            try:
-                await client.connect(VIP, 80, seconds=0.9)
-            except (OSError, TimeoutError) as error:
-                failed.append(error)
-
-    connecting = asyncio.create_task(connect())
-    for _ in range(30):
-        other = Nftables(NODE, SystemClock())
-        other.start(network.brain.table)
-        await asyncio.sleep(0.002)
-        other.close()
-    done.set()
-    await connecting
-    assert not failed
-    network.kernel = Nftables(NODE, SystemClock())
-    network.kernel.start(network.brain.table)
-    with nft.Nft() as kernel:
-        assert set(kernel.tables()) == {"skerry", "foreign"}
-    network.finish()
-
-
-def damage() -> None:
-    """Somebody empties a map."""
-    subprocess.run(["nft", "flush", "map", "ip", "skerry", "counts"], check=True)
-
-
-@in_network_namespace
-async def test_a_table_that_somebody_damaged_is_built_anew_at_the_next_change() -> None:
-    network = Network()
-    client, pod = network.pod(), network.pod()
-    await pod.serve()
-    network.service(service(), pod)
-    damage()
-    with pytest.raises(ConnectionRefusedError):
-        await client.connect(VIP, 80)
-    network.endpoints()
-    network.endpoints(pod)
-    assert (await client.connect(VIP, 80))[0] == pod.ip
-    assert network.kernel.rebuilds == 1
-    network.kernel.rebuilds = 0
     network.finish()
 
 

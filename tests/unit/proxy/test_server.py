@@ -10,7 +10,7 @@ from tests.unit.proxy.build import NODE, endpoint, service, slice_of
 
 from skerry.api.types import core
 from skerry.clock import FakeClock
-from skerry.proxy.server import RETRY_FIRST, WINDOW, Proxy
+from skerry.proxy.server import CHECK, RETRY_FIRST, WINDOW, Proxy
 from skerry.proxy.table import Change, ServiceTable
 
 
@@ -61,6 +61,7 @@ class Recording:
     def __init__(self) -> None:
         self.calls: list[tuple[str, int]] = []
         self.refuse = False
+        self.damaged = False
 
     def start(self, table: ServiceTable) -> None:
         self._note("start", len(table.frontends))
@@ -68,6 +69,11 @@ class Recording:
     def program(self, table: ServiceTable, change: Change) -> None:
         assert change
         self._note("program", len(change.frontends))
+
+    def check(self, table: ServiceTable) -> bool:
+        self._note("check", len(table.frontends))
+        self.damaged, found = False, self.damaged
+        return found
 
     def _note(self, what: str, size: int) -> None:
         if self.refuse:
@@ -81,9 +87,20 @@ class Recording:
 class Rig:
     def __init__(self) -> None:
         self.clock, self.informers, self.kernel = FakeClock(), FakeInformers(), Recording()
+        self.repairs = 0
         self.applied: list[tuple[int, int]] = []  # EndpointSlices, Services
         made: Any = self.informers
-        self.proxy = Proxy(made, NODE, self.kernel, self.clock, on_applied=lambda *both: self.applied.append(both))
+        self.proxy = Proxy(
+            made,
+            NODE,
+            self.kernel,
+            self.clock,
+            on_applied=lambda *both: self.applied.append(both),
+            on_repair=self.repaired,
+        )
+
+    def repaired(self) -> None:
+        self.repairs += 1
 
     async def start(self) -> None:
         self.informers.services.sync()
@@ -189,6 +206,35 @@ async def test_a_kernel_that_refuses_is_asked_again_for_everything() -> None:
     rig.informers.services.put(service("c", "10.96.0.3"), 11)
     await rig.clock.advance(WINDOW)
     assert rig.kernel.calls[-1] == ("program", 1)
+
+
+async def test_damage_is_looked_for_every_few_seconds_and_reported() -> None:
+    rig = Rig()
+    await rig.start()
+    await rig.clock.advance(CHECK)
+    assert rig.kernel.calls == [("check", 0)]
+    assert rig.repairs == 0
+    rig.kernel.damaged = True
+    await rig.clock.advance(CHECK)
+    assert rig.repairs == rig.proxy.statistics().repairs == 1
+    rig.kernel.refuse = True
+    await rig.clock.advance(CHECK)
+    rig.kernel.refuse = False
+    rig.kernel.calls.clear()
+    await rig.clock.advance(RETRY_FIRST)
+    assert rig.kernel.calls == [("start", 0)]
+
+
+async def test_while_the_kernel_refuses_nothing_is_compared() -> None:
+    rig = Rig()
+    await rig.start()
+    await rig.clock.advance(CHECK - WINDOW / 2)
+    rig.informers.slices.put(slice_of(endpoint("10.244.1.1"), of="web"), 9)
+    rig.informers.services.put(service(), 8)
+    rig.kernel.refuse = True
+    rig.informers.slices.put(slice_of(endpoint("10.244.1.2"), of="web"), 10)
+    await rig.clock.advance(WINDOW)
+    assert ("check", 1) not in rig.kernel.calls
 
 
 async def test_after_stop_nothing_happens() -> None:

@@ -1,7 +1,8 @@
 """The nftables back end: sends what the planner planned to the kernel of the network namespace it runs in.
 
-Called by server.py. Nothing here decides anything but what to do when the kernel refuses: then the whole table is built
-anew beside the old one and takes its place in one transaction.
+Called by server.py. A table that is in the kernel already is adopted: read, compared, and changed where it differs, so
+connections, clients' records and counters live on. Only one whose chains, rules or maps are not ours is replaced, by
+one that is filled beside it and takes its place in one transaction. The same mends what somebody else damaged.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Iterator
 from skerry.clock import Clock, Timer
 from skerry.netlink import nft, nft_set
 from skerry.netlink.wire import NetlinkError
-from skerry.proxy.nftables import encode, plan, schema
+from skerry.proxy.nftables import encode, plan, read, schema
 from skerry.proxy.nftables.plan import Planner, Step
 from skerry.proxy.table import Backend, Change, Node, ServiceTable
 
@@ -32,19 +33,48 @@ class Nftables:
         self._nft = nft.Nft()
         self._planner = Planner()
         self._sweep: Timer | None = None
+        self._others: int | None = None
+        self.changed = 0
+        """Elements in which the table that was adopted last differed from what it should be."""
+        self.repairs = 0
+        """How often somebody else's damage was found."""
         self.rebuilds = 0
+        """How often it could only be mended by building the table anew."""
 
     def start(self, table: ServiceTable) -> None:
-        """Puts a whole table into the kernel; one that is there already is replaced without a gap."""
+        """Makes the kernel's table this one, whatever is there. NetlinkError if the kernel refuses."""
         self._cancel_sweep()
+        self._others = self._transactions_of_others()
         there = self._nft.tables()
         if _NEXT in there:
             self._nft.commit([nft.delete_table(_NEXT)])
-        if schema.TABLE in there:
-            self._build(_NEXT, table, replaces=schema.TABLE)
-            self._planner = self._build(schema.TABLE, table, replaces=_NEXT)
-        else:
+        if schema.TABLE not in there:
             self._planner = self._build(schema.TABLE, table)
+        elif there[schema.TABLE] != schema.comment(self._node.service_cidr, self._node.pod_cidr):
+            log.info("replacing a service table of another version: %s", there[schema.TABLE] or "no comment")
+            self._replace(table)
+        else:
+            self._adopt(table)
+        self._plan_sweep()
+
+    def _adopt(self, table: ServiceTable) -> None:
+        """Goes on from what the kernel holds."""
+        try:
+            held = read.maps(self._nft, schema.TABLE)
+            if not read.intact(self._nft, schema.TABLE, self._node, held):
+                raise ValueError("its rules are not ours")
+            self._planner, steps = Planner.adopt(held, table, read.last_place(self._nft, schema.TABLE))
+            for step in steps:
+                self._send(schema.TABLE, step)
+            self.changed = sum(map(len, steps))
+        except (ValueError, NetlinkError) as error:
+            log.warning("the service table in the kernel cannot be mended, building it anew: %s", error)
+            self.rebuilds += 1
+            self._replace(table)
+
+    def _replace(self, table: ServiceTable) -> None:
+        self._build(_NEXT, table, replaces=schema.TABLE)
+        self._planner = self._build(schema.TABLE, table, replaces=_NEXT)
 
     def _build(self, name: str, table: ServiceTable, replaces: str = "") -> Planner:
         """Fills the maps first and hooks the chains last, in the transaction in which the table replaced goes."""
@@ -64,24 +94,48 @@ class Nftables:
             for step in self._planner.plan(table, change):
                 self._send(schema.TABLE, step)
         except NetlinkError as error:
-            log.warning("the kernel refused a change of the service table, building it anew: %s", error)
-            self.rebuilds += 1
-            self.start(table)
-        if self._planner.stale and self._sweep is None:
-            self._plan_sweep()
+            self._mend(table, f"it refused a change: {error}")
+        self._plan_sweep()
+
+    def check(self, table: ServiceTable) -> bool:
+        """Mends what somebody else did to our table; True if there was anything. `table`: what was programmed last.
+
+        While nobody else touches any table it costs one question to the kernel.
+        """
+        others = self._transactions_of_others()
+        if others == self._others or self._planner.stale:  # what is stale is swept soon: then there is less to compare
+            return False
+        try:
+            held = read.maps(self._nft, schema.TABLE)
+            same = held == self._planner.maps and read.intact(self._nft, schema.TABLE, self._node, held)
+        except ValueError:
+            same = False
+        self._others = others
+        if not same:
+            self._mend(table, "it does not hold what was written")
+        return not same
+
+    def _mend(self, table: ServiceTable, reason: str) -> None:
+        log.warning("somebody else changed the kernel's service table, putting it right: %s", reason)
+        self.repairs += 1
+        self.start(table)
+
+    def _transactions_of_others(self) -> int:
+        """Counts, from anywhere, the transactions that others made in this network namespace."""
+        return (self._nft.generation() - self._nft.commits) & 0xFFFFFFFF
 
     def _plan_sweep(self) -> None:
-        stamp = self._planner.stamp
-        self._sweep = self._clock.call_later(self._linger, lambda: self._do_sweep(stamp))
+        if self._planner.stale and self._sweep is None:
+            stamp = self._planner.stamp
+            self._sweep = self._clock.call_later(self._linger, lambda: self._do_sweep(stamp))
 
     def _do_sweep(self, stamp: int) -> None:
         self._sweep = None
         try:
             self._send(schema.TABLE, self._planner.sweep(stamp))
         except NetlinkError as error:
-            log.warning("the kernel refused to sweep the service table: %s", error)  # the next change finds out
-        if self._planner.stale:
-            self._plan_sweep()
+            log.warning("the kernel refused to sweep the service table: %s", error)  # the next check finds out
+        self._plan_sweep()
 
     def _cancel_sweep(self) -> None:
         if self._sweep is not None:

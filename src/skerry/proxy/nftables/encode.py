@@ -25,20 +25,20 @@ ELEMENTS_A_BATCH = 5600
 
 PROTOCOLS = {"TCP": socket.IPPROTO_TCP, "UDP": socket.IPPROTO_UDP, "SCTP": socket.IPPROTO_SCTP}
 
-_FRONTEND = struct.Struct("!4sBxxxHxx")
-_BACKEND = struct.Struct("!4sHxx")
-_WORD = struct.Struct("=I")
-_WORDS = struct.Struct("=II")
+FRONTEND = struct.Struct("!4sBxxxHxx")
+BACKEND = struct.Struct("!4sHxx")
+WORD = struct.Struct("=I")
+WORDS = struct.Struct("=II")
 
 
 def frontend(key: Frontend) -> bytes:
     """The key `ip daddr . meta l4proto . th dport`."""
-    return _FRONTEND.pack(socket.inet_aton(key.address), PROTOCOLS[key.protocol], key.port)
+    return FRONTEND.pack(socket.inet_aton(key.address), PROTOCOLS[key.protocol], key.port)
 
 
 def backend(value: Backend) -> bytes:
     """The data `ip daddr . th dport`."""
-    return _BACKEND.pack(socket.inet_aton(value.address), value.port)
+    return BACKEND.pack(socket.inet_aton(value.address), value.port)
 
 
 def _pair(address: str) -> bytes:
@@ -48,12 +48,12 @@ def _pair(address: str) -> bytes:
 
 def index(key: tuple[int, int]) -> bytes:
     """The key `list . index`, both host-endian."""
-    return _WORDS.pack(*key)
+    return WORDS.pack(*key)
 
 
 def identity(key: tuple[int, Backend]) -> bytes:
     """The key `list . ip daddr . th dport`."""
-    return _WORD.pack(key[0]) + backend(key[1])
+    return WORD.pack(key[0]) + backend(key[1])
 
 
 def _allowed(key: tuple[Frontend, str]) -> tuple[bytes, bytes]:
@@ -68,7 +68,7 @@ _KEYS: dict[str, Callable[[Any], bytes]] = {
     plan.NEAR_COUNTS: frontend,
     plan.NEAR_LISTS: frontend,
     plan.ENDPOINTS: index,
-    plan.DISPATCH: _WORD.pack,
+    plan.DISPATCH: WORD.pack,
     plan.ADDRESSES: socket.inet_aton,
     plan.REFUSED: frontend,
     plan.DROPPED: frontend,
@@ -79,12 +79,12 @@ _KEYS: dict[str, Callable[[Any], bytes]] = {
     plan.PLACES: index,
 }
 _VALUES: dict[str, Callable[[Any], bytes]] = {
-    plan.COUNTS: _WORD.pack,
-    plan.LISTS: _WORD.pack,
-    plan.NEAR_COUNTS: _WORD.pack,
-    plan.NEAR_LISTS: _WORD.pack,
+    plan.COUNTS: WORD.pack,
+    plan.LISTS: WORD.pack,
+    plan.NEAR_COUNTS: WORD.pack,
+    plan.NEAR_LISTS: WORD.pack,
     plan.ENDPOINTS: backend,
-    plan.IDS: _WORD.pack,
+    plan.IDS: WORD.pack,
     plan.PLACES: backend,
 }
 
@@ -110,7 +110,7 @@ def _transaction(table: str, ops: Sequence[Op]) -> list[Request]:
     for op in ops:
         if isinstance(op, Size):
             requests += schema.lb_rules(table, op.backends)
-            element = nft_set.verdict_element(_WORD.pack(op.backends), Code.GOTO, schema.lb_chain(op.backends))
+            element = nft_set.verdict_element(WORD.pack(op.backends), Code.GOTO, schema.lb_chain(op.backends))
             added.setdefault(plan.DISPATCH, []).append(element)
         elif isinstance(op, Keep):
             requests += schema.keep_rules(table, op.seconds)
@@ -144,5 +144,5 @@ def _slot_and_seconds(op: Put | Remove) -> tuple[int, int]:
 
 
 def _keeper(keep: Keep) -> bytes:
-    key = _WORD.pack(keep.slot << SLOT_SHIFT)
+    key = WORD.pack(keep.slot << SLOT_SHIFT)
     return nft_set.verdict_element(key, Code.GOTO, schema.keep_chain(keep.seconds))

@@ -12,6 +12,7 @@ given to another one while a client may remember it.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 
 from skerry.proxy.table import Backend, ListKey, Scope
 
@@ -102,6 +103,44 @@ class Numbers:
             del self._ports[key.service, key.port, key.protocol, key.affinity]
             self._taken.discard(number & SERVICE_PORT & ~SLOTS)
         return number
+
+    def keepers(self, found: Iterable[Keeper]) -> None:
+        """Slots that the kernel has. Of several with one time-out (which we never write) one counts."""
+        for slot, seconds in found:
+            if slot not in self._seconds and seconds not in self._slots:
+                self._slots[seconds], self._seconds[slot] = slot, seconds
+
+    def adopt(self, key: ListKey, number: int) -> bool:
+        """A list may have the number that the kernel knows it by; False if it cannot be its."""
+        if key in self._lists:
+            return self._lists[key] == number
+        slot, bare = number >> SLOT_SHIFT, number & SERVICE_PORT & ~SLOTS
+        port = (key.service, key.port, key.protocol, key.affinity)
+        fits = bare >= FIRST_LIST and number & 1 == _bit(key) and self._seconds.get(slot, 0) == key.affinity
+        whole = number & SERVICE_PORT
+        if not fits or self._ports.get(port, whole) != whole or (port not in self._ports and bare in self._taken):
+            return False
+        self._ports[port] = whole
+        self._taken.add(bare)
+        self._lists[key] = number
+        self._uses[slot] += 1
+        return True
+
+    def lists_above(self, number: int) -> None:
+        """The next list gets a number above this one's, as if that had just been given out."""
+        self._next_port = max(self._next_port, self._after(number & SERVICE_PORT & ~SLOTS))
+
+    def adopt_place(self, number: int, backend: Backend, place: int) -> bool:
+        """A backend keeps the place by which clients remember it; False if the other list has it elsewhere."""
+        name = (number & SERVICE_PORT, backend)
+        if self._places.setdefault(name, place) != place:
+            return False
+        self._holders[name] += 1
+        return True
+
+    def places_from(self, place: int) -> None:
+        """The next place to give out."""
+        self._next_place = place if place <= _MOST_PLACES else 1
 
     def place(self, number: int, backend: Backend) -> int:
         """A backend comes into a list: its place, which is the same in the other list of the service port."""

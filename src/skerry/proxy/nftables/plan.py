@@ -119,6 +119,70 @@ class Planner:
         self._last_counts: dict[tuple[str, Frontend], int] = {}
         self._sources: dict[Frontend, set[str]] = {}
 
+    @classmethod
+    def adopt(cls, maps: Maps, table: ServiceTable, last_place: int = 0) -> tuple[Planner, list[Step]]:
+        """A planner that goes on from what the kernel holds, and the steps that make it hold what it should.
+
+        `maps` becomes the planner's. `last_place`: the highest place that clients remember.
+        """
+        found = cls()
+        found.maps = maps
+        found._numbers.keepers(maps[KEEPERS])
+        tidy = found._recognize(table, last_place)
+        change = table.everything()
+        change.addresses.update(maps[ADDRESSES])
+        change.hairpins.update(maps[HAIRPIN])
+        for name in (COUNTS, LISTS, NEAR_COUNTS, NEAR_LISTS, REFUSED, DROPPED, MASQUERADED, GUARDED):
+            change.frontends.update(maps[name])
+        change.frontends.update(frontend for frontend, _ in maps[ALLOWED])
+        steps = found.plan(table, change)
+        for keeper in maps[KEEPERS]:
+            if not found._numbers.in_use(keeper):
+                found._retire(KEEPERS, keeper)
+        return found, [step for step in (tidy, *steps) if step]
+
+    def _recognize(self, table: ServiceTable, last_place: int) -> Step:
+        """Finds out which list has which number; what no list has is stale, and backends' places in it go at once."""
+        counts: dict[int, int] = {}
+        for frontend, entry in table.frontends.items():
+            for in_counts, in_lists, key in ((COUNTS, LISTS, entry.list), (NEAR_COUNTS, NEAR_LISTS, entry.near)):
+                number = self.maps[in_lists].get(frontend)
+                if key is not None and number is not None and self._numbers.adopt(key, number):
+                    counts[number] = max(counts.get(number, 0), self.maps[in_counts].get(frontend, 0))
+        for number, count in counts.items():
+            there = range(count)
+            held = [self.maps[ENDPOINTS].get((number, index)) for index in there]
+            live = held[: held.index(None)] if None in held else held
+            if live:
+                self._live[number] = [backend for backend in live if backend is not None]
+        for number, index in self.maps[ENDPOINTS]:
+            self._numbers.lists_above(number)
+            if index >= len(self._live.get(number, ())):
+                self._retire(ENDPOINTS, (number, index))
+        for in_counts, in_lists in ((COUNTS, LISTS), (NEAR_COUNTS, NEAR_LISTS)):
+            for frontend in self.maps[in_lists]:
+                if frontend not in self.maps[in_counts]:
+                    self._retire(in_lists, frontend)
+        for frontend, prefix in self.maps[ALLOWED]:
+            self._sources.setdefault(frontend, set()).add(prefix)
+        return self._recognize_places(last_place)
+
+    def _recognize_places(self, last_place: int) -> Step:
+        tidy: Step = []
+        known = set()
+        for (number, backend), place in list(self.maps[IDS].items()):
+            there_too = self.maps[PLACES].get((number, place)) == backend and backend in self._live.get(number, ())
+            if there_too and self._numbers.adopt_place(number, backend, place):
+                known.add((number, place))
+            else:
+                self._remove(tidy, IDS, (number, backend))
+        for number, place in list(self.maps[PLACES]):
+            last_place = max(last_place, place)
+            if (number, place) not in known:
+                self._remove(tidy, PLACES, (number, place))
+        self._numbers.places_from(last_place + 1)
+        return tidy
+
     @property
     def stale(self) -> int:
         """How many elements wait for a sweep."""
@@ -193,9 +257,11 @@ class Planner:
                 self._put(fill, PLACES, (number, place), backend)
                 self._put(fill, IDS, (number, backend), place)
         for backend in sorted(old - new):
-            place = self.maps[IDS][number, backend]
+            gone = self.maps[IDS].get((number, backend))
+            if gone is None:  # somebody took it away
+                continue
             self._remove(switch, IDS, (number, backend))
-            self._remove(switch, PLACES, (number, place))
+            self._remove(switch, PLACES, (number, gone))
             self._numbers.leave(number, backend)
 
     def _forget(self, key: ListKey) -> None:

@@ -13,6 +13,7 @@ from one rule to the next. Both are 0 again when the packet leaves.
 
 from __future__ import annotations
 
+import hashlib
 import struct
 from collections.abc import Iterator
 
@@ -22,8 +23,6 @@ from skerry.netlink.nft_set import Set, Type
 from skerry.proxy.nftables.numbers import SERVICE_PORT, SLOTS
 
 TABLE = "skerry"
-COMMENT = "Skerry service proxy, layout 2"
-"""A table with another comment was written by another version: it is replaced."""
 
 _FRONTEND = (Type.IPV4, Type.PROTOCOL, Type.SERVICE)
 
@@ -111,13 +110,24 @@ def remove_keep_rules(table: str, seconds: int) -> Iterator[nft.Request]:
     yield nft.delete_chain(table, keep_chain(seconds))
 
 
-def skeleton(table: str, service_cidr: str, pod_cidr: str | None) -> Iterator[nft.Request]:
+def comment(service_cidr: str, pod_cidr: str | None) -> str:
+    """The comment of a table whose rules are ours; another version's, or one for other networks, has another one."""
+    parts = [*_body("", service_cidr, pod_cidr), *hooks(""), *lb_rules("", 1), *keep_rules("", 1)]
+    digest = hashlib.blake2s(b"".join(one.payload for one in parts), digest_size=8).hexdigest()
+    return f"Skerry service proxy, layout {digest}"
+
+
+def skeleton(table: str, service_cidr: str, pod_cidr: str | None, *, dormant: bool = False) -> Iterator[nft.Request]:
     """The table without elements and without anything that the kernel would call."""
+    yield nft.add_table(table, comment(service_cidr, pod_cidr), dormant=dormant)
+    yield from _body(table, service_cidr, pod_cidr)
+
+
+def _body(table: str, service_cidr: str, pod_cidr: str | None) -> Iterator[nft.Request]:
 
     def rule(chain: str, *expressions: bytes, comment: str = "") -> nft.Request:
         return nft.add_rule(table, chain, *expressions, comment=comment)
 
-    yield nft.add_table(table, COMMENT)
     for identity, one in enumerate(SETS, 1):
         yield nft_set.define(table, one, identity)
     for chain in _CHAINS:

@@ -1,0 +1,122 @@
+"""What the kernel's table holds, as the planner's model: encode.py backwards.
+
+Called by backend.py when it finds a table and wants to go on from there instead of building it anew.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from skerry.netlink import nft, nft_set
+from skerry.netlink.nft_set import Element
+from skerry.proxy.nftables import encode, plan, schema
+from skerry.proxy.nftables.numbers import SLOT_SHIFT
+from skerry.proxy.nftables.plan import Keep, Maps, Size, Step
+from skerry.proxy.table import Backend, Frontend, Node
+
+REFERENCE = f"{schema.TABLE}-reference"
+
+_PROTOCOLS = {number: name for name, number in encode.PROTOCOLS.items()}
+
+
+def maps(kernel: nft.Nft, table: str) -> Maps:
+    """The elements of all maps. ValueError if there is one that we never write."""
+    found: Maps = {}
+    for name in plan.MAPS:
+        read = _READERS.get(name, _member)
+        try:
+            found[name] = dict(read(one) for one in nft_set.dump_elements(kernel, table, name))
+        except (KeyError, IndexError) as error:
+            raise ValueError(f"an element of {name} that is not ours") from error
+    return found
+
+
+def last_place(kernel: nft.Nft, table: str) -> int:
+    """The highest place that a client may remember."""
+    return max((_word(one.data) for one in nft_set.dump_elements(kernel, table, "affinity")), default=0)
+
+
+def intact(kernel: nft.Nft, table: str, node: Node, held: Maps) -> bool:
+    """Are chains, rules and maps exactly those that we write? A table that nobody calls is made to compare with."""
+    parts = list(schema.skeleton(REFERENCE, node.service_cidr, node.pod_cidr, dormant=True))
+    extra: Step = [Size(count) for count in held[plan.DISPATCH]]
+    extra += [Keep(*keeper) for keeper in held[plan.KEEPERS]]
+    if REFERENCE in kernel.tables():
+        kernel.commit([nft.delete_table(REFERENCE)])
+    kernel.commit([*parts, *schema.hooks(REFERENCE)])
+    try:
+        for requests in encode.transactions(REFERENCE, extra):
+            kernel.commit(requests)
+        return kernel.shape(REFERENCE) == kernel.shape(table)
+    finally:
+        kernel.commit([nft.delete_table(REFERENCE)])
+
+
+def _word(data: bytes) -> int:
+    return int(encode.WORD.unpack(data)[0])
+
+
+def _frontend(data: bytes) -> Frontend:
+    address, protocol, port = encode.FRONTEND.unpack(data)
+    return Frontend(socket.inet_ntoa(address), _PROTOCOLS[protocol], port)
+
+
+def _backend(data: bytes) -> Backend:
+    address, port = encode.BACKEND.unpack(data)
+    return Backend(socket.inet_ntoa(address), port)
+
+
+def _member(one: Element) -> tuple[Frontend, None]:
+    return _frontend(one.key), None
+
+
+def _allowed(one: Element) -> tuple[Any, None]:
+    size = encode.FRONTEND.size
+    first, last = (ipaddress.IPv4Address(each[size:]) for each in (one.key, one.last))
+    (prefix,) = ipaddress.summarize_address_range(first, last)
+    return (_frontend(one.key[:size]), str(prefix)), None
+
+
+def _dispatch(one: Element) -> tuple[int, None]:
+    count = _word(one.key)
+    if one.chain != schema.lb_chain(count):
+        raise KeyError(one.chain)
+    return count, None
+
+
+def _keeper(one: Element) -> tuple[Any, None]:
+    seconds = int(one.chain.removeprefix("keep-"))
+    if one.chain != schema.keep_chain(seconds):
+        raise KeyError(one.chain)
+    return (_word(one.key) >> SLOT_SHIFT, seconds), None
+
+
+def _number_of_frontend(one: Element) -> tuple[Frontend, int]:
+    return _frontend(one.key), _word(one.data)
+
+
+def _indexed(one: Element) -> tuple[Any, Backend]:
+    return encode.WORDS.unpack(one.key), _backend(one.data)
+
+
+def _address(one: Element) -> tuple[str, None]:
+    return socket.inet_ntoa(one.key[:4]), None
+
+
+_READERS: dict[str, Callable[[Element], tuple[Any, Any]]] = {
+    plan.COUNTS: _number_of_frontend,
+    plan.LISTS: _number_of_frontend,
+    plan.NEAR_COUNTS: _number_of_frontend,
+    plan.NEAR_LISTS: _number_of_frontend,
+    plan.ENDPOINTS: _indexed,
+    plan.PLACES: _indexed,
+    plan.IDS: lambda one: ((_word(one.key[:4]), _backend(one.key[4:])), _word(one.data)),
+    plan.DISPATCH: _dispatch,
+    plan.KEEPERS: _keeper,
+    plan.ADDRESSES: _address,
+    plan.HAIRPIN: _address,
+    plan.ALLOWED: _allowed,
+}
