@@ -7,6 +7,7 @@ nobody could look, and where somebody did, only if the connection was refused.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from skerry.api.types import core
 from skerry.controllers.endpoints import members
@@ -17,10 +18,10 @@ from skerry.explain.selectors import nearest_name
 
 def unserved(seen: Seen, pod: core.Pod) -> Iterator[Finding]:
     """One finding for each port of the Service that this pod (which can be an endpoint) does not serve."""
-    for port in seen.service.spec.ports:
+    for at, port in enumerate(seen.service.spec.ports):
         found = _by_name(pod, port) if isinstance(port.target_port, str) else _by_number(seen, pod, port)
         if found is not None:
-            yield found
+            yield replace(found, distance=at)
 
 
 def declared(pod: core.Pod) -> list[core.ContainerPort]:

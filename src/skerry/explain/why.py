@@ -116,6 +116,8 @@ def _summary(service: core.Service, rows: Sequence[Row], found: Sequence[Finding
     if not ready:
         return f"{name} has no ready endpoint."
     said = f"{ready} ready endpoint{'' if ready == 1 else 's'}" + (f" of {total}" if total > ready else "")
+    if service.spec.ports and not any(one.ready and one.port is not None for one in rows):
+        return f"{name} has {said}, but at none of its ports."
     if not problems:
         return f"{name} works: {said}."
     return f"{name} has {said}, and {problems} {'thing is' if problems == 1 else 'things are'} wrong."
