@@ -59,7 +59,8 @@ class Recorder:
             last_timestamp=now,
             count=1,
         )
-        self._queue.put_nowait(((about.kind, about.namespace, about.name, about.uid, kind, reason, message), made))
+        key = (about.kind, about.namespace, about.name, about.uid, field_path, kind, reason, message)
+        self._queue.put_nowait((key, made))
         if self._task is None or self._task.done():
             self._task = asyncio.get_running_loop().create_task(self._write())
 

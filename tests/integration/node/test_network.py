@@ -91,11 +91,12 @@ def test_the_nodes_own_network(tmp_path: Path) -> None:
         script = (
             "hostname; head -1 /etc/resolv.conf; getent hosts node-1 | cut -d' ' -f1; "
             "readlink /proc/self/ns/net /proc/self/ns/ipc; "
-            "test $(cat /proc/1/comm) = node-1 && echo seen; exec sleep 1000"
+            "test $(cat /proc/1/comm) = node-1 && echo seen; touch /tmp/written; exec sleep 1000"
         )
+        written = core.Probe(exec=core.ExecAction(command=["test", "-e", "/tmp/written"]))
         web = server(8088, name="server", readiness_probe=core.Probe(tcp_socket=core.TCPSocketAction(port=8088)))
         spec = {"host_network": True, "host_pid": True, "host_ipc": True, "termination_grace_period_seconds": 0}
-        await world.create(shell(script), web, **spec)
+        await world.create(shell(script, readiness_probe=written), web, **spec)
         pod = await world.until(ready)
         here = world.node.node_ip
         assert pod.status.pod_ip == pod.status.host_ip == here
