@@ -13,10 +13,14 @@ from typing import Any
 import msgspec
 import yaml
 
-from skerry.api import codec, defaults, resources
+from skerry.api import codec, defaults, patch, resources
 from skerry.api.types import core, discovery, meta
 from skerry.clock import rfc3339
-from skerry.controllers.endpoints import endpoints, members, mirroring, placement, select, slices, trigger
+from skerry.controllers.endpoints import endpoints, members, mirroring, placement, select, slices, topology
+from skerry.controllers.endpoints.books import Books
+from skerry.controllers.endpoints.placement import Placement
+from skerry.controllers.endpoints.roster import Roster
+from tests.scenarios import shown
 
 _START = 1_767_225_600.0  # 2026-01-01T00:00:00Z
 _SHORT = {"slice": "EndpointSlice", "endpointslice": "EndpointSlice"}
@@ -67,6 +71,14 @@ class World:
             self._put(obj)
         self._settle()
 
+    def do_edit(self, words: list[str], text: str) -> None:
+        """`edit KIND NAME`: somebody changes the fields below and leaves the others."""
+        kind = _kind(words[0])
+        key, *_rest = _named(words[1:], kind)
+        value = patch.merge(codec.plain(self._need(kind, key)), yaml.safe_load(text))
+        self._put(_typed(value))
+        self._settle()
+
     def do_pod(self, words: list[str], _: str) -> None:
         """`pod NAME ready|notready|phase PHASE|ip IP[,IP]|node NODE`: what a node would report."""
         key, what, *rest = _named(words)
@@ -78,6 +90,7 @@ class World:
             pod.status.phase = rest[0]
         elif what == "ip":
             ips = rest[0].split(",")
+            pod.spec.node_name = pod.spec.node_name or "node-1"
             pod.status.pod_ip, pod.status.pod_i_ps = ips[0], [core.PodIP(ip=one) for one in ips]
         elif what == "node":
             pod.spec.node_name = rest[0]
@@ -102,7 +115,8 @@ class World:
 
     def do_label(self, words: list[str], _: str) -> None:
         """`label KIND NAME key=value|key-`"""
-        kind, (key, *changes) = _kind(words[0]), _named(words[1:])
+        kind = _kind(words[0])
+        key, *changes = _named(words[1:], kind)
         obj = codec.copy(self._need(kind, key))
         for change in changes:
             name, _, value = change.partition("=")
@@ -115,7 +129,8 @@ class World:
 
     def do_delete(self, words: list[str], _: str) -> None:
         """`delete KIND NAME`: a pod is marked and terminates; anything else is gone."""
-        kind, (key, *_rest) = _kind(words[0]), _named(words[1:])
+        kind = _kind(words[0])
+        key, *_rest = _named(words[1:], kind)
         if kind != "Pod":
             self._remove(self._need(kind, key))
         else:
@@ -138,6 +153,10 @@ class World:
     def do_restart(self, _: list[str], __: str) -> None:
         """The controllers forget everything and start again."""
         self._restart()
+        for node in self._objects["Node"].values():
+            self._zones.put(node)
+        for pod in self._objects["Pod"].values():
+            self._pods.put(pod)
         for obj in self._objects["Service"].values():
             self._index.put(obj)
             self._todo.append(members.key(obj))
@@ -152,14 +171,14 @@ class World:
         """`endpoints NAME`: the subsets; `endpoints NAME sizes` tells only how many addresses they have."""
         key, *rest = _named(words)
         found: core.Endpoints = self._need("Endpoints", key)
-        lines = [f"{name}: {value}" for name, value in _notes(found)]
+        lines = [f"{name}: {value}" for name, value in shown.notes(found)]
         for subset in found.subsets:
-            lines.append(_ports(subset.ports))
+            lines.append(shown.ports(subset.ports))
             if rest == ["sizes"]:
                 lines[-1] += f": {len(subset.addresses)} ready, {len(subset.not_ready_addresses)} not ready"
                 continue
-            lines += [f"  {_address(one)}" for one in subset.addresses]
-            lines += [f"  {_address(one)} not ready" for one in subset.not_ready_addresses]
+            lines += [f"  {shown.address(one)}" for one in subset.addresses]
+            lines += [f"  {shown.address(one)} not ready" for one in subset.not_ready_addresses]
         return "\n".join(lines) or "no subsets"
 
     def do_slices(self, words: list[str], _: str) -> str:
@@ -168,17 +187,18 @@ class World:
         found = self._slices(key)
         lines: list[str] = []
         for one in sorted(found, key=lambda each: each.metadata.name):
-            lines.append(f"{one.metadata.name} {one.address_type} {_ports(one.ports)}")
+            lines.append(f"{one.metadata.name} {one.address_type} {shown.ports(one.ports)}")
             if rest == ["sizes"]:
                 lines[-1] += f": {len(one.endpoints)}"
                 continue
-            lines += [f"  {name}: {value}" for name, value in _notes(one)]
-            lines += [f"  {_endpoint(each)}" for each in one.endpoints] or ["  no endpoints"]
+            lines += [f"  {name}: {value}" for name, value in shown.notes(one)]
+            lines += [f"  {shown.endpoint(each)}" for each in one.endpoints] or ["  no endpoints"]
         return "\n".join(lines) or "no slices"
 
     def do_yaml(self, words: list[str], _: str) -> str:
         """`yaml KIND NAME`: a whole object."""
-        kind, (key, *_rest) = _kind(words[0]), _named(words[1:])
+        kind = _kind(words[0])
+        key, *_rest = _named(words[1:], kind)
         return yaml.safe_dump(codec.plain(self._need(kind, key)), sort_keys=False, default_flow_style=None, width=110)
 
     # The store.
@@ -251,9 +271,14 @@ class World:
     # The controllers.
 
     def _restart(self) -> None:
-        self._index = select.ServiceIndex()
+        self._index, self._pods, self._zones = select.ServiceIndex(), select.PodIndex(), topology.Zones()
+        self._rosters = Books(self._pods, Roster, Roster.put)
+        self._placements = Books(self._pods, Placement, self._place)
+        self._problems: dict[str, dict[str, str]] = {}
         self._todo: list[str] = []
-        self._told: dict[str, trigger.Causes] = {}
+
+    def _place(self, placement: Placement, pod: core.Pod) -> None:
+        placement.put(pod, self._find("Node", pod.spec.node_name))
 
     def _changed(self, old: Any, new: Any) -> None:
         """What an event leads to."""
@@ -266,15 +291,35 @@ class World:
                 self._index.remove(key)
             self._todo.append(key)
         elif obj.kind == "Pod":
-            self._todo += sorted(select.touched(self._index, old, new))
+            if new is not None:
+                self._pods.put(new)
+            else:
+                self._pods.remove(key)
+            for service in sorted(select.touched(self._index, old, new)):
+                self._pod_changed(service, key)
+        elif obj.kind == "Node":
+            self._node_changed(obj.metadata.name, new)
         elif obj.kind == "Endpoints":
             service = self._find("Service", key)
             made_here = service is not None and members.wants_endpoints(service)
             if (new is None or not made_here) and (service is not None or self._slices(key)):
                 self._todo.append(key)
-        elif obj.kind == "EndpointSlice" and new is None:
-            name = obj.metadata.labels.get(slices.SERVICE_NAME)
-            self._todo.append(f"{obj.metadata.namespace}/{name}")
+        else:
+            for one in filter(None, (old, new)):
+                self._todo.append(f"{one.metadata.namespace}/{one.metadata.labels.get(slices.SERVICE_NAME)}")
+
+    def _pod_changed(self, service: str, pod: str) -> None:
+        self._rosters.changed(service, pod)
+        self._placements.changed(service, pod)
+        self._todo.append(service)
+
+    def _node_changed(self, name: str, node: core.Node | None) -> None:
+        if self._zones.put(node) if node is not None else self._zones.remove(name):
+            self._todo += sorted(self._problems)
+        for key, pod in self._objects["Pod"].items():
+            if pod.spec.node_name == name:
+                for service in sorted(self._index.matching(pod.metadata.namespace, pod.metadata.labels)):
+                    self._pod_changed(service, key)
 
     def _settle(self) -> None:
         while self._todo:
@@ -285,27 +330,36 @@ class World:
 
     def _sync(self, key: str) -> None:
         service, current = self._find("Service", key), self._find("Endpoints", key)
+        if service is None or not members.wants_endpoints(service):
+            self._rosters.drop(key)
+            self._placements.drop(key)
+            self._problems.pop(key, None)
         if service is None:
-            self._told.pop(key, None)
             if current is not None:
                 self._remove(current)
         elif members.wants_endpoints(service):
-            pods = members.wants_selector(service, self._objects["Pod"].values())
-            causes = self._told.setdefault(key, trigger.Causes())
-            for pod in pods:
-                causes.put(pod)
-            causes.keep_only({members.key(pod) for pod in pods})
-            time = causes.time(service)
-            causes.told(service)
-            wanted = endpoints.decide(service, pods, current, time)
+            roster = self._rosters.open(service)
+            wanted = endpoints.decide_from(roster.endpoints, current, roster.causes.time(service))
             if wanted is not None:
                 self._put(wanted)
+            roster.causes.told(service)
+            placement = self._placements.open(service)
             own = self._slices(key, slices.CONTROLLER)
-            self._carry_out(placement.reconcile(service, pods, self._objects["Node"].get, own, time))
+            plan = placement.endpoints.plan(own, placement.causes.time(service), self._zones.ratios)
+            self._carry_out(plan)
+            placement.causes.told(service)
+            self._tell_problems(key, plan.problems)
         mirrored = mirroring.reconcile(self._find("Endpoints", key), service, self._slices(key, mirroring.CONTROLLER))
         self._carry_out(mirrored.plan)
         if mirrored.skipped:
             self._said.append(f"{mirrored.skipped} addresses were skipped")
+
+    def _tell_problems(self, key: str, problems: dict[str, str]) -> None:
+        known = self._problems.get(key, {})
+        for family, problem in problems.items():
+            if problem and problem != known.get(family):
+                self._said.append(f"event: {problem}, addressType: {family}")
+        self._problems[key] = problems
 
     def _carry_out(self, plan: placement.Plan) -> None:
         for one in (*plan.create, *plan.update):
@@ -356,10 +410,12 @@ def _label(obj: Any) -> str:
     return f"{'slice' if obj.kind == 'EndpointSlice' else obj.kind.lower()} {_key(obj)}"
 
 
-def _named(words: list[str]) -> list[str]:
-    """The words, the first as `namespace/name`."""
+def _named(words: list[str], kind: str = "") -> list[str]:
+    """The words, the first as `namespace/name`, or the name of what has no namespace."""
     if not words:
         raise Refused("a name is missing")
+    if kind == "Node":
+        return words
     return [words[0] if "/" in words[0] else f"default/{words[0]}", *words[1:]]
 
 
@@ -380,33 +436,3 @@ def _set_ready(pod: core.Pod, ready: bool, time: str) -> None:
         others = [one for one in pod.status.conditions if one.type != "Ready"]
         made = core.PodCondition(type="Ready", status=state, last_transition_time=time)
         pod.status.conditions = [*others, made]
-
-
-def _ports(ports: list[Any]) -> str:
-    return ", ".join(f"{one.name or '-'}:{one.port}/{one.protocol}" for one in ports) or "no ports"
-
-
-def _address(one: core.EndpointAddress) -> str:
-    who = f" {one.target_ref.name}" if one.target_ref is not None else ""
-    return one.ip + who + (f" as {one.hostname}" if one.hostname else "")
-
-
-def _endpoint(one: discovery.Endpoint) -> str:
-    who = f" {one.target_ref.name}" if one.target_ref is not None else ""
-    conditions = [name for name in ("ready", "serving", "terminating") if getattr(one.conditions, name)]
-    zone = f" in {one.zone}" if one.zone else ""
-    return f"{','.join(one.addresses)}{who}{zone}{f' as {one.hostname}' if one.hostname else ''}: " + (
-        ", ".join(conditions) or "not ready"
-    )
-
-
-def _notes(obj: Any) -> list[tuple[str, str]]:
-    """The annotations and labels that mean something."""
-    found = obj.metadata.annotations
-    notes = [
-        ("last change", found.get(members.TRIGGER_ANNOTATION)),
-        ("capacity", found.get(endpoints.CAPACITY_ANNOTATION)),
-    ]
-    if members.HEADLESS_LABEL in obj.metadata.labels:
-        notes.append(("headless", "yes"))
-    return [(name, value) for name, value in notes if value]
