@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import replace
 
 from skerry.api import labels
@@ -20,12 +20,12 @@ def explain(seen: Seen) -> Report:
     """What there is, and what is wrong with it."""
     service = seen.service
     rows = objects.rows(seen)
-    works = any(one.ready for one in rows)
+    served = {one.pod or one.ip for one in rows if one.ready}
     found = list(traffic.findings(seen, rows))
     matching: list[core.Pod] = []
     if members.wants_endpoints(service):
         matching = members.wants_selector(service, seen.pods)
-        found += _of_pods(seen, matching, works)
+        found += _of_pods(seen, matching, served)
         found += _misses(seen, matching)
     found += objects.compare(seen, matching)
     found += [finding("NotLookedAt", text, obj=what) for what, text in seen.unread.items() if _matters(what, matching)]
@@ -45,13 +45,14 @@ def _matters(what: str, matching: Sequence[core.Pod]) -> bool:
     return what != "pods of other namespaces" or not matching
 
 
-def _of_pods(seen: Seen, matching: Sequence[core.Pod], works: bool) -> Iterator[Finding]:
+def _of_pods(seen: Seen, matching: Sequence[core.Pod], served: Set[str]) -> Iterator[Finding]:
+    """`served` are the names of ready endpoints."""
     published = seen.service.spec.publish_not_ready_addresses
     for pod in matching:
         found = pods.not_ready(seen, pod)
         if found is not None:
-            harmless = works and found.reason in _GONE
-            yield replace(found, severity=NOTE) if harmless or (published and members.addresses(pod)) else found
+            harmless = (served and found.reason in _GONE) or (published and pod.metadata.name in served)
+            yield replace(found, severity=NOTE) if harmless else found
         if members.is_member(pod, include_terminating=False):
             yield from ports.unserved(seen, pod)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.unit.controllers.endpoints.build import pod, port, service
 from tests.unit.explain.worlds import ended, node, running, waiting, with_status, world
@@ -66,6 +66,7 @@ def _worlds(draw: st.DrawFn) -> Seen:
     return world(service(**spec), pods, nodes=nodes)
 
 
+@settings(max_examples=60)
 @given(_worlds())
 def test_every_pod_that_is_no_ready_endpoint_is_explained_and_nothing_else_is_blamed(seen: Seen) -> None:
     report = explain(seen)

@@ -109,3 +109,11 @@ def test_every_reason_is_in_the_reference() -> None:
     page = (Path(__file__).parents[3] / "docs" / "reference" / "why.md").read_text()
     for reason, row in REASONS.items():
         assert f"| `{reason}` | {row.severity} | {row.means} |\n" in page
+
+
+def test_publishing_what_is_not_ready_excuses_only_pods_that_are_published() -> None:
+    """E13: a finished pod is no endpoint of any Service."""
+    of = service(publish_not_ready_addresses=True)
+    assert explain(world(of, [probed("readiness_probe", HTTP, running(ready=False))])).healthy
+    report = explain(world(of, [pod("web-1", "10.244.0.1", ready=False, phase="Succeeded")]))
+    assert [one.reason for one in report.findings] == ["PodSucceeded", "NotReadyPublished"] and not report.healthy
