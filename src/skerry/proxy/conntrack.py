@@ -1,13 +1,15 @@
 """UDP flows that conntrack holds on to although their backend has gone (P33).
 
-Called by server.py after it has programmed a change. UDP has no end: a client that keeps sending from one port stays
-with the backend of its first packet, so flows of changed frontends are compared with the endpoints that still serve.
-TCP flows are never touched. Numbers are those of linux/netfilter/nfnetlink_conntrack.h.
+Called by server.py when it starts, after it has programmed a change, and once more seconds later. UDP has no end: a
+client that keeps sending from one port stays with the backend of its first packet, so flows of changed frontends are
+compared with the endpoints that still serve. TCP flows are never touched. Numbers are those of
+linux/netfilter/nfnetlink_conntrack.h.
 """
 
 from __future__ import annotations
 
 import errno
+import ipaddress
 import socket
 import struct
 from collections.abc import Iterable, Iterator
@@ -34,15 +36,25 @@ class Flow(NamedTuple):
     name: bytes
 
 
-def outdated(flows: Iterable[Flow], changed: set[Frontend], table: ServiceTable) -> Iterator[Flow]:
+def outdated(
+    flows: Iterable[Flow], changed: set[Frontend] | None, table: ServiceTable, service_cidr: str = ""
+) -> Iterator[Flow]:
     """The flows of changed frontends that should choose anew. Pure.
 
-    Those of a frontend that has gone, and those whose backend no longer serves while another one does.
+    Those of a frontend that has gone, and those whose backend no longer serves while another one does. With None in
+    place of changed frontends all are looked at; what led from `service_cidr` to another place is then taken for a flow
+    of a frontend that has gone (of translated flows elsewhere one cannot tell whose they were).
     """
+    services = ipaddress.ip_network(service_cidr) if service_cidr else None
     for flow in flows:
-        if flow.frontend not in changed:
-            continue
-        entry = table.frontends.get(flow.frontend)
+        frontend, entry = flow.frontend, table.frontends.get(flow.frontend)
+        if changed is not None:
+            if frontend not in changed:
+                continue
+        elif entry is None:
+            translated = flow.backend != Backend(frontend.address, frontend.port)
+            if services is None or not translated or ipaddress.ip_address(frontend.address) not in services:
+                continue
         serving = table.serving.get(entry.list, frozenset()) if entry is not None else frozenset()
         if entry is None or (serving and flow.backend not in serving):
             yield flow
@@ -60,10 +72,15 @@ class Conntrack:
     def heal(self, changed: Iterable[Frontend], table: ServiceTable) -> int:
         """Forgets the outdated flows of changed frontends; how many. NetlinkError where there is no conntrack."""
         udp = {one for one in changed if one.protocol == "UDP"}
-        if not udp:
-            return 0
+        return self._forget(outdated(self.udp_flows(), udp, table)) if udp else 0
+
+    def reconcile(self, table: ServiceTable, service_cidr: str) -> int:
+        """The same for all flows, also those of Services that went while nobody looked."""
+        return self._forget(outdated(self.udp_flows(), None, table, service_cidr))
+
+    def _forget(self, flows: Iterable[Flow]) -> int:
         gone = 0
-        for flow in outdated(self.udp_flows(), udp, table):
+        for flow in flows:
             try:
                 self._socket.request(wire.Message(_DELETE, 0, _HEAD + flow.name))
                 gone += 1

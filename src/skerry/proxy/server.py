@@ -92,6 +92,7 @@ class Proxy:
         self._checking: Timer | None = None
         self._retry: float = 0.0
         self._statistics = Statistics()
+        self._look_again: set[Frontend] | None = set()
 
     @property
     def applied_revision(self) -> int:
@@ -112,8 +113,8 @@ class Proxy:
         self._back_end.start(self.brain.table)
         self._started = True
         self._plan_check()
-        table, self._change = self.brain.table, Change()
-        self._done(set(table.frontends))
+        self._change = Change()
+        self._done(None)
 
     def stop(self) -> None:
         """Follows no changes any more. What is in the kernel stays there."""
@@ -139,6 +140,7 @@ class Proxy:
         self._plan_check()
         if self._change or self._retry:
             return
+        self._heal_again()
         try:
             mended = self._back_end.check(self.brain.table)
         except OSError as error:
@@ -178,10 +180,11 @@ class Proxy:
         self._soon = None
         change, self._change = self._change, Change()
         begun = self._clock.monotonic()
+        changed: set[Frontend] | None = change.frontends
         try:
             if self._retry:
                 self._back_end.start(self.brain.table)
-                change = self.brain.table.everything()
+                changed = None
             elif change:
                 self._back_end.program(self.brain.table, change)
         except OSError as error:
@@ -190,7 +193,7 @@ class Proxy:
         self._retry = 0.0
         self._statistics.last_duration = self._clock.monotonic() - begun
         self._timer = self._clock.call_later(WINDOW, self._reopen)
-        self._done(change.frontends)
+        self._done(changed)
 
     def _reopen(self) -> None:
         """The window is over: what came in meanwhile is programmed now."""
@@ -208,17 +211,42 @@ class Proxy:
         self._timer = None
         self._program()
 
-    def _done(self, frontends: set[Frontend]) -> None:
+    def _done(self, changed: set[Frontend] | None) -> None:
+        """A change of these frontends (None: of everything) is in the kernel."""
         self._statistics.programmed += 1
-        if self._conntrack is not None:
-            try:
-                self._statistics.flows_forgotten += self._conntrack.heal(frontends, self.brain.table)
-            except OSError as error:
-                log.warning("could not look for outdated UDP flows: %s", error)
+        self._heal(changed)
         if self._applied != self._seen:
             self._applied = self._seen
             if self._on_applied is not None:
                 self._on_applied(*self._applied)
+
+    def _heal(self, changed: set[Frontend] | None) -> None:
+        """UDP flows follow. A packet may have been on its way to where it no longer should: a check looks once more."""
+        self._forget_flows(changed)
+        if changed is None or self._look_again is None:
+            self._look_again = None
+        else:
+            self._look_again |= {one for one in changed if one.protocol == "UDP"}
+
+    def _heal_again(self) -> None:
+        changed, self._look_again = self._look_again, set()
+        if (changed is None or changed) and not self._forget_flows(changed):
+            self._look_again = None
+
+    def _forget_flows(self, changed: set[Frontend] | None) -> bool:
+        """False if conntrack could not be asked."""
+        if self._conntrack is None:
+            return True
+        try:
+            if changed is None:
+                gone = self._conntrack.reconcile(self.brain.table, self.brain.node.service_cidr)
+            else:
+                gone = self._conntrack.heal(changed, self.brain.table)
+        except OSError as error:
+            log.warning("could not look for outdated UDP flows: %s", error)
+            return False
+        self._statistics.flows_forgotten += gone
+        return True
 
 
 def _key(one: Any) -> str:

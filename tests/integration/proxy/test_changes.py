@@ -9,14 +9,14 @@ import socket
 import struct
 
 from tests.helpers.namespaces import in_network_namespace
-from tests.integration.proxy.net import Host, Network
-from tests.unit.proxy.build import port, service
+from tests.integration.proxy.net import NODE, Host, Network
+from tests.unit.proxy.build import endpoint, port, service, slice_of
 
 from skerry.api.types import discovery
-from skerry.clock import FakeClock
+from skerry.clock import FakeClock, SystemClock
 from skerry.netlink import nft, nft_set
 from skerry.proxy.conntrack import Conntrack
-from skerry.proxy.nftables.backend import LINGER
+from skerry.proxy.nftables.backend import LINGER, Nftables
 
 VIP = "10.96.0.9"
 
@@ -118,6 +118,56 @@ async def test_p33_udp_flows_leave_a_backend_that_has_gone() -> None:
         network.brain.apply_service("default/web", None)
         assert conntrack.heal(changed, network.brain.table) == 1
     conntrack.close()
+    network.finish()
+
+
+@in_network_namespace
+async def test_p33_what_changed_while_no_proxy_ran_is_healed_by_the_next_one() -> None:
+    network = Network()
+    conntrack = Conntrack()
+    client, one, two = network.pod(), network.pod(), network.pod()
+    for pod in (one, two):
+        await pod.serve_udp(5353)
+    ports = [discovery.EndpointPort(name="dns", protocol="UDP", port=5353)]
+    network.service(service("web", VIP, port(53, "dns", "UDP")))
+    network.endpoints(one, ports=ports)
+    with client.socket(socket.SOCK_DGRAM) as ours, client.socket(socket.SOCK_DGRAM) as direct:
+        for sender, address, number in ((ours, VIP, 53), (direct, one.ip, 5353)):
+            await asyncio.get_running_loop().sock_connect(sender, (address, number))
+            assert (await client.ask(address, number, sender))[0] == one.ip
+        network.kernel.close()
+        network.brain.apply_slice("default/web-1", slice_of(endpoint(two.ip, node="a"), ports=ports))
+        network.kernel = Nftables(NODE, SystemClock())
+        network.kernel.start(network.brain.table)
+        assert conntrack.reconcile(network.brain.table, NODE.service_cidr) == 1
+        assert (await client.ask(VIP, 53, ours))[0] == two.ip
+        assert conntrack.reconcile(network.brain.table, NODE.service_cidr) == 0
+        network.kernel.program(network.brain.table, network.brain.apply_service("default/web", None))
+        assert conntrack.reconcile(network.brain.table, NODE.service_cidr) == 1  # nobody's any more; not the direct one
+    conntrack.close()
+    network.finish()
+
+
+@in_network_namespace
+async def test_what_a_packet_may_still_be_on_its_way_to_stays_for_fifty_milliseconds() -> None:
+    """The time that a packet may take from its first lookup to its last: a stalled CPU must not lose it."""
+    clock = FakeClock()
+    network = Network(clock)
+    pods = [network.pod() for _ in range(3)]
+    network.service(service(), *pods)
+    network.endpoints(*pods[:1])
+    with nft.Nft() as kernel:
+        await clock.advance(0.049)
+        assert len(nft_set.dump_elements(kernel, "skerry", "endpoints")) == 3
+        network.kernel.program(network.brain.table, network.brain.apply_service("default/web", None))
+        await clock.advance(0.002)  # the sweep of the first change leaves what the second one left behind
+        assert len(nft_set.dump_elements(kernel, "skerry", "endpoints")) == 1
+        assert len(nft_set.dump_elements(kernel, "skerry", "lists")) == 1
+        await clock.advance(0.048)
+        assert len(nft_set.dump_elements(kernel, "skerry", "lists")) == 1
+        await clock.advance(0.05)
+        assert nft_set.dump_elements(kernel, "skerry", "endpoints") == []
+        assert nft_set.dump_elements(kernel, "skerry", "lists") == []
     network.finish()
 
 

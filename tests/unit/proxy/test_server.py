@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from tests.unit.proxy.build import NODE, endpoint, service, slice_of
+from tests.unit.proxy.build import NODE, endpoint, port, service, slice_of
 
 from skerry.api.types import core
 from skerry.clock import FakeClock
 from skerry.proxy.server import CHECK, RETRY_FIRST, WINDOW, Proxy
-from skerry.proxy.table import Change, ServiceTable
+from skerry.proxy.table import Change, Frontend, ServiceTable
 
 
 class FakeInformer:
@@ -85,7 +85,7 @@ class Recording:
 
 
 class Rig:
-    def __init__(self) -> None:
+    def __init__(self, flows: Any = None) -> None:
         self.clock, self.informers, self.kernel = FakeClock(), FakeInformers(), Recording()
         self.repairs = 0
         self.applied: list[tuple[int, int]] = []  # EndpointSlices, Services
@@ -95,6 +95,7 @@ class Rig:
             NODE,
             self.kernel,
             self.clock,
+            conntrack=flows,
             on_applied=lambda *both: self.applied.append(both),
             on_repair=self.repaired,
         )
@@ -235,6 +236,47 @@ async def test_while_the_kernel_refuses_nothing_is_compared() -> None:
     rig.informers.slices.put(slice_of(endpoint("10.244.1.2"), of="web"), 10)
     await rig.clock.advance(WINDOW)
     assert ("check", 1) not in rig.kernel.calls
+
+
+class Flows:
+    """Conntrack that writes down what it is asked to look at."""
+
+    def __init__(self) -> None:
+        self.asked: list[set[Frontend] | None] = []
+        self.refuse = False
+
+    def heal(self, changed: set[Frontend], table: ServiceTable) -> int:
+        return self._note(set(changed))
+
+    def reconcile(self, table: ServiceTable, service_cidr: str) -> int:
+        return self._note(None)
+
+    def _note(self, what: set[Frontend] | None) -> int:
+        if self.refuse:
+            raise OSError(5, "no")
+        self.asked.append(what)
+        return 0
+
+
+async def test_p33_flows_are_looked_at_after_a_change_and_once_more_at_the_next_check() -> None:
+    flows: Any = Flows()
+    rig = Rig(flows)
+    await rig.start()
+    await rig.clock.advance(CHECK)
+    assert flows.asked == [None, None]  # a restarted proxy looks at everything
+    flows.asked.clear()
+    dns = Frontend("10.96.0.9", "UDP", 53)
+    rig.informers.services.put(service("dns", "10.96.0.9", port(53, "dns", "UDP"), port(53, "dns-tcp")))
+    assert dns in flows.asked[0]
+    await rig.clock.advance(3 * CHECK)
+    assert flows.asked[1:] == [{dns}]
+    flows.refuse = True
+    rig.informers.services.delete("dns", 9)
+    await rig.clock.advance(CHECK)
+    flows.refuse = False
+    flows.asked.clear()
+    await rig.clock.advance(2 * CHECK)
+    assert flows.asked == [None]  # what could not be looked at is made up for
 
 
 async def test_after_stop_nothing_happens() -> None:
