@@ -27,8 +27,8 @@ GRACE = 30.0
 """Seconds without a ready endpoint before a word is said."""
 LONGEST = 600.0
 """The pauses between two of these events double from GRACE to this, in seconds."""
-PACE = 0.1
-"""Seconds between two Services, so that many at once do not keep others waiting."""
+PACE, SHARE = 0.1, 20
+"""Seconds between two Services, or this many times what the last one took: many at once do not keep others waiting."""
 REASON = "NoReadyEndpoints"
 _NAMESPACE, _SERVICE = "namespace", "service"  # indexes that other controllers keep as well
 _OTHERS = 500
@@ -68,9 +68,10 @@ class NoReadyEndpoints:
             await cache.synced()
         while True:
             key = await self._queue.get()
+            began = self._clock.monotonic()
             try:
                 if await self._sync(key):
-                    await self._clock.sleep(PACE)
+                    await self._clock.sleep(max(PACE, SHARE * (self._clock.monotonic() - began)))
             finally:
                 self._queue.done(key)
 

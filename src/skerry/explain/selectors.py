@@ -5,6 +5,7 @@ Near is: the same labels but one, or what is only misspelt or under another key.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
@@ -38,6 +39,7 @@ def edits(one: str, other: str) -> int:
     return row[-1]
 
 
+@functools.lru_cache(maxsize=4096)
 def is_slip(one: str, other: str) -> bool:
     """Whether one may be the other misspelt. What differs in digits only is another of a series (`db-0`, `db-1`)."""
     if one == other or not one or not other or abs(len(one) - len(other)) > _LIMIT:
@@ -56,17 +58,21 @@ _DIGITS = str.maketrans("", "", "0123456789")
 def miss(selector: Mapping[str, str], labels: Mapping[str, str]) -> Miss | None:
     """How the labels miss the selector; None if they match, or if they are nowhere near."""
     wrong: list[tuple[str, str, tuple[str, str] | None]] = []
-    far, total = 0, 0
+    far = 0
     for key, value in selector.items():
         if labels.get(key) == value:
             continue
         nearest = _nearest(key, value, labels)
         wrong.append((key, value, nearest))
-        slip = nearest is not None and is_slip_pair(nearest, (key, value))
-        far += not slip
-        total += edits("=".join(nearest), f"{key}={value}") if nearest is not None else len(key) + len(value)
-    if not wrong or far > 1 or far == len(selector):
+        far += nearest is None or not is_slip_pair(nearest, (key, value))
+        if far > 1 or far == len(selector):
+            return None
+    if not wrong:
         return None
+    total = sum(
+        edits("=".join(nearest), f"{key}={value}") if nearest is not None else len(key) + len(value)
+        for key, value, nearest in wrong
+    )
     return Miss(len(wrong), total, tuple(wrong))
 
 

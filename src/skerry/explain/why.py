@@ -59,23 +59,22 @@ def _of_pods(seen: Seen, matching: Sequence[core.Pod], served: Set[str]) -> Iter
 
 def _misses(seen: Seen, matching: Sequence[core.Pod]) -> Iterator[Finding]:
     """Pods that nearly match. Where others match, only a slip of a pod that no Service has is worth a word."""
-    wanted, own = seen.service.spec.selector, seen.service.metadata.name
-    near: list[tuple[bool, selectors.Miss, core.Pod]] = []
+    wanted = seen.service.spec.selector
+    near: list[tuple[selectors.Miss, core.Pod]] = []
     for pod in seen.pods:
         miss = selectors.miss(wanted, pod.metadata.labels)
         if miss is None or pod.status.phase in ("Succeeded", "Failed"):
             continue
-        taken = any(
-            one.metadata.name != own
-            and members.wants_endpoints(one)
-            and one.spec.selector.items() <= pod.metadata.labels.items()
-            for one in seen.services
-        )
         slips = all(has is not None and selectors.is_slip_pair(has, (key, value)) for key, value, has in miss.wrong)
-        if not matching or (slips and not taken):
-            near.append((taken, miss, pod))
-    near.sort(key=lambda one: (one[0], one[1].missing, one[1].edits, one[2].metadata.name))
-    for at, (taken, miss, pod) in enumerate(near[:_MISSES]):
+        if not matching or slips:
+            near.append((miss, pod))
+    near.sort(key=lambda one: (one[0].missing, one[0].edits, one[1].metadata.name))
+    first = near[: 2 * _MISSES]
+    others = _selecting(seen, [pod for _, pod in first])
+    nearest = [(any(each.items() <= pod.metadata.labels.items() for each in others), miss, pod) for miss, pod in first]
+    nearest = [one for one in nearest if not (matching and one[0])]
+    nearest.sort(key=lambda one: one[0])
+    for at, (taken, miss, pod) in enumerate(nearest[:_MISSES]):
         details = {
             "wants": {key: value for key, value, _ in miss.wrong},
             "has": {has[0]: has[1] for _, _, has in miss.wrong if has is not None},
@@ -86,6 +85,16 @@ def _misses(seen: Seen, matching: Sequence[core.Pod]) -> Iterator[Finding]:
                       details=details, severity=NOTE if matching else PROBLEM, distance=at)  # fmt: skip
     if not matching and not near:
         yield from _nothing(seen)
+
+
+def _selecting(seen: Seen, some: Sequence[core.Pod]) -> list[dict[str, str]]:
+    """The selectors of other Services that may select some of these pods."""
+    if not some:
+        return []
+    labels = {pair for pod in some for pair in pod.metadata.labels.items()}
+    own = seen.service.metadata.name
+    found = [one for one in seen.services if one.spec.selector.items() <= labels and one.metadata.name != own]
+    return [one.spec.selector for one in found if members.wants_endpoints(one)]
 
 
 def _nothing(seen: Seen) -> Iterator[Finding]:
