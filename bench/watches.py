@@ -4,7 +4,7 @@
 
 Beside it in the same run: etcd, asked over the same HTTP/1.1 for the same: values of the same size, on disk before they
 are acknowledged, to as many watchers. That is its JSON gateway; over gRPC, for which it is made, it is faster. The API
-server is one process, with all its controllers; this one writes over sixteen connections and counts the lines that come.
+server is one process, with all its controllers; this one writes over 16 connections and counts the lines that come.
 """
 
 from __future__ import annotations
