@@ -193,6 +193,12 @@ class Nft:
                 return
             yield from wire.messages(data)
 
+    def ask(self, kind: int, attributes: bytes) -> list[memoryview]:
+        """The attributes of the objects that are named. NetlinkError if one is not there."""
+        head = struct.pack("!BBH", self.family, 0, 0)
+        found = self._socket.request(wire.Message(_SUBSYSTEM | kind, 0, head + attributes))
+        return [memoryview(one.payload)[4:] for one in found]
+
     def dump(self, kind: int, attributes: bytes = b"") -> list[memoryview]:
         """The attributes of all objects of a kind (GET_TABLE, GET_CHAIN, ...), narrowed down by `attributes`."""
         head = struct.pack("!BBH", self.family, 0, 0)

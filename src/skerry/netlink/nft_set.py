@@ -176,6 +176,17 @@ def dump_elements(nft: Nft, owner: str, name: str) -> list[Element]:
     return [_parse(one) for part in found for _, one in attributes(table(part).get(3, memoryview(b"")))]
 
 
+def get_elements(nft: Nft, owner: str, name: str, keys: Sequence[bytes]) -> list[Element]:
+    """The elements with these keys, without reading the others. NetlinkError (ENOENT) if one is not there."""
+    found = []
+    head = string(1, owner) + string(2, name)
+    for start in range(0, len(keys), 500):
+        part = nested(3, *(element(key) for key in keys[start : start + 500]))
+        for answer in nft.ask(GET_ELEMENT, head + part):
+            found += [_parse(one) for _, one in attributes(table(answer).get(3, memoryview(b"")))]
+    return found
+
+
 def _parse(one: memoryview) -> Element:
     parts = table(one)
     key = bytes(table(parts[1])[1])

@@ -8,14 +8,14 @@ one that is filled beside it and takes its place in one transaction. The same me
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 
 from skerry.clock import Clock, Timer
-from skerry.netlink import nft, nft_set
+from skerry.netlink import nft
 from skerry.netlink.wire import NetlinkError
-from skerry.proxy.nftables import encode, plan, read, schema
+from skerry.proxy.nftables import encode, read, schema
 from skerry.proxy.nftables.plan import Planner, Step
-from skerry.proxy.table import Backend, Change, Node, ServiceTable
+from skerry.proxy.nftables.totals import Connections, Totals
+from skerry.proxy.table import Change, Node, ServiceTable
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +32,7 @@ class Nftables:
         self._node, self._clock, self._linger = node, clock, linger
         self._nft = nft.Nft()
         self._planner = Planner()
+        self._totals = Totals()
         self._sweep: Timer | None = None
         self._others: int | None = None
         self.changed = 0
@@ -143,6 +144,10 @@ class Nftables:
             self._sweep = None
 
     def _send(self, name: str, step: Step) -> None:
+        if name == schema.TABLE:
+            self._totals.fold(self._nft, step)
+            if self._totals.crowded(self._planner):
+                self.connections()
         for requests in encode.transactions(name, step):
             self._nft.commit(requests)
 
@@ -150,13 +155,9 @@ class Nftables:
         """Connections that left the end of a balancing chain: 0, or there is a bug."""
         return sum(self._nft.rule_counters(schema.TABLE).values())
 
-    def connections(self) -> Iterator[tuple[Backend, int]]:
-        """How often each backend was chosen since its element was put where it is."""
-        endpoints = self._planner.maps[plan.ENDPOINTS]
-        places = {encode.index(key): backend for key, backend in endpoints.items()}
-        for element in nft_set.dump_elements(self._nft, schema.TABLE, plan.ENDPOINTS):
-            if element.key in places:
-                yield places[element.key], element.packets
+    def connections(self) -> list[Connections]:
+        """How many connections each backend has been given since the table was made."""
+        return list(self._totals.connections(self._nft, self._planner))
 
     def close(self) -> None:
         """Lets go of the kernel; the table stays, and so do its connections."""

@@ -89,6 +89,11 @@ _VALUES: dict[str, Callable[[Any], bytes]] = {
 }
 
 
+def key(name: str, value: Any) -> bytes:
+    """The key of an element of a map."""
+    return _KEYS[name](value)
+
+
 def transactions(table: str, step: Step) -> Iterator[list[Request]]:
     """The transactions that carry out a step, in order; cut between ops, each of which is safe to see done alone."""
     start, weight = 0, 0
@@ -132,10 +137,10 @@ def _transaction(table: str, ops: Sequence[Op]) -> list[Request]:
     return requests + late
 
 
-def _element(name: str, key: Any, data: bytes = b"") -> bytes:
+def _element(name: str, value: Any, data: bytes = b"") -> bytes:
     if name == plan.ALLOWED:
-        return nft_set.range_element(*_allowed(key))
-    return nft_set.element(_KEYS[name](key), data)
+        return nft_set.range_element(*_allowed(value))
+    return nft_set.element(_KEYS[name](value), data)
 
 
 def _slot_and_seconds(op: Put | Remove) -> tuple[int, int]:

@@ -50,6 +50,10 @@ class Numbers:
     def get(self, key: ListKey) -> int | None:
         return self._lists.get(key)
 
+    def ports(self) -> dict[int, tuple[str, str, str]]:
+        """The service ports (service, port name, protocol) by the numbers that their lists have but for the scope."""
+        return {number: (service, port, protocol) for (service, port, protocol, _), number in self._ports.items()}
+
     def assign(self, key: ListKey) -> int:
         """A new list's number."""
         port = (key.service, key.port, key.protocol, key.affinity)

@@ -114,7 +114,7 @@ class Planner:
         self.maps: Maps = {name: {} for name in MAPS}
         self.stamp = 0
         self._stale: dict[tuple[str, Hashable], int] = {}
-        self._numbers = Numbers()
+        self.numbers = Numbers()
         self._live: dict[int, list[Backend]] = {}
         self._last_counts: dict[tuple[str, Frontend], int] = {}
         self._sources: dict[Frontend, set[str]] = {}
@@ -127,7 +127,7 @@ class Planner:
         """
         found = cls()
         found.maps = maps
-        found._numbers.keepers(maps[KEEPERS])
+        found.numbers.keepers(maps[KEEPERS])
         tidy = found._recognize(table, last_place)
         change = table.everything()
         change.addresses.update(maps[ADDRESSES])
@@ -137,7 +137,7 @@ class Planner:
         change.frontends.update(frontend for frontend, _ in maps[ALLOWED])
         steps = found.plan(table, change)
         for keeper in maps[KEEPERS]:
-            if not found._numbers.in_use(keeper):
+            if not found.numbers.in_use(keeper):
                 found._retire(KEEPERS, keeper)
         return found, [step for step in (tidy, *steps) if step]
 
@@ -147,7 +147,7 @@ class Planner:
         for frontend, entry in table.frontends.items():
             for in_counts, in_lists, key in ((COUNTS, LISTS, entry.list), (NEAR_COUNTS, NEAR_LISTS, entry.near)):
                 number = self.maps[in_lists].get(frontend)
-                if key is not None and number is not None and self._numbers.adopt(key, number):
+                if key is not None and number is not None and self.numbers.adopt(key, number):
                     counts[number] = max(counts.get(number, 0), self.maps[in_counts].get(frontend, 0))
         for number, count in counts.items():
             there = range(count)
@@ -156,7 +156,7 @@ class Planner:
             if live:
                 self._live[number] = [backend for backend in live if backend is not None]
         for number, index in self.maps[ENDPOINTS]:
-            self._numbers.lists_above(number)
+            self.numbers.lists_above(number)
             if index >= len(self._live.get(number, ())):
                 self._retire(ENDPOINTS, (number, index))
         for in_counts, in_lists in ((COUNTS, LISTS), (NEAR_COUNTS, NEAR_LISTS)):
@@ -172,7 +172,7 @@ class Planner:
         known = set()
         for (number, backend), place in list(self.maps[IDS].items()):
             there_too = self.maps[PLACES].get((number, place)) == backend and backend in self._live.get(number, ())
-            if there_too and self._numbers.adopt_place(number, backend, place):
+            if there_too and self.numbers.adopt_place(number, backend, place):
                 known.add((number, place))
             else:
                 self._remove(tidy, IDS, (number, backend))
@@ -180,7 +180,7 @@ class Planner:
             last_place = max(last_place, place)
             if (number, place) not in known:
                 self._remove(tidy, PLACES, (number, place))
-        self._numbers.places_from(last_place + 1)
+        self.numbers.places_from(last_place + 1)
         return tidy
 
     @property
@@ -224,12 +224,12 @@ class Planner:
         return step
 
     def _list(self, key: ListKey, new: Sequence[Backend], fill: Step, switch: Step) -> None:
-        number = self._numbers.get(key)
+        number = self.numbers.get(key)
         if number is None:
             if not new:
                 return
-            number = self._numbers.assign(key)
-            keeper = self._numbers.keeper(number)
+            number = self.numbers.assign(key)
+            keeper = self.numbers.keeper(number)
             if keeper is not None and keeper in self.maps[KEEPERS]:
                 self._stale.pop((KEEPERS, keeper), None)
             elif keeper is not None:
@@ -253,7 +253,7 @@ class Planner:
         """Who leaves goes at once: a client whose record leads nowhere chooses anew."""
         for backend in sorted(new):
             if (number, backend) not in self.maps[IDS]:
-                place = self._numbers.place(number, backend)
+                place = self.numbers.place(number, backend)
                 self._put(fill, PLACES, (number, place), backend)
                 self._put(fill, IDS, (number, backend), place)
         for backend in sorted(old - new):
@@ -262,13 +262,13 @@ class Planner:
                 continue
             self._remove(switch, IDS, (number, backend))
             self._remove(switch, PLACES, (number, gone))
-            self._numbers.leave(number, backend)
+            self.numbers.leave(number, backend)
 
     def _forget(self, key: ListKey) -> None:
         """A list is no more; if it was the last one with its time-out, that one's chain goes, too."""
-        number = self._numbers.release(key)
-        keeper = self._numbers.keeper(number) if number is not None else None
-        if keeper is not None and not self._numbers.in_use(keeper):
+        number = self.numbers.release(key)
+        keeper = self.numbers.keeper(number) if number is not None else None
+        if keeper is not None and not self.numbers.in_use(keeper):
             self._retire(KEEPERS, keeper)
 
     def _frontend(self, table: ServiceTable, frontend: Frontend, fill: Step, switch: Step) -> None:
@@ -296,7 +296,7 @@ class Planner:
     ) -> None:
         """Which list a frontend chooses from, in one of the two pairs of maps that say so."""
         backends = table.lists[key] if key is not None else ()
-        number = self._numbers.get(key) if key is not None else None
+        number = self.numbers.get(key) if key is not None else None
         if backends and number is not None:
             held = self.maps[lists].get(frontend)
             if held is None or held == number:

@@ -98,7 +98,8 @@ def _number_of_frontend(one: Element) -> tuple[Frontend, int]:
     return _frontend(one.key), _word(one.data)
 
 
-def _indexed(one: Element) -> tuple[Any, Backend]:
+def indexed(one: Element) -> tuple[Any, Backend]:
+    """An element of `endpoints` or `places`: its list and index or place, and the backend."""
     return encode.WORDS.unpack(one.key), _backend(one.data)
 
 
@@ -111,8 +112,8 @@ _READERS: dict[str, Callable[[Element], tuple[Any, Any]]] = {
     plan.LISTS: _number_of_frontend,
     plan.NEAR_COUNTS: _number_of_frontend,
     plan.NEAR_LISTS: _number_of_frontend,
-    plan.ENDPOINTS: _indexed,
-    plan.PLACES: _indexed,
+    plan.ENDPOINTS: indexed,
+    plan.PLACES: indexed,
     plan.IDS: lambda one: ((_word(one.key[:4]), _backend(one.key[4:])), _word(one.data)),
     plan.DISPATCH: _dispatch,
     plan.KEEPERS: _keeper,
