@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any, TypeVar
 
-from skerry.api import labels, resources, status
+from skerry.api import labels, status
 from skerry.api.types import core, discovery
 from skerry.client.client import Client
 from skerry.clock import Clock
@@ -88,8 +88,3 @@ class Reader:
     def _refused(self, what: str, error: status.ApiError) -> None:
         why = "this user may not read them" if error.code == 403 else error.message
         self._unread[what] = f"{what.capitalize()} were not looked at: {why}."
-
-
-def path(namespace: str) -> str:
-    """Where a namespace's Services are, for messages."""
-    return resources.of(core.Service).path(namespace)
