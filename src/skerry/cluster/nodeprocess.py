@@ -158,6 +158,7 @@ class _Node:
         from skerry.node.images.manager import Images
         from skerry.node.images.registry import Registry
         from skerry.node.images.store import Store
+        from skerry.node.resolvconf import of_contained_node
         from skerry.node.runtime.client import Runtime
 
         node, paths = self._context.node, self._config.paths
@@ -185,7 +186,7 @@ class _Node:
             socket=paths.node_socket(node.name),
             cluster_dns=(self._config.networks.dns_ip,),
             cluster_domain=ZONE,
-            host_resolv_conf=_host_resolv_conf(),
+            host_resolv_conf=of_contained_node(_host_resolv_conf(), (self._config.networks.dns_ip,)),
             cgroups=PodCgroups(self._claim, node.name),
         )
         return _background(stack, agent.run(services))

@@ -63,6 +63,12 @@ def resolv_conf(pod: core.Pod, cluster_dns: Sequence[str], domain: str, host_con
     return _text(config), warnings
 
 
+def of_contained_node(machine: str, cluster_dns: Sequence[str]) -> str:
+    """A node's own file, out of the machine's: its servers are reached through ours alone."""
+    config = _parse(machine)
+    return _text(_Config(list(cluster_dns), config.searches, config.options))
+
+
 def of_namespace(namespace: str, cluster_dns: Sequence[str], domain: str, host_conf: str) -> str:
     """The resolv.conf of a program that is no pod but is to find names as the pods of `namespace` do."""
     config = _cluster_first(namespace, cluster_dns, domain, _parse(host_conf))

@@ -93,3 +93,11 @@ def test_d23_hosts_file():
     assert "10.244.1.7\tdb-0.db.demo.svc.cluster.local\tdb-0\n" in text
     assert text.endswith("10.9.9.9\ta.example\tb.example\n")
     assert "10.244.1.7\tweb-1\n" in resolvconf.hosts(pod(), ["10.244.1.7"], "cluster.local")
+
+
+def test_a_contained_node_asks_the_cluster_dns_what_the_machine_asks_its_own_servers() -> None:
+    """No pod reaches the machine's servers from a network of its own; searches and options stay."""
+    machine = "nameserver 192.168.1.1\nnameserver 8.8.8.8\nsearch example.org\noptions timeout:1\n"
+    node = "nameserver 10.96.0.10\nsearch example.org\noptions timeout:1\n"
+    assert resolvconf.of_contained_node(machine, ["10.96.0.10"]) == node
+    assert resolvconf.of_contained_node("", ["10.96.0.10"]) == "nameserver 10.96.0.10\n"
