@@ -68,6 +68,10 @@ class Gauge(Counter):
     def set(self, number: float, *labels: str) -> None:
         self._values[labels] = number
 
+    def clear(self) -> None:
+        """Forgets all values, of things that may be no more."""
+        self._values.clear()
+
 
 class Histogram(_Metric):
     """How often each size was seen."""

@@ -100,12 +100,16 @@ class _Node:
 
     async def _proxy(self, stack: contextlib.AsyncExitStack) -> None:
         """The service proxy in the node's kernel, and the node ports on the host's loopback."""
+        from skerry.api.types import core, meta
+        from skerry.client.events import Recorder
         from skerry.proxy.conntrack import Conntrack
+        from skerry.proxy.health import HealthServers
         from skerry.proxy.nftables.backend import Nftables
         from skerry.proxy.server import Proxy
         from skerry.proxy.table import Node
 
         node = self._context.node
+        recorder = Recorder(self._client, "skerry-proxy", node.name, clock=self._clock)
         here = Node(node.name, (node.node_ip,), service_cidr=self._config.networks.service_cidr, pod_cidr=node.pod_cidr)
         proxy = Proxy(
             self._informers,
@@ -114,9 +118,25 @@ class _Node:
             self._clock,
             conntrack=Conntrack(),
             on_applied=self._acknowledges(stack, "proxy"),
+            on_repair=lambda: recorder.event(
+                core.Node(metadata=meta.ObjectMeta(name=node.name, uid=node.name)),
+                "Warning",
+                "ServiceTableRepaired",
+                "somebody else had changed the kernel's service table of this node; it is as it should be again",
+            ),
         )
         stack.callback(proxy.stop)
+
+        def no_health_check(key: str, message: str) -> None:
+            service = self._informers.of(core.Service).get(key)
+            if service is not None:
+                recorder.event(service, "Warning", "FailedToStartServiceHealthcheck", message)
+
+        health = HealthServers(proxy, here.addresses, self._clock, no_health_check)
+        stack.push_async_callback(health.close)
+        await health.start()
         await proxy.start()
+        _background(stack, health.follow())
         _background(stack, self._host_ports(stack))
 
     def _acknowledges(self, stack: contextlib.AsyncExitStack, component: str) -> Callable[[int, int], None]:

@@ -128,6 +128,11 @@ def _affinity(spec: core.ServiceSpec) -> int:
     return _AFFINITY_SECONDS if seconds is None else seconds
 
 
+def _asks_nodes(service: core.Service) -> bool:
+    spec = service.spec
+    return proxied(service) and spec.type == "LoadBalancer" and spec.external_traffic_policy == "Local"
+
+
 class _Chooser:
     """Makes the lists of one service port as they are asked for."""
 
@@ -218,6 +223,20 @@ class Brain:
         if new is not None and new != old:
             change.add(self._renew(new.service))
         return change
+
+    def health_check_ports(self) -> dict[int, str]:
+        """The node ports on which balancers ask whether this node has endpoints, with their Services' keys (P34)."""
+        return {
+            one.spec.health_check_node_port: key
+            for key, one in self._services.items()
+            if one.spec.health_check_node_port and _asks_nodes(one)
+        }
+
+    def local_ready(self, key: str) -> int:
+        """How many addresses on this node are ready for a Service; terminating ones do not count (P34)."""
+        slices = self._of_service.get(key, {}).values()
+        every = (one for part in slices for found in part.ports.values() for one in found)
+        return len({one.backend.address for one in every if one.local and one.ready})
 
     def _renew(self, key: str) -> Change:
         service = self._services.get(key)

@@ -8,17 +8,19 @@ that follow within a millisecond together.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from skerry.api.types import core, discovery
 from skerry.client.informer import Informers
-from skerry.clock import Clock, Timer
+from skerry.clock import Clock, Timer, parse_rfc3339
 from skerry.proxy.brain import Brain
 from skerry.proxy.conntrack import Conntrack
-from skerry.proxy.table import Change, Frontend, Node, ServiceTable
+from skerry.proxy.metrics import ProxyMetrics
+from skerry.proxy.table import Backend, Change, Frontend, Node, ServiceTable
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +30,12 @@ WINDOW = 0.001
 RETRY_FIRST, RETRY_MOST = 0.1, 5.0
 """Seconds until the whole table is tried again after the kernel refused it; doubled each time."""
 
+
+BEHIND = 60.0
+"""Seconds after which a proxy that could not follow says that it is not healthy: upstream's twice 30."""
+
+TRIGGER = "endpoints.kubernetes.io/last-change-trigger-time"
+"""The annotation of a slice that says when the pod or Service changed that it follows."""
 
 CHECK = 5.0
 """Seconds between two looks at whether somebody else changed the kernel's table."""
@@ -44,6 +52,12 @@ class BackEnd(Protocol):
 
     def check(self, table: ServiceTable) -> bool:
         """Mends what somebody else did to the table; True if there was anything."""
+
+    def connections(self) -> Iterable[tuple[str, str, str, Backend, int]]:
+        """Service, port name, protocol, backend, and how many connections it was given."""
+
+    def misses(self) -> int:
+        """Connections that found no backend though there was one."""
 
     def close(self) -> None: ...
 
@@ -92,6 +106,12 @@ class Proxy:
         self._checking: Timer | None = None
         self._retry: float = 0.0
         self._statistics = Statistics()
+        self.metrics = ProxyMetrics()
+        self.ports_changed = asyncio.Event()
+        """Set when a Service changed: its health check node port may have."""
+        self._born = self._updated = clock.now()
+        self._behind_since: float | None = None
+        self._triggers: list[float] = []
         self._look_again: set[Frontend] | None = set()
 
     @property
@@ -110,7 +130,9 @@ class Proxy:
         self._slices.subscribe(self._slice)
         await asyncio.gather(self._services.synced(), self._slices.synced())
         self._see(_revision(self._slices.resource_version), _revision(self._services.resource_version))
+        begun = self._clock.monotonic()
         self._back_end.start(self.brain.table)
+        self._measure(self._clock.monotonic() - begun, whole=True)
         self._started = True
         self._plan_check()
         self._change = Change()
@@ -149,6 +171,7 @@ class Proxy:
             return
         if mended:
             self._statistics.repairs += 1
+            self.metrics.repairs.add(1)
             if self._on_repair is not None:
                 self._on_repair()
 
@@ -158,6 +181,8 @@ class Proxy:
     def _service(self, old: core.Service | None, new: core.Service | None) -> None:
         one: Any = new or old
         self._see(services=_revision(one.metadata.resource_version))
+        self._note(service=True)
+        self.ports_changed.set()
         self._change.add(self.brain.apply_service(_key(one), new))
         # A new address must be in the kernel before anybody hears of it (DNS follows the same cache, after us): a
         # packet to an address that no Service has is dropped, and its sender tries again only after a second.
@@ -168,7 +193,34 @@ class Proxy:
     def _slice(self, old: discovery.EndpointSlice | None, new: discovery.EndpointSlice | None) -> None:
         one: Any = new or old
         self._see(slices=_revision(one.metadata.resource_version))
+        self._note(service=False)
+        trigger = new.metadata.annotations.get(TRIGGER) if new is not None else None
+        if trigger:
+            with contextlib.suppress(ValueError):
+                self._triggers.append(parse_rfc3339(trigger))
         self._collect(self.brain.apply_slice(_key(one), new))
+
+    def _note(self, *, service: bool) -> None:
+        self.metrics.came_in(service=service, now=self._clock.now())
+        if self._behind_since is None:
+            self._behind_since = self._clock.monotonic()
+
+    def healthy(self) -> bool:
+        """Is nothing waiting for the kernel that came in long ago (P35)?"""
+        since = self._behind_since
+        return self._started and (since is None or self._clock.monotonic() - since < BEHIND)
+
+    def updated_at(self) -> float:
+        """When the kernel last followed, in seconds since 1970."""
+        return self._updated
+
+    def scrape(self) -> str:
+        """All metrics, as a scraper reads them."""
+        self.metrics.misses.set(self._back_end.misses())
+        self.metrics.connections.clear()
+        for service, port, protocol, backend, total in self._back_end.connections():
+            self.metrics.connections.set(total, service, port, protocol, f"{backend.address}:{backend.port}")
+        return self.metrics.registry.text()
 
     def _collect(self, change: Change) -> None:
         """Takes a change in; also an empty one, because its revision is to be acknowledged."""
@@ -192,8 +244,19 @@ class Proxy:
             return
         self._retry = 0.0
         self._statistics.last_duration = self._clock.monotonic() - begun
+        self._measure(self._statistics.last_duration, whole=changed is None)
         self._timer = self._clock.call_later(WINDOW, self._reopen)
         self._done(changed)
+
+    def _measure(self, seconds: float, *, whole: bool) -> None:
+        """All that came in is in the kernel. Pods that changed before the proxy began do not count (P37)."""
+        self._updated = self._clock.now()
+        self._behind_since = None
+        self.metrics.applied(seconds, whole=whole, now=self._updated)
+        for trigger in self._triggers:
+            if trigger >= self._born:
+                self.metrics.programmed(max(0.0, self._updated - trigger))
+        self._triggers.clear()
 
     def _reopen(self) -> None:
         """The window is over: what came in meanwhile is programmed now."""
@@ -203,6 +266,7 @@ class Proxy:
 
     def _fail(self, error: OSError) -> None:
         self._statistics.failures += 1
+        self.metrics.failed()
         self._retry = min(self._retry * 2, RETRY_MOST) if self._retry else RETRY_FIRST
         log.error("the kernel refused the service table, trying again in %.1f s: %s", self._retry, error)
         self._timer = self._clock.call_later(self._retry, self._try_again)

@@ -11,7 +11,7 @@ from tests.unit.proxy.build import NODE, endpoint, port, service, slice_of
 from skerry.api.types import core
 from skerry.clock import FakeClock
 from skerry.proxy.server import CHECK, RETRY_FIRST, WINDOW, Proxy
-from skerry.proxy.table import Change, Frontend, ServiceTable
+from skerry.proxy.table import Backend, Change, Frontend, ServiceTable
 
 
 class FakeInformer:
@@ -62,6 +62,7 @@ class Recording:
         self.calls: list[tuple[str, int]] = []
         self.refuse = False
         self.damaged = False
+        self.connected: list[tuple[str, str, str, Backend, int]] = []
 
     def start(self, table: ServiceTable) -> None:
         self._note("start", len(table.frontends))
@@ -74,6 +75,12 @@ class Recording:
         self._note("check", len(table.frontends))
         self.damaged, found = False, self.damaged
         return found
+
+    def connections(self) -> list[tuple[str, str, str, Backend, int]]:
+        return self.connected
+
+    def misses(self) -> int:
+        return 0
 
     def _note(self, what: str, size: int) -> None:
         if self.refuse:
