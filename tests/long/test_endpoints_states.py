@@ -11,5 +11,5 @@ pytestmark = pytest.mark.long
 
 class TestStaleCachesForLong(Machine.TestCase):  # type: ignore[misc,name-defined]
     settings = settings(
-        max_examples=1500, stateful_step_count=60, suppress_health_check=list(HealthCheck), deadline=None
+        max_examples=300, stateful_step_count=60, suppress_health_check=list(HealthCheck), deadline=None
     )

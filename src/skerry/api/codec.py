@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any, TypeVar
 
 import msgspec
@@ -13,12 +14,15 @@ _plain = msgspec.json.Decoder()
 
 
 _decoders: dict[type[Any], msgspec.json.Decoder[Any]] = {}
+# msgspec works out how to read a Struct when it is first asked to, and must not be asked by two threads at once.
+_first_use = threading.Lock()
 
 
 def _decoder(kind: type[T]) -> msgspec.json.Decoder[T]:
     found = _decoders.get(kind)
     if found is None:
-        found = _decoders[kind] = msgspec.json.Decoder(kind)
+        with _first_use:
+            found = _decoders[kind] = msgspec.json.Decoder(kind)
     return found
 
 
@@ -44,6 +48,7 @@ def plain(value: Any) -> Any:
 
 def convert(kind: type[T], value: Any) -> T:
     """A typed object from plain values. msgspec.ValidationError if a field has the wrong type."""
+    _decoder(kind)
     return msgspec.convert(value, kind)
 
 

@@ -10,6 +10,7 @@ import functools
 import keyword
 import re
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -104,9 +105,17 @@ def _annotation(entry: str) -> tuple[Any, Any]:
     return _SCALARS[entry]
 
 
-@functools.cache
+_building = threading.RLock()
+
+
 def build(module: str, name: str) -> type[msgspec.Struct]:
-    """The Struct class of a row. KeyError if the table has none."""
+    """The Struct class of a row, the same one for all threads. KeyError if the table has none."""
+    with _building:
+        return _build(module, name)
+
+
+@functools.cache
+def _build(module: str, name: str) -> type[msgspec.Struct]:
     content = table()[module]
     made: list[tuple[str, Any, Any]] = []
     rename: dict[str, str] = {}
