@@ -94,19 +94,21 @@ class LossyClient(Client):
         super().__init__(cast("Any", None))
         self.store, self.faults = store, list[str]()
         self._written = before_answer
-        self.writes = 0
+        self.writes: list[str] = []  # `create Endpoints web`
+        self.events: list[tuple[str, str, str]] = []  # type, reason, message
 
     async def create(self, obj: Any) -> Any:
         if isinstance(obj, core.Event):
+            self.events.append((obj.type, obj.reason, obj.message))
             return obj
         if obj.metadata.name and self.store.get(type(obj), key_of(obj)) is not None:
             raise status.already_exists("", type(obj).__name__, obj.metadata.name)
-        return await self._do(lambda: self.store.put(obj))
+        return await self._do(f"create {obj.kind} {obj.metadata.name}", lambda: self.store.put(obj))
 
     async def update(self, obj: Any, *, subresource: str = "") -> Any:
         if self.store.get(type(obj), key_of(obj)) is None:
             raise status.not_found("", type(obj).__name__, obj.metadata.name)
-        return await self._do(lambda: self.store.put(obj))
+        return await self._do(f"update {obj.kind} {obj.metadata.name}", lambda: self.store.put(obj))
 
     async def delete(self, kind: Any, name: str, namespace: str = "", **more: Any) -> None:
         def do() -> None:
@@ -117,13 +119,13 @@ class LossyClient(Client):
                 raise status.conflict("", kind.__name__, name)
             self.store.delete(found)
 
-        await self._do(do)
+        await self._do(f"delete {kind.__name__} {name}", do)
 
     async def patch(self, kind: Any, *_: Any, **__: Any) -> Any:
         assert kind is core.Event
         return core.Event()
 
-    async def _do(self, write: Any) -> Any:
+    async def _do(self, what: str, write: Any) -> Any:
         fault = self.faults.pop(0) if self.faults else ""
         if fault == "slow":
             await asyncio.sleep(0)
@@ -132,8 +134,11 @@ class LossyClient(Client):
             raise status.ApiError(500, "the request was lost")
         if fault == "refused":
             raise status.conflict("", "things", "x")
+        if fault == "terminating":
+            cause = {"reason": "NamespaceTerminating", "message": "", "field": ""}
+            raise status.forbidden("", "things", "x", "it is being terminated", [cause])
         made = write()
-        self.writes += 1
+        self.writes.append(what.strip())
         self._written()
         if fault == "unheard":
             raise status.ApiError(504, "the answer was lost")
@@ -163,9 +168,11 @@ class Caches(Informers):
             for key, one in old.items():
                 self._show(kind, key, one)
 
-    async def start(self) -> None:
+    def filled(self, *, but: type[Any] | None = None) -> None:
+        """The first lists are there."""
         for kind in KINDS:
-            self.of(kind)._synced.set()
+            if kind is not but:
+                self.of(kind)._synced.set()
 
     def _show(self, kind: type[Any], key: str, one: Any) -> None:
         informer: Informer[Any] = self.of(kind)
@@ -223,18 +230,15 @@ class Cluster:
                 self.caches.pending[kind] += [(key, new) for key, _, new in log[self._seen[kind] :]]
             self._seen[kind] = len(log)
 
-    def restart(self, behind: int) -> None:
-        """A new controller, with caches that may be old."""
+    def restart(self, behind: int, *, unfilled: type[Any] | None = None) -> None:
+        """A new controller, with caches that may be old; `unfilled` is a kind whose first list does not come."""
         self.stop()
         self._seen = {kind: len(self.store.log[kind]) for kind in KINDS}
         self.caches = Caches(self.client, self.clock, self.store, behind)
         controller = EndpointsController(self.client, self.clock, self.caches, max_endpoints=2)
 
-        async def run() -> None:
-            await self.caches.start()
-            await controller.run()
-
-        self.task = self.loop.create_task(run())
+        self.caches.filled(but=unfilled)
+        self.task = self.loop.create_task(controller.run())
         self.work()
 
     def stop(self) -> None:

@@ -232,7 +232,7 @@ OVER = "endpoints.kubernetes.io/over-capacity"
         (1001, 0, {OVER: "truncated"}, (1000, 0), "truncated"),
     ],
 )
-def test_u18_over_capacity(
+def test_u18_e38_e39_over_capacity(
     ready: int, waiting: int, had: dict[str, str], keeps: tuple[int, int], annotation: str | None
 ) -> None:
     service = build.service()
@@ -269,7 +269,7 @@ def _subsets(sizes: list[tuple[int, int]]) -> list[core.EndpointSubset]:
         ([205, 400, 402, 400, 693], [100, 200, 200, 200, 300], [98, 191, 192, 191, 328], [0, 0, 0, 0, 0]),
     ],
 )
-def test_g1_u19_truncation(
+def test_g1_u19_e35_e36_e37_truncation(
     ready: list[int], waiting: list[int], kept_ready: list[int] | None, kept_waiting: list[int] | None
 ) -> None:
     kept, over = shares(list(zip(ready, waiting, strict=True)))

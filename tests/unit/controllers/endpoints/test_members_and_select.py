@@ -25,7 +25,7 @@ from skerry.controllers.endpoints import members, select
         (build.pod("a", "10.0.0.1", deleting=True), True, True),
     ],
 )
-def test_e13_to_e16_which_pods_count(one: core.Pod, terminating: bool, counts: bool) -> None:
+def test_e13_e14_e15_e16_u13_which_pods_count(one: core.Pod, terminating: bool, counts: bool) -> None:
     assert members.is_member(one, include_terminating=terminating) is counts
 
 

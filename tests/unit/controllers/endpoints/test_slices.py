@@ -46,7 +46,7 @@ def test_l16_conditions(publish: bool, ready: bool, deleting: bool) -> None:
     )
 
 
-def test_u31_l18_the_endpoint_of_one_pod() -> None:
+def test_u31_l18_l33_the_endpoint_of_one_pod() -> None:
     node = core.Node()
     node.metadata.labels = {"topology.kubernetes.io/zone": "a"}
     [made] = plan(build.service(), [build.pod("a", "10.0.0.1")], node=lambda _: node, trigger="t").create
@@ -182,7 +182,7 @@ def test_g3_packing(sizes: tuple[int, ...], more: int, result: list[int], count:
     assert settle(service, pods, *existing) == result
 
 
-def test_u40_fullest_first_among_those_that_change_anyway() -> None:
+def test_u40_l25_fullest_first_among_those_that_change_anyway() -> None:
     service = build.service()
     existing, _ = _existing(service, 80, 20)
     pods = build.pods(100)
@@ -221,7 +221,7 @@ def test_u39_recycling() -> None:
     assert settle(changed, build.pods(300), *existing) == [100, 100, 100]
 
 
-def test_u41_slices_of_another_address_type_are_replaced() -> None:
+def test_u41_l14_slices_of_another_address_type_are_replaced() -> None:
     service = build.service()
     foreign = [build.slice_of(service, f"f{n}", [], address_type="IPv6") for n in range(2)]
     made = plan(service, build.pods(130), *foreign)
@@ -240,7 +240,7 @@ def test_u42_l22_a_slice_of_a_former_service_is_not_reused(pods: int) -> None:
     assert made.delete == [old]
 
 
-def test_u43_named_ports_with_different_numbers() -> None:
+def test_u43_l21_named_ports_with_different_numbers() -> None:
     service = build.service(ports=[build.port("web", target="http")])
     pods = [build.pod(f"web-{n}", f"10.244.{n // 250}.{n % 250}", ports={"http": 8080 + n % 5}) for n in range(300)]
     assert settle(service, pods) == [60] * 5
@@ -320,3 +320,60 @@ def test_whatever_comes_and_goes_each_pod_is_in_exactly_one_slice(steps: list[se
             }
         assert store.slices, "never without a slice (L29)"
         assert not plan(service, pods, *store.slices.values(), max_endpoints=limit)
+
+
+def test_u34_publish_not_ready_addresses_makes_all_of_them_ready() -> None:
+    pods = [one for at in range(50) for one in build.pods(1, at, ready=at % 2 == 0)]
+    made = plan(build.service(publish_not_ready_addresses=True), pods)
+    assert writes(made) == (1, 0, 0)
+    assert [one.conditions.ready for one in made.create[0].endpoints] == [True] * 50
+
+
+def test_l28_slices_of_ports_that_are_wanted_no_more_go() -> None:
+    service = build.service(ports=[build.port("web", target="http")])
+    pods = [build.pod(f"web-{n}", f"10.0.0.{n}", ports={"http": 8080 + n % 2}) for n in range(4)]
+    store = build.Store()
+    store.apply(plan(service, pods))
+    assert store.sizes() == [2, 2]
+    made = plan(service, pods[::2], *store.slices.values())
+    assert writes(made) == (0, 0, 1)
+    assert {port.port for one in made.delete for port in one.ports} == {8081}
+
+
+@pytest.mark.parametrize(
+    ("change", "same"),
+    [
+        (lambda one: None, True),
+        (lambda one: setattr(one.target_ref, "resource_version", "9"), True),
+        (lambda one: setattr(one, "hints", discovery.EndpointHints()), True),
+        (lambda one: setattr(one, "node_name", "other"), False),
+        (lambda one: setattr(one, "zone", "other"), False),
+        (lambda one: setattr(one.conditions, "ready", None), False),
+        (lambda one: setattr(one.conditions, "serving", False), False),
+        (lambda one: setattr(one.conditions, "terminating", True), False),
+        (lambda one: setattr(one.target_ref, "uid", "other"), False),
+        (lambda one: setattr(one, "target_ref", None), False),
+    ],
+)
+def test_l23_u51_what_an_endpoint_says_beyond_who_it_is(change: Any, same: bool) -> None:
+    """U51: TestEndpointsEqualBeyondHash."""
+    one = build.endpoint(build.service(), build.pod("a", "10.0.0.1"))
+    other = codec.copy(one)
+    change(other)
+    assert slices.same_beyond_identity(one, other) is same
+
+
+def test_l23_who_an_endpoint_is() -> None:
+    service = build.service()
+    one = build.endpoint(service, build.pod("a", "10.0.0.1"))
+    assert slices.identity(one) == slices.identity(build.endpoint(service, build.pod("a", "10.0.0.1", ready=False)))
+    for other in (build.pod("b", "10.0.0.1"), build.pod("a", "10.0.0.2")):
+        assert slices.identity(one) != slices.identity(build.endpoint(service, other))
+    assert slices.identity(one) != slices.identity(
+        build.endpoint(build.service("x"), build.pod("a", "10.0.0.1", hostname="h", subdomain="x"))
+    )
+
+
+def test_u50_l33_the_prefix_of_generated_names() -> None:
+    assert slices.prefix("web") == "web-"
+    assert slices.prefix("x" * 253) == "x" * 253
