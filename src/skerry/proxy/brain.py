@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Hashable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from skerry.api.types import core, discovery
@@ -222,6 +222,15 @@ class Brain:
             change.add(self._renew(old.service))
         if new is not None and new != old:
             change.add(self._renew(new.service))
+        return change
+
+    def move_to_zone(self, zone: str) -> Change:
+        """The node is in this zone, "" for none: hints for zones are read anew (P9)."""
+        change = Change()
+        if zone != self.node.zone:
+            self.node = replace(self.node, zone=zone)
+            for key in self._services:
+                change.add(self._renew(key))
         return change
 
     def health_check_ports(self) -> dict[int, str]:

@@ -34,6 +34,7 @@ RETRY_FIRST, RETRY_MOST = 0.1, 5.0
 BEHIND = 60.0
 """Seconds after which a proxy that could not follow says that it is not healthy: upstream's twice 30."""
 
+ZONE = "topology.kubernetes.io/zone"
 TRIGGER = "endpoints.kubernetes.io/last-change-trigger-time"
 """The annotation of a slice that says when the pod or Service changed that it follows."""
 
@@ -95,6 +96,7 @@ class Proxy:
         self.brain = Brain(node)
         self._services = informers.of(core.Service)
         self._slices = informers.of(discovery.EndpointSlice)
+        self._nodes = informers.of(core.Node)
         self._back_end, self._clock, self._conntrack = back_end, clock, conntrack
         self._on_applied = on_applied
         self._on_repair = on_repair
@@ -128,6 +130,7 @@ class Proxy:
         """Returns when the first whole table is in the kernel; needs informers that run. OSError if it is refused."""
         self._services.subscribe(self._service)
         self._slices.subscribe(self._slice)
+        self._nodes.subscribe(self._node)
         await asyncio.gather(self._services.synced(), self._slices.synced())
         self._see(_revision(self._slices.resource_version), _revision(self._services.resource_version))
         begun = self._clock.monotonic()
@@ -199,6 +202,13 @@ class Proxy:
             with contextlib.suppress(ValueError):
                 self._triggers.append(parse_rfc3339(trigger))
         self._collect(self.brain.apply_slice(_key(one), new))
+
+    def _node(self, _: core.Node | None, new: core.Node | None) -> None:
+        """Our own Node may say which zone it is in; nobody waits for it, since most clusters have none."""
+        if new is not None and new.metadata.name == self.brain.node.name:
+            change = self.brain.move_to_zone(new.metadata.labels.get(ZONE, ""))
+            if change:
+                self._collect(change)
 
     def _note(self, *, service: bool) -> None:
         self.metrics.came_in(service=service, now=self._clock.now())

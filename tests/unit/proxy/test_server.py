@@ -8,7 +8,7 @@ from typing import Any
 
 from tests.unit.proxy.build import NODE, endpoint, port, service, slice_of
 
-from skerry.api.types import core
+from skerry.api.types import core, meta
 from skerry.clock import FakeClock
 from skerry.proxy.server import CHECK, RETRY_FIRST, WINDOW, Proxy
 from skerry.proxy.table import Backend, Change, Frontend, ServiceTable
@@ -49,10 +49,10 @@ class FakeInformer:
 
 class FakeInformers:
     def __init__(self) -> None:
-        self.services, self.slices = FakeInformer(), FakeInformer()
+        self.services, self.slices, self.nodes = FakeInformer(), FakeInformer(), FakeInformer()
 
     def of(self, kind: Any) -> FakeInformer:
-        return self.services if kind is core.Service else self.slices
+        return {core.Service: self.services, core.Node: self.nodes}.get(kind, self.slices)
 
 
 class Recording:
@@ -284,6 +284,29 @@ async def test_p33_flows_are_looked_at_after_a_change_and_once_more_at_the_next_
     flows.asked.clear()
     await rig.clock.advance(2 * CHECK)
     assert flows.asked == [None]  # what could not be looked at is made up for
+
+
+async def test_p9_the_zone_is_that_of_the_node_and_may_change() -> None:
+    rig = Rig()
+    await rig.start()
+    rig.informers.services.put(service(), 2)
+    hinted = [endpoint("10.244.2.1", zones=["east"]), endpoint("10.244.2.2", zones=["west"])]
+    rig.informers.slices.put(slice_of(*hinted), 3)
+
+    async def goes_to(name: str, zone: str) -> set[str]:
+        labels = {"topology.kubernetes.io/zone": zone} if zone else {}
+        rig.informers.nodes.put(core.Node(metadata=meta.ObjectMeta(name=name, labels=labels)))
+        await rig.clock.advance(WINDOW)
+        table = rig.proxy.brain.table
+        return {one.address for one in table.backends(Frontend("10.96.0.9", "TCP", 80))}
+
+    assert await goes_to("a", "west") == {"10.244.2.2"}
+    calls = len(rig.kernel.calls)
+    assert await goes_to("b", "east") == {"10.244.2.2"}  # another node
+    assert await goes_to("a", "west") == {"10.244.2.2"}
+    assert len(rig.kernel.calls) == calls
+    assert await goes_to("a", "") == {"10.244.2.1", "10.244.2.2"}
+    assert rig.kernel.calls[-1] == ("program", 1)
 
 
 async def test_after_stop_nothing_happens() -> None:
