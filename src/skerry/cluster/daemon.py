@@ -198,6 +198,7 @@ def stop(paths: ClusterPaths, seconds: float, kill_seconds: float = 10.0) -> boo
     try:
         state.announce_stop(paths)
         _signal(handle, signal.SIGTERM)
+        _signal(handle, signal.SIGCONT)  # one that was stopped has not seen it yet
         if not _gone(paths, seconds, pid):
             _signal(handle, signal.SIGKILL)
             _wait_until_gone(paths, kill_seconds, pid)

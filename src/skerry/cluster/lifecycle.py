@@ -29,6 +29,8 @@ START_SECONDS = 60.0
 """How long the daemon may be silent while it starts."""
 STOP_SECONDS = 20.0
 """How long it may take to end after SIGTERM."""
+ANSWER_SECONDS = 5.0
+"""How long a control plane that runs may take to say a word."""
 
 Report = Callable[[dict[str, Any]], None]
 """Is given each message of the daemon's progress: see `Progress`."""
@@ -230,6 +232,7 @@ def _already(options: Options, paths: ClusterPaths, report: Report) -> Started:
         raise ClusterError(
             f'Cluster "{options.name}" is running without that --registry-mirror: `skerry down` it first.'
         )
+    _require_answer(options.name, paths, held.pid)
     target = kubeconfig.target(options.kubeconfig, os.environ)
     kubeconfig.add(target, entry(paths, found))
     if str(target) not in found.kubeconfigs:
@@ -245,6 +248,26 @@ def _already(options: Options, paths: ClusterPaths, report: Report) -> Started:
         daemon=None,
         revived=revival.ask(paths, report) if found.nodes else (),
     )
+
+
+def _require_answer(name: str, paths: ClusterPaths, pid: int) -> None:
+    """ClusterError if the control plane has a process that does nothing: stopped, hung, or without its API server."""
+    import http.client
+
+    from skerry.cluster.unixhttp import UnixConnection
+
+    connection = UnixConnection(str(paths.api_socket), ANSWER_SECONDS)
+    try:
+        connection.request("GET", "/livez")
+        connection.getresponse()
+    except (OSError, http.client.HTTPException) as error:
+        option = "" if name == "default" else f" --name {name}"
+        raise ClusterError(
+            f'The control plane of cluster "{name}" (process {pid}) does not answer ({error}): end it with '
+            f"`skerry down{option}`, then `skerry up{option}` starts it again; its log is {paths.control_plane_log}."
+        ) from None
+    finally:
+        connection.close()
 
 
 class _Launched(NamedTuple):

@@ -31,14 +31,20 @@ from skerry.cluster.paths import cluster_paths
 
 
 def serve(config: ClusterConfig, progress: Progress) -> None:
-    """A control plane that waits for its certificates and then for SIGTERM."""
+    """A control plane that waits for its certificates, then answers on the API's socket until SIGTERM."""
     config.wait_for_certificates()
+    api = socket.socket(socket.AF_UNIX)
+    api.bind(str(config.paths.api_socket))
+    api.listen()
     assert config.paths.server_certificate.exists() and config.paths.tokens.exists()
     progress.step("API server")
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     progress.ready()
     while True:
-        signal.pause()
+        connection, _ = api.accept()
+        connection.recv(65536)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+        connection.close()
 
 
 class Home:
@@ -164,6 +170,31 @@ def test_up_on_a_running_one_says_so(home: Home, tmp_path: Path) -> None:
     assert other.already and "skerry-x" in (tmp_path / "other").read_text()
     lifecycle.delete("x")
     assert "skerry-x" not in (tmp_path / "other").read_text()
+
+
+def test_up_on_one_that_hangs_says_so_and_down_ends_it(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = home.start()
+    monkeypatch.setattr(lifecycle, "ANSWER_SECONDS", 0.2)
+    os.kill(first.pid, signal.SIGSTOP)
+    said = f'cluster "x" .process {first.pid}. does not answer .*: end it with `skerry down --name x`'
+    with pytest.raises(ClusterError, match=said):
+        home.start()
+    # It ends at once and well: it is woken to hear that it shall.
+    assert lifecycle.stop("x")
+    assert os.waitpid(first.pid, 0)[1] == 0
+    assert state.holder(cluster_paths("x")) is None
+    second = home.start()
+    assert not second.already
+    os.kill(second.pid, signal.SIGSTOP)
+    assert lifecycle.delete("x")
+    assert state.names() == []
+
+
+def test_up_on_one_that_lost_its_api_server_says_so(home: Home) -> None:
+    first = home.start()
+    cluster_paths("x").api_socket.unlink()
+    with pytest.raises(ClusterError, match=f"process {first.pid}. does not answer .*No such file"):
+        home.start()
 
 
 @pytest.mark.parametrize(
@@ -389,7 +420,7 @@ def test_delete_leaves_what_came_into_data_dir_later(home: Home, tmp_path: Path)
 def test_stale_sockets_go_when_it_starts(home: Home) -> None:
     home.start()
     lifecycle.stop("x")
-    left = cluster_paths("x").api_socket
+    left = cluster_paths("x").run / "node-9.sock"
     with socket.socket(socket.AF_UNIX) as unix:
         unix.bind(str(left))
     assert stat.S_ISSOCK(left.stat().st_mode)
