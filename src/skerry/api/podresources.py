@@ -1,10 +1,11 @@
 """What a pod asks for and may use, summed over its containers. Pure.
 
-Called by the scheduler (requests against capacity) and by the node's cgroups.
+Called by the scheduler and the node's admission (requests against capacity) and by the node's cgroups.
 """
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 from typing import TYPE_CHECKING, Literal
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 Amounts = dict[str, Fraction]
 """By resource: cores, bytes."""
+Whole = dict[str, int]
+"""By resource, as upstream counts: thousandths of a CPU, bytes or pieces of everything else."""
 
 
 def requests(pod: core.Pod, at_least: Mapping[str, str] | None = None) -> Amounts:
@@ -25,6 +28,16 @@ def requests(pod: core.Pod, at_least: Mapping[str, str] | None = None) -> Amount
     `at_least` stands in for what a container does not say.
     """
     return _sum(pod.spec, "requests", at_least)
+
+
+def whole(amounts: Amounts) -> Whole:
+    """Rounded up."""
+    return {name: math.ceil(number * 1000 if name == "cpu" else number) for name, number in amounts.items()}
+
+
+def amount(name: str, text: str) -> int:
+    """A quantity of one resource as a whole number."""
+    return quantity.milli(text) if name == "cpu" else quantity.whole(text)
 
 
 def limits(pod: core.Pod) -> Amounts:

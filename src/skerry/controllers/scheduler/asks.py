@@ -1,23 +1,18 @@
-"""What a pod asks of the node it gets, worked out once per pod. Pure; called by `books`, `controller` and tests.
-
-Amounts are whole numbers as upstream counts them: thousandths of a CPU, bytes or pieces of everything else.
-"""
+"""What a pod asks of the node it gets, worked out once per pod. Pure; called by `books`, `controller` and tests."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from skerry.api import labels, podresources, quantity
+from skerry.api import labels, nodefit, podresources
+from skerry.api.nodefit import Port
+from skerry.api.podresources import Whole
 from skerry.api.types import core, meta
 from skerry.controllers import owners
 
-Amounts = dict[str, int]
-Port = tuple[str, int, str]  # protocol, number, address on the host
 Namespaces = Mapping[str, Mapping[str, str]]  # a namespace's labels by its name
 
-ANY_ADDRESS = "0.0.0.0"
 _AT_LEAST = {"cpu": "100m", "memory": "200Mi"}  # what a container that asks for nothing is taken to use when scoring
 
 
@@ -80,8 +75,8 @@ class Ask:
     uid: str
     kind: Kind
     priority: int
-    amounts: Amounts
-    likely: Amounts
+    amounts: Whole
+    likely: Whole
     ports: frozenset[Port]
     owner: str
     spreads: tuple[Spread, ...] = ()
@@ -108,31 +103,11 @@ def ask(pod: core.Pod) -> Ask:
             labels=pod.metadata.labels,
         ),
         priority=pod.spec.priority or 0,
-        amounts=_whole(podresources.requests(pod)),
-        likely=_whole(podresources.requests(pod, _AT_LEAST)),
-        ports=host_ports(pod),
+        amounts=podresources.whole(podresources.requests(pod)),
+        likely=podresources.whole(podresources.requests(pod, _AT_LEAST)),
+        ports=nodefit.host_ports(pod),
         owner="" if terminating else owners.controller_uid(pod),
         spreads=tuple(_spread(pod, one) for one in pod.spec.topology_spread_constraints),
-    )
-
-
-def amount(name: str, text: str) -> int:
-    """A quantity of that resource as a whole number."""
-    return quantity.milli(text) if name == "cpu" else quantity.whole(text)
-
-
-def _whole(amounts: podresources.Amounts) -> Amounts:
-    return {name: math.ceil(number * 1000 if name == "cpu" else number) for name, number in amounts.items()}
-
-
-def host_ports(pod: core.Pod) -> frozenset[Port]:
-    """The ports of the node that the pod's containers take."""
-    sidecars = [one for one in pod.spec.init_containers if one.restart_policy == "Always"]
-    return frozenset(
-        (one.protocol or "TCP", one.host_port, one.host_ip or ANY_ADDRESS)
-        for container in [*pod.spec.containers, *sidecars]
-        for one in container.ports
-        if one.host_port
     )
 
 

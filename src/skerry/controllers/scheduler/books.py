@@ -10,9 +10,11 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from skerry.api import podresources
+from skerry.api.nodefit import Port
+from skerry.api.podresources import Whole
 from skerry.api.types import core
-from skerry.controllers.scheduler import asks
-from skerry.controllers.scheduler.asks import Amounts, Ask, Kind, Port
+from skerry.controllers.scheduler.asks import Ask, Kind
 
 NOT_READY = core.Taint(key="node.kubernetes.io/not-ready", effect="NoSchedule")
 
@@ -25,7 +27,7 @@ class Place:
     node: core.Node | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     taints: tuple[core.Taint, ...] = ()
-    room: Amounts = field(default_factory=dict)
+    room: Whole = field(default_factory=dict)
     taken: Counter[str] = field(default_factory=Counter)
     likely: Counter[str] = field(default_factory=Counter)
     ports: Counter[Port] = field(default_factory=Counter)
@@ -39,7 +41,7 @@ class Place:
         ready = any(one.type == "Ready" and one.status == "True" for one in node.status.conditions)
         self.taints = tuple(node.spec.taints) if ready else (*node.spec.taints, NOT_READY)
         room = node.status.allocatable or node.status.capacity
-        self.room = {name: asks.amount(name, text) for name, text in room.items()}
+        self.room = {name: podresources.amount(name, text) for name, text in room.items()}
 
     def add(self, one: Ask) -> None:
         self.pods[one.key] = one

@@ -5,19 +5,20 @@ Each refusal is in upstream's words and says whether fewer pods on the node woul
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
+from skerry.api import nodefit
 from skerry.api.types import core
-from skerry.controllers.scheduler.asks import ANY_ADDRESS, Ask, Port
+from skerry.controllers.scheduler.asks import Ask
 from skerry.controllers.scheduler.books import Place
 from skerry.controllers.tolerations import tolerates as covers
 
 UNSCHEDULABLE = "node(s) were unschedulable"
 TAINTS = "node(s) had untolerated taint(s)"
-AFFINITY = "node(s) didn't match Pod's node affinity/selector"
+AFFINITY = nodefit.AFFINITY
 NAMED = "node(s) didn't satisfy plugin(s) [NodeAffinity]"
-PORTS = "node(s) didn't have free ports for the requested pod ports"
+PORTS = nodefit.PORTS
 TOO_MANY = "Too many pods"
 
 _CORDONED = core.Taint(key="node.kubernetes.io/unschedulable", effect="NoSchedule")
@@ -42,7 +43,7 @@ def refusal(one: Ask, place: Place) -> Refusal | None:
         return Refusal((TAINTS,))
     if not matches(one.pod, place):
         return Refusal((AFFINITY,))
-    if one.ports and any(_clash(port, place.ports) for port in one.ports):
+    if one.ports and any(nodefit.clash(port, place.ports) for port in one.ports):
         return Refusal((PORTS,), helps=True)
     return _shortage(one, place)
 
@@ -60,14 +61,6 @@ def _shortage(one: Ask, place: Place) -> Refusal | None:
     return Refusal(tuple(short), helps=helps) if short else None
 
 
-def _clash(port: Port, taken: Iterable[Port]) -> bool:
-    protocol, number, address = port
-    return any(
-        other[:2] == (protocol, number) and (address == other[2] or ANY_ADDRESS in (address, other[2]))
-        for other in taken
-    )
-
-
 def tolerates(tolerations: Iterable[core.Toleration], taint: core.Taint) -> bool:
     """Whether any of the tolerations covers the taint."""
     return any(covers(one, taint) for one in tolerations)
@@ -75,20 +68,12 @@ def tolerates(tolerations: Iterable[core.Toleration], taint: core.Taint) -> bool
 
 def matches(pod: core.Pod, place: Place) -> bool:
     """NodeSelector and the required node affinity."""
-    if pod.spec.node_selector and not pod.spec.node_selector.items() <= place.labels.items():
-        return False
-    required = _required(pod)
-    return required is None or any(matches_term(one, place) for one in required.node_selector_terms)
-
-
-def _required(pod: core.Pod) -> core.NodeSelector | None:
-    affinity = pod.spec.affinity and pod.spec.affinity.node_affinity
-    return affinity.required_during_scheduling_ignored_during_execution if affinity else None
+    return nodefit.matches(pod, place.name, place.labels)
 
 
 def named(pod: core.Pod) -> frozenset[str] | None:
     """The only nodes that the required affinity can mean because every term names some; None if one does not."""
-    required = _required(pod)
+    required = nodefit.required(pod)
     if required is None:
         return None
     out: set[str] = set()
@@ -102,27 +87,4 @@ def named(pod: core.Pod) -> frozenset[str] | None:
 
 def matches_term(term: core.NodeSelectorTerm, place: Place) -> bool:
     """Whether all requirements of a term hold; a term without any selects nothing."""
-    if not term.match_expressions and not term.match_fields:
-        return False
-    fields = {"metadata.name": place.name}
-    return all(_holds(one, place.labels) for one in term.match_expressions) and all(
-        _holds(one, fields) for one in term.match_fields
-    )
-
-
-def _holds(one: core.NodeSelectorRequirement, values: Mapping[str, str]) -> bool:
-    value = values.get(one.key)
-    match one.operator:
-        case "In":
-            return value is not None and value in one.values
-        case "NotIn":
-            return value is None or value not in one.values
-        case "Exists":
-            return value is not None
-        case "DoesNotExist":
-            return value is None
-    try:
-        number, bound = int(value or ""), int(one.values[0])
-    except (ValueError, IndexError):
-        return False
-    return number > bound if one.operator == "Gt" else number < bound
+    return nodefit.matches_term(term, place.name, place.labels)
