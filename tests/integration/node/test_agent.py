@@ -78,6 +78,60 @@ def test_an_agent_that_starts_again_starts_its_pods_again(tmp_path: Path) -> Non
     in_world(tmp_path, work)
 
 
+def asking(**requests: str) -> core.ResourceRequirements:
+    return core.ResourceRequirements(requests=requests)
+
+
+def test_what_the_node_has_no_room_for_fails(tmp_path: Path) -> None:
+    """Whoever bound it; but what the node took once it keeps, also when its agent starts again."""
+
+    async def work(world):
+        async def rejected(name):
+            found = await world.until(lambda one: one.status.phase == "Failed", name)
+            events = [one for one in await world.events(name) if one[0] == found.status.reason]
+            assert found.status.message.startswith("Pod was rejected: ")
+            assert events == [(found.status.reason, found.status.message.removeprefix("Pod was rejected: "))]
+            assert not found.status.pod_ip and condition(found, "PodReadyToStartContainers") == "False"
+            return events[0]
+
+        def label(value):
+            return world.client.patch(core.Node, world.node.name, {"metadata": {"labels": {"disk": value}}})
+
+        await world.node_seen(lambda node: bool(node.status.allocatable))
+        await label("ssd")
+        await world.node_seen(lambda node: node.metadata.labels.get("disk") == "ssd")
+        quick = {"termination_grace_period_seconds": 0}
+        await world.create(
+            shell("exec sleep 1000", resources=asking(cpu="100m")), node_selector={"disk": "ssd"}, **quick
+        )
+        await world.until(ready)
+        node = await world.client.get(core.Node, world.node.name)
+        cores = int(node.status.allocatable["cpu"])
+        text = f"Node didn't have enough resource: cpu, requested: 5000000, used: 100, capacity: {cores * 1000}"
+        await world.create(shell("sleep 1000", resources=asking(cpu="5k")), name="big")
+        assert await rejected("big") == ("OutOfcpu", text)
+        await world.create(shell("sleep 1000"), name="elsewhere", node_selector={"disk": "tape"})
+        assert (await rejected("elsewhere"))[0] == "NodeAffinity"
+        # The ended one has left its room, and the rejected ones never had any.
+        await world.create(shell("exit 0", resources=asking(cpu="100m")), name="done", restart_policy="Never")
+        await world.until(lambda one: one.status.phase == "Succeeded", "done")
+        rest = asking(cpu=f"{cores * 1000 - 100}m")
+        await world.create(shell("exec sleep 1000", resources=rest), name="rest", **quick)
+        await world.until(ready, "rest")
+
+        await world.stop_agent()
+        for name in ("p", "rest"):
+            await world.runtime.remove_pod((await world.client.get(core.Pod, name, "default")).metadata.uid)
+        await label(None)
+        await world.create(shell("sleep 1000", resources=asking(cpu="1m")), name="a-late-one")
+        await world.agent()
+        assert (await rejected("a-late-one"))[0] == "OutOfcpu"
+        for name in ("p", "rest"):
+            await world.until(lambda one: ready(one) and one.status.container_statuses[0].restart_count == 1, name)
+
+    in_world(tmp_path, work)
+
+
 def test_readiness_gates_and_other_peoples_conditions(tmp_path: Path) -> None:
     """R11: what another client writes into the status stays, and is believed."""
 

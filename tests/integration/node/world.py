@@ -9,6 +9,7 @@ import io
 import socket
 import tarfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +117,14 @@ class World:
                         found = event.object
                 return found
         raise AssertionError(f"not in {PATIENCE} s: {codec.encode(found.status).decode()}\n{await self.events(name)}")
+
+    async def node_seen(self, check: Callable[[core.Node], bool]) -> None:
+        """Returns when the agent itself has seen its Node as `check` wants it."""
+        cache = self._informers.of(core.Node, field_selector=f"metadata.name={self.node.name}")
+        seen = asyncio.Event()
+        cache.subscribe(lambda _, node: seen.set() if node is not None and check(node) else None)
+        async with asyncio.timeout(PATIENCE):
+            await seen.wait()
 
     async def gone(self, name: str = "p") -> None:
         """Returns when there is no such pod."""

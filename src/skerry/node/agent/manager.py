@@ -12,13 +12,16 @@ from typing import TYPE_CHECKING
 
 from skerry.api.types import core
 from skerry.node.agent.files import uid_of
+from skerry.node.agent.registration import node_object
 from skerry.node.agent.worker import PodWorker
+from skerry.node.pods.room import no_room
 from skerry.node.volumes import setup
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from skerry.node.agent.services import NodeServices
+    from skerry.node.pods.state import Problem
 
 _log = logging.getLogger(__name__)
 
@@ -34,16 +37,20 @@ class PodManager:
         self.workers: dict[str, PodWorker] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._closed = False
+        self._nodes = services.informers.of(core.Node, field_selector=f"metadata.name={services.name}")
 
     async def start(self) -> None:
         """Returns when the pods that are there have their workers, and what earlier ones left is cleaned up."""
         informer = self._services.informers.of(core.Pod, field_selector=f"spec.nodeName={self._services.name}")
-        self._services.informers.of(core.Service)
-        await informer.synced()
-        await self._services.informers.of(core.Service).synced()
+        services = self._services.informers.of(core.Service)
+        for one in (informer, services, self._nodes):
+            await one.synced()
         pods = informer.list()
         self._services.runtime.avoid(one.status.pod_ip for one in pods if one.status.pod_ip)
         await asyncio.to_thread(self._clean_up, {one.metadata.uid for one in pods})
+        # Those that the node took in an earlier life have their room before others are asked after.
+        for pod in sorted(informer.list(), key=lambda one: (not was_taken(one), one.metadata.creation_timestamp or "")):
+            self._changed(None, pod)
         informer.subscribe(self._changed)
 
     async def close(self) -> None:
@@ -97,9 +104,17 @@ class PodManager:
         if worker is not None:
             worker.update(new)
             return
-        worker = self.workers[new.metadata.uid] = PodWorker(self._services, new)
+        worker = self.workers[new.metadata.uid] = PodWorker(self._services, new, self._refusal(new))
         task = asyncio.create_task(self._run(worker), name=f"pod {new.metadata.namespace}/{new.metadata.name}")
         self._tasks[new.metadata.uid] = task
+
+    def _refusal(self, pod: core.Pod) -> Problem | None:
+        """Why the node does not take a pod that has just come; None if it does, or did already."""
+        if was_taken(pod) or pod.metadata.deletion_timestamp:
+            return None
+        services = self._services
+        node = self._nodes.get(services.name) or node_object(services, services.clock.now(), ready=True)
+        return no_room(pod, node, [one.claim for one in self.workers.values() if one.machine.takes_room])
 
     def _vanished(self, uid: str) -> None:
         worker = self.workers.get(uid)
@@ -118,7 +133,7 @@ class PodManager:
             if worker.machine.vanished:
                 break
             await self._services.clock.sleep(RESTART_AFTER)
-            worker = self.workers[uid] = PodWorker(self._services, self.workers[uid].pod)
+            worker = self.workers[uid] = PodWorker(self._services, worker.pod, worker.refusal)
         await asyncio.to_thread(worker.files.remove)
         del self._tasks[uid]
         # One whose object is still there (a finalizer holds it) is remembered, or it would be started again.
@@ -133,6 +148,11 @@ class PodManager:
             _log.exception("the worker of pod %s/%s", worker.pod.metadata.namespace, worker.pod.metadata.name)
             return False
         return True
+
+
+def was_taken(pod: core.Pod) -> bool:
+    """Whether a node has admitted the pod already: the first status that it writes has a start time."""
+    return pod.status.start_time is not None or pod.status.phase in ("Succeeded", "Failed")
 
 
 def _remove(path: Path) -> None:

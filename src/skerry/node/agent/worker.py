@@ -16,6 +16,7 @@ from skerry.node.agent.instances import Instances
 from skerry.node.agent.podvolumes import PodVolumes
 from skerry.node.agent.sandboxes import SandboxError, make_sandbox
 from skerry.node.agent.statuspatch import StatusWriter
+from skerry.node.pods import room
 from skerry.node.pods.machine import PodMachine
 from skerry.node.pods.state import (
     AbortLaunch,
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
     from skerry.clock import Timer
     from skerry.node.agent.services import NodeServices
-    from skerry.node.pods.state import Action
+    from skerry.node.pods.state import Action, Problem
 
 _log = logging.getLogger(__name__)
 _LISTS = {Role.INIT: "initContainers", Role.SIDECAR: "initContainers", Role.EPHEMERAL: "ephemeralContainers"}
@@ -44,13 +45,14 @@ _LISTS = {Role.INIT: "initContainers", Role.SIDECAR: "initContainers", Role.EPHE
 
 
 class PodWorker:
-    """The life of one pod (one uid) on this node, from `run` to its end."""
+    """The life of one pod (one uid) on this node, from `run` to its end. `refusal`: why the node does not take it."""
 
-    def __init__(self, services: NodeServices, pod: core.Pod) -> None:
+    def __init__(self, services: NodeServices, pod: core.Pod, refusal: Problem | None = None) -> None:
         self._services = services
         self.pod = pod
+        self.refusal = refusal
         self.files = PodFiles(services.pods_directory, pod, services.memory_directory)
-        self.machine = PodMachine(pod, services.clock.now())
+        self.machine = PodMachine(pod, services.clock.now(), refusal)
         self.volumes = PodVolumes(services, self)
         self.instances = Instances(services, self)
         self.status = pod.status
@@ -61,6 +63,15 @@ class PodWorker:
         self._timer: Timer | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._done = False
+        self._claim = (pod.metadata.generation, room.claim(pod))
+
+    @property
+    def claim(self) -> room.Claim:
+        """What the pod takes of the node, as its newest spec says."""
+        generation = self.pod.metadata.generation
+        if self._claim[0] != generation:
+            self._claim = (generation, room.claim(self.pod))
+        return self._claim[1]
 
     @property
     def now(self) -> float:

@@ -55,9 +55,12 @@ START_ERROR_CODE = 128
 
 
 class PodMachine:
-    """`pod` is its newest object. `leave_at`: when patience with a deleted pod ends, None while it is wanted."""
+    """`pod` is its newest object. `leave_at`: when patience with a deleted pod ends, None while it is wanted.
 
-    def __init__(self, pod: core.Pod, now: float) -> None:
+    `refusal`: why this node does not take the pod, for reasons of its own.
+    """
+
+    def __init__(self, pod: core.Pod, now: float, refusal: Problem | None = None) -> None:
         self.pod = pod
         self.uid: str = pod.metadata.uid
         self.sandbox = Sandbox.NONE
@@ -86,7 +89,7 @@ class PodMachine:
         self._wake: float | None = None
         recall(self, now)
         if not self.over:
-            self._admit()
+            self._admit(refusal)
         self.on_pod(pod, now)
 
     # Inputs.
@@ -101,8 +104,8 @@ class PodMachine:
             grace = pod.metadata.deletion_grace_period_seconds
             self._hurry(now + (30 if grace is None else grace))
 
-    def _admit(self) -> None:
-        self.verdict = refused(self.pod)
+    def _admit(self, refusal: Problem | None) -> None:
+        self.verdict = refused(self.pod) or refusal
         if self.verdict is not None:
             said = self.verdict.message.partition(": ")[2]
             self._events.append(Event("Warning", self.verdict.reason, said))
@@ -300,6 +303,12 @@ class PodMachine:
     def quiet(self) -> bool:
         """Whether no container has a process or may get one."""
         return not any(one.active for one in self.containers.values())
+
+    @property
+    def takes_room(self) -> bool:
+        """Whether what the pod asks for is taken on its node: until it has ended, or its object is gone."""
+        ending = self.over or self.verdict is not None or self.leave_at is not None
+        return not self.vanished and not (ending and self.quiet)
 
     def failed_init(self) -> bool:
         """Whether an init container failed that is not tried again."""
