@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import hypothesis
 import pytest
-from hypothesis import HealthCheck, settings
 from tests.unit.controllers.endpoints.test_state_machine import Machine
 
 pytestmark = pytest.mark.long
 
 
 class TestStaleCachesForLong(Machine.TestCase):  # type: ignore[misc,name-defined]
-    settings = settings(
-        max_examples=300, stateful_step_count=60, suppress_health_check=list(HealthCheck), deadline=None
+    settings = hypothesis.settings(
+        max_examples=300, stateful_step_count=60, suppress_health_check=list(hypothesis.HealthCheck), deadline=None
     )

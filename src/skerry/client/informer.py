@@ -54,6 +54,7 @@ class Informer(Generic[T]):
         self._client, self._clock = client, clock or SystemClock()
         self._namespace, self._labels, self._fields = namespace, label_selector, field_selector
         self._subscribers: list[Callable[[T | None, T | None], None]] = []
+        self._list_subscribers: list[Callable[[], None]] = []
         self._indexes: dict[str, tuple[Callable[[T], Iterable[str]], defaultdict[str, dict[str, T]]]] = {}
         self._synced = asyncio.Event()
 
@@ -73,6 +74,10 @@ class Informer(Generic[T]):
         self._subscribers.append(call)
         for item in self.list():
             call(None, item)
+
+    def on_list(self, call: Callable[[], None]) -> None:
+        """`call()` after every list. What came and went since the last event leaves no other trace than this."""
+        self._list_subscribers.append(call)
 
     def add_index(self, name: str, values: Callable[[T], Iterable[str]]) -> None:
         """Keeps the items by what `values` says of them; asked with `by_index`."""
@@ -122,6 +127,8 @@ class Informer(Generic[T]):
             if known is None or _version(known) != _version(item):
                 self._put(key, item)
         self.resource_version = found.resource_version
+        for call in self._list_subscribers:
+            call()
 
     async def _watch(self) -> None:
         async with contextlib.aclosing(

@@ -18,12 +18,21 @@ _REMEMBERED = 4096
 
 
 class View(Generic[T]):
-    """`caught_up(key)` is called when a write that was refused can be decided again."""
+    """`caught_up(key)` is called when a write that was refused can be decided again.
 
-    def __init__(self, informer: Informer[T], caught_up: Callable[[str], None] | None = None) -> None:
+    `vanished(item)` is called for what was written here and was gone before the cache ever saw it: no event tells that.
+    """
+
+    def __init__(
+        self,
+        informer: Informer[T],
+        caught_up: Callable[[str], None] | None = None,
+        vanished: Callable[[T], None] | None = None,
+    ) -> None:
         self.informer = informer
-        self._caught_up = caught_up
+        self._caught_up, self._vanished = caught_up, vanished
         self._own: dict[str, Any] = {}  # newer than the cache
+        self._own_by: dict[tuple[str, str], dict[str, None]] = {}  # (index, value) -> keys of those
         self._versions: dict[str, str] = {}  # the resourceVersion last written, by key
         self._hidden: dict[str, str] = {}  # uid -> key of what was asked to be deleted
         self._refused: dict[str, int] = {}  # key -> the version that the server no longer had
@@ -31,6 +40,7 @@ class View(Generic[T]):
         self._asked: dict[str, None] = {}  # uids whose deletion was asked for here, the last few thousand
         self._indexes: dict[str, Callable[[T], Iterable[str]]] = {}
         informer.subscribe(self._event)
+        informer.on_list(self._listed)
 
     def add_index(self, name: str, values: Callable[[T], Iterable[str]]) -> None:
         """As the informer's, but with this process's own writes."""
@@ -47,9 +57,8 @@ class View(Generic[T]):
         items: list[Any] = self.informer.by_index(name, value)
         if not self._own and not self._hidden:
             return items
-        values = self._indexes[name]
         found = [one for one in items if key_of(one) not in self._own]
-        found += [one for one in self._own.values() if value in values(one)]
+        found += [self._own[key] for key in self._own_by.get((name, value), ())]
         return [one for one in found if one.metadata.uid not in self._hidden]
 
     def wrote(self, obj: T) -> None:
@@ -59,8 +68,42 @@ class View(Generic[T]):
         if made.metadata.uid in self._gone:
             return
         self._versions[key] = made.metadata.resource_version
+        self._drop(key)
         if not _reached(self.informer.get(key), made):
             self._own[key] = made
+            for place in self._places(made):
+                self._own_by.setdefault(place, {})[key] = None
+
+    def _places(self, item: Any) -> list[tuple[str, str]]:
+        return [(name, value) for name, values in self._indexes.items() for value in values(item)]
+
+    def _drop(self, key: str) -> None:
+        """The cache knows better than what was written here."""
+        known = self._own.pop(key, None)
+        if known is not None:
+            for place in self._places(known):
+                del self._own_by[place][key]
+                if not self._own_by[place]:
+                    del self._own_by[place]
+
+    def _listed(self) -> None:
+        """A list is the whole truth of its revision: what was written before and is not in it is gone."""
+        revision = int(self.informer.resource_version)
+        for key, own in list(self._own.items()):
+            if int(own.metadata.resource_version) <= revision and self.informer.get(key) is None:
+                self.gone(own)
+                if self._vanished is not None:
+                    self._vanished(own)
+
+    def gone(self, obj: T) -> None:
+        """Remembers that the server does not have the object any more, whatever was written here."""
+        known: Any = obj
+        key = key_of(known)
+        own = self._own.get(key)
+        if own is not None and own.metadata.uid == known.metadata.uid:
+            self._drop(key)
+            self._versions.pop(key, None)
+            _remember(self._gone, known.metadata.uid)
 
     def deleted(self, obj: T) -> None:
         """Remembers that the object's deletion was asked for; it is hidden until the cache knows."""
@@ -108,11 +151,11 @@ class View(Generic[T]):
             _remember(self._gone, uid)
             self._hidden.pop(uid, None)
             if own is None or own.metadata.uid == uid:
-                self._own.pop(key, None)
+                self._drop(key)
                 self._versions.pop(key, None)
         else:
             if own is not None and _reached(item, own):
-                del self._own[key]
+                self._drop(key)
             if item.metadata.deletion_timestamp:
                 self._hidden.pop(uid, None)
         version = self._refused.get(key)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 from skerry.api.types import core, meta
+from skerry.client.client import ListResult
 from skerry.client.informer import Informer
 from skerry.controllers.view import View
 
@@ -20,7 +21,8 @@ class World:
     def __init__(self) -> None:
         self.informer = Informer(cast("Any", None), core.ConfigMap)
         self.caught_up: list[str] = []
-        self.view = View(self.informer, self.caught_up.append)
+        self.vanished: list[str] = []
+        self.view = View(self.informer, self.caught_up.append, lambda one: self.vanished.append(one.metadata.uid))
         self.view.add_index("label", lambda one: list(one.metadata.labels))
 
     def event(self, one: core.ConfigMap) -> None:
@@ -28,6 +30,17 @@ class World:
 
     def gone(self, one: core.ConfigMap) -> None:
         self.informer._put(f"n/{one.metadata.name}", None, last=one)
+
+    async def listed(self, version: int, *items: core.ConfigMap) -> None:
+        """A list comes in."""
+        found = ListResult(list(items), str(version))
+
+        class Server:
+            async def list(self, *_: Any, **__: Any) -> Any:
+                return found
+
+        self.informer._client = cast("Any", Server())
+        await self.informer._list()
 
     def version(self) -> str | None:
         found = self.view.get("n/a")
@@ -122,3 +135,24 @@ def test_a_refusal_that_nothing_explains_is_not_waited_for_forever() -> None:
     assert not world.view.is_behind("n/a") and world.caught_up == ["n/a"]
     world.view.wait_no_longer("n/a")
     assert world.caught_up == ["n/a"]
+
+
+async def test_what_is_gone_before_the_cache_saw_it_is_known_after_the_next_list() -> None:
+    world = World()
+    world.view.wrote(made(5, labels={"x": ""}))
+    await world.listed(4)
+    assert world.version() == "5", "that list was older"
+    await world.listed(9)
+    assert world.version() is None and world.view.by_index("label", "x") == []
+    assert world.vanished == ["u"]
+    world.view.wrote(made(5))  # the answer to the write comes last of all
+    assert world.version() is None
+
+
+def test_what_the_server_does_not_have_is_gone_at_once() -> None:
+    world = World()
+    world.view.wrote(made(5))
+    world.view.gone(made(5, uid="another"))
+    assert world.version() == "5"
+    world.view.gone(made(5))
+    assert world.version() is None and world.vanished == []

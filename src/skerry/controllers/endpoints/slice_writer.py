@@ -25,7 +25,7 @@ class SliceWriter:
         self, client: Client, clock: Clock, informer: Informer[discovery.EndpointSlice], queues: dict[str, Queue]
     ) -> None:
         self._client, self._clock, self._queues = client, clock, queues
-        self._view = View(informer, self._caught_up)
+        self._view = View(informer, self._caught_up, self._comes_back)
         self._view.add_index("service", service_of)
         self._under_way: dict[tuple[str, Queue], list[tuple[discovery.EndpointSlice, bool]]] = {}
         informer.subscribe(self._event)
@@ -63,6 +63,8 @@ class SliceWriter:
         try:
             self._view.wrote(await self._client.update(one))
         except status.ApiError as error:
+            if status.is_not_found(error):
+                self._view.gone(one)
             if was_behind(error):
                 self._view.refused(one)
                 name = f"{one.metadata.namespace}/{one.metadata.name}"
@@ -106,7 +108,12 @@ class SliceWriter:
 
     def _caught_up(self, key: str) -> None:
         one = self._view.informer.get(key)
-        if one is not None and (queue := self._queue_of(one)) is not None:
+        if one is not None:
+            self._comes_back(one)
+
+    def _comes_back(self, one: discovery.EndpointSlice) -> None:
+        queue = self._queue_of(one)
+        if queue is not None:
             for service in service_of(one):
                 queue.add(service)
 

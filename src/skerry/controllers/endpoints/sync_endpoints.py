@@ -31,7 +31,7 @@ class EndpointsSync:
         self._client, self._clock, self._services = client, clock, services
         self._events = Recorder(client, endpoints.CONTROLLER, clock=clock)
         self.queue = Queue(clock)
-        self.view = View(informer, self.queue.add)
+        self.view = View(informer, self.queue.add, lambda one: self.queue.add(members.key(one)))
         self.books = Books(pods, Roster, Roster.put)
 
     def pod_changed(self, key: str, pod: str) -> None:
@@ -79,6 +79,8 @@ class EndpointsSync:
         except status.ApiError as error:
             if is_namespace_terminating(error):
                 return  # E45
+            if status.is_not_found(error) and current is not None:
+                self.view.gone(current)
             if was_behind(error):
                 self.view.refused(wanted)
                 self._clock.call_later(PATIENCE, lambda: self.view.wait_no_longer(key))

@@ -202,6 +202,9 @@ class Caches(Informers):
             known = self.of(kind).get(key)
             if known is None or known.metadata.resource_version != one.metadata.resource_version:
                 self._show(kind, key, one)
+        self.of(kind).resource_version = str(self.store.revision)
+        for call in self.of(kind)._list_subscribers:
+            call()
 
 
 class Cluster:

@@ -73,13 +73,13 @@ class Machine(RuleBasedStateMachine):
         ready=st.sampled_from([True, True, True, False, None]),
         app=st.sampled_from(["web", "web", "db"]),
         more=st.sampled_from([{}, {"tier": "x"}]),
-        port=st.sampled_from([8080, 8080, 8081, 0]),
         deleting=st.sampled_from([False, False, False, True]),
         phase=st.sampled_from(["Running", "Running", "Running", "Failed"]),
         ips=st.sampled_from([1, 1, 2, 0]),
-        node=st.sampled_from(NODES),
     )
-    def pod(self, number: int, app: str, more: dict[str, str], port: int, ips: int, **what: Any) -> None:
+    def pod(self, number: int, app: str, more: dict[str, str], ips: int, **what: Any) -> None:
+        port = (8080, 8080, 8081, 0)[number % 4]  # a pod's ports and node are its own for life
+        what["node"] = NODES[number // 4]
         own = (f"10.0.0.{number}", f"2001:db8::{number}")[:ips]
         one = build.pod(f"p{number}", *own, labels={"app": app, **more}, ports={"http": port} if port else {}, **what)
         self.unsafe_pod(f"default/p{number}")
