@@ -37,7 +37,7 @@ async def comes(world, instance, path, text):
 async def logged(world, lines):
     """What a container wrote, once it is so many lines."""
     async with asyncio.timeout(PATIENCE):
-        while len(found := (await world.logs()).splitlines()) < lines:  # noqa: ASYNC110
+        while len(found := await world.written()) < lines:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     return found
 

@@ -175,6 +175,11 @@ class World:
         code, body = await self.ask(f"/containerLogs/default/{name}/{container}?{query}")
         return body.decode() if code == 200 else f"{code} {codec.parse(body)['message']}"
 
+    async def written(self, name: str = "p", container: str = "web") -> list[str]:
+        """The lines that a container has written so far; none while there is no log to read."""
+        code, body = await self.ask(f"/containerLogs/default/{name}/{container}?")
+        return body.decode().splitlines() if code == 200 else []
+
 
 def in_world(tmp_path: Path, work: Any) -> Any:
     """Runs `work(world)` on a fresh node; what it returned."""
