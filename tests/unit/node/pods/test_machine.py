@@ -13,6 +13,7 @@ from skerry.node.pods.state import (
     Finish,
     Kill,
     Launch,
+    Problem,
     RemoveSandbox,
     RunHook,
     Terminate,
@@ -737,3 +738,31 @@ def test_a_pod_that_the_node_does_not_take(more, reason, message):
     assert play.events == [(reason, message)]
     play.step(100)
     assert len(play.events) == 1
+
+
+def test_what_a_pod_asks_for_is_taken_until_its_containers_have_ended():
+    play = Play(pod())
+    assert play.m.takes_room
+    (web,) = play.up("web")
+    assert play.m.takes_room
+    play.delete()
+    play.step()
+    assert play.m.takes_room
+    play.exit("web", web)
+    play.step()
+    assert not play.m.takes_room
+
+
+def test_a_pod_whose_object_is_gone_takes_no_room_though_it_still_ends():
+    play = Play(pod())
+    play.up("web")
+    play.m.on_vanished(play.now)
+    assert not play.m.takes_room and not play.m.quiet
+
+
+def test_a_node_s_own_refusal_is_for_pods_that_have_not_ended():
+    refusal = Problem("OutOfcpu", "Pod was rejected: no")
+    made = pod()
+    assert not PodMachine(made, T0, refusal).takes_room
+    made.status.phase = "Succeeded"
+    assert PodMachine(made, T0, refusal).verdict is None
