@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -22,6 +21,7 @@ from skerry.client.events import Recorder
 from skerry.client.informer import Informers
 from skerry.clock import FakeClock
 from skerry.node.agent.registration import LEASES, RENEW_EVERY, Registration
+from skerry.node.agent.services import NodeServices
 from skerry.node.cgroups.pods import PodCgroups
 from skerry.node.cgroups.subtree import Claim
 from skerry.store.embedded import WINDOW, EmbeddedStore
@@ -46,15 +46,16 @@ async def test_a_week_of_heartbeats_does_not_grow_the_file(tmp_path: Path) -> No
     informers = Informers(client, clock)
     await informers.start()
     nodes = [
-        SimpleNamespace(
+        NodeServices(
             name=f"node-{number}", ip=f"10.243.0.{number + 1}", pod_cidr=f"10.244.{number}.0/24", data=tmp_path,
-            client=client, clock=clock, informers=informers, ready=None,
+            client=client, clock=clock, informers=informers, socket=tmp_path / "none.sock",
+            runtime=cast("Any", None), images=cast("Any", None),  # no pod runs
             recorder=Recorder(client, "kubelet", f"node-{number}", clock=clock),
             cgroups=PodCgroups(Claim(None, "for this test"), f"node-{number}"),
         )
         for number in range(1, NODES + 1)
     ]  # fmt: skip
-    beating = [asyncio.create_task(Registration(cast("Any", node)).run()) for node in nodes]
+    beating = [asyncio.create_task(Registration(node).run()) for node in nodes]
     grown = []
     first = store.revision
     for day in range(7):
