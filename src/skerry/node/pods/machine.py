@@ -68,6 +68,7 @@ class PodMachine:
         self.initialized = not pod.spec.init_containers
         self.over = False
         self.verdict: Problem | None = None
+        self.rejected = False
         self.vanished = False
         self.leave_at: float | None = None
         self.start_time = parse_rfc3339(pod.status.start_time) if pod.status.start_time else now
@@ -107,6 +108,7 @@ class PodMachine:
     def _admit(self, refusal: Problem | None) -> None:
         self.verdict = refused(self.pod) or refusal
         if self.verdict is not None:
+            self.rejected = True
             said = self.verdict.message.partition(": ")[2]
             self._events.append(Event("Warning", self.verdict.reason, said))
 

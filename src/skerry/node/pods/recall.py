@@ -45,6 +45,7 @@ def recall(machine: PodMachine, now: float) -> None:
         machine.ip = status.pod_ip
         if status.reason:
             machine.verdict = Problem(status.reason, status.message)
+            machine.rejected = not status.container_statuses
 
 
 def _seconds(time: str | None) -> float:

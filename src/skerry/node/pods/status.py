@@ -31,10 +31,11 @@ def render(machine: PodMachine, previous: core.PodStatus, host_ip: str, now: flo
         pod_i_ps=[core.PodIP(ip=machine.ip)] if machine.ip else [],
         start_time=rfc3339(machine.start_time),
         qos_class=previous.qos_class,
-        init_container_statuses=[container_status(machine, one) for one in machine.of(Role.INIT, Role.SIDECAR)],
-        container_statuses=[container_status(machine, one) for one in machine.of(Role.APP)],
-        ephemeral_container_statuses=[container_status(machine, one) for one in machine.of(Role.EPHEMERAL)],
     )
+    if not machine.rejected:  # of one that never was on the node there is nothing to tell
+        out.init_container_statuses = [container_status(machine, one) for one in machine.of(Role.INIT, Role.SIDECAR)]
+        out.container_statuses = [container_status(machine, one) for one in machine.of(Role.APP)]
+        out.ephemeral_container_statuses = [container_status(machine, one) for one in machine.of(Role.EPHEMERAL)]
     if machine.verdict is not None:
         out.reason, out.message = machine.verdict.reason, machine.verdict.message
     out.conditions = conditions(machine, phase, previous.conditions, pod.status.conditions, rfc3339(now))

@@ -735,9 +735,14 @@ def test_a_pod_that_the_node_does_not_take(more, reason, message):
     assert play.step() == []
     assert (play.status.phase, play.status.reason) == ("Failed", reason)
     assert play.status.message == f"Pod was rejected: {message}"
+    assert play.status.container_statuses == []  # or kubectl would show ContainerCreating, not the reason
     assert play.events == [(reason, message)]
     play.step(100)
     assert len(play.events) == 1
+    before, play.m.pod.status = play.status, play.status
+    again = Play(play.m.pod)
+    again.step()
+    assert again.status == before and again.events == []
 
 
 def test_what_a_pod_asks_for_is_taken_until_its_containers_have_ended():
