@@ -139,7 +139,10 @@ class EmbeddedStore:
 
     async def _settled(self, key: str) -> None:
         """Waits until no write of this key is on its way, so that the loser of a race then reads the winner's."""
-        while key in self._staged and self._writing is not None:
+        while key in self._staged:
+            self._start()
+            if self._writing is None:
+                return
             await asyncio.shield(self._writing)
 
     async def _write(self, key: str, value: bytes | None, previous: Record | None, *, durable: bool) -> Record:
@@ -154,7 +157,11 @@ class EmbeddedStore:
         write = _Write(key, value, record, previous, durable, asyncio.get_running_loop().create_future())
         self._staged[key] = None if value is None else record
         self._collecting.append(write)
-        self._start()
+        if self._log is None:
+            self._start()
+        elif len(self._collecting) == 1:
+            # Not at once: what else is written in this turn of the loop (Endpoints and slices) goes to disk with it.
+            asyncio.get_running_loop().call_soon(self._start)
         return await write.done
 
     def _start(self) -> None:
@@ -226,6 +233,7 @@ class EmbeddedStore:
         return _Watcher(self, kind, prefix, revision)
 
     async def close(self) -> None:
+        self._start()
         while self._writing is not None:
             await asyncio.shield(self._writing)
         if self._worker is not None and self._log is not None:

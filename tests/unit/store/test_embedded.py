@@ -289,3 +289,21 @@ def test_a_value_that_is_not_what_was_written_is_refused(tmp_path: Path) -> None
     path.write_bytes(whole.replace(b"unharmed!", b"unhArmed!"))
     with pytest.raises(LogError, match="not what was written"):
         EmbeddedStore(str(path))
+
+
+async def test_what_is_written_in_one_turn_reaches_the_disk_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = EmbeddedStore(str(tmp_path / "store.db"))
+    batches: list[int] = []
+    write = Log.write
+
+    def counted(log: Log, rows: Iterable[Row], revision: int) -> None:
+        found = list(rows)
+        batches.append(len(found))
+        write(log, found, revision)
+
+    monkeypatch.setattr(Log, "write", counted)
+    await asyncio.gather(*(store.create(f"/core/pods/default/{n}", b'{"metadata":{}}') for n in range(3)))
+    assert batches == [3]
+    await store.close()
