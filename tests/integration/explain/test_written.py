@@ -35,6 +35,12 @@ async def running(here: World, name: str = "web-1", node: str = "node-1", **more
     return await here.runs(made, **more)
 
 
+def said(here: World, ready: int, unready: int, name: str = "web") -> bool:
+    """Whether both have heard: Endpoints and slices are written side by side."""
+    counts = (ready, unready)
+    return tuple(map(len, here.sliced(name))) == counts == tuple(map(len, here.addresses(name)))
+
+
 async def not_ready(here: World, node: core.Node) -> None:
     node = msgspec.structs.replace(
         await here.client.get(core.Node, node.metadata.name),
@@ -48,21 +54,21 @@ async def test_nodes_that_are_lost_or_gone() -> None:
         nodes = [await here.node(f"node-{number}") for number in (1, 2)]
         await here.client.create(world.service())
         await running(here)
-        await here.until(lambda: here.sliced("web")[0])
+        await here.until(lambda: said(here, 1, 0))
         assert reasons(await why(here)) == []
         await not_ready(here, nodes[0])
         found = (await why(here)).findings
         assert [one.message for one in found] == ["Node node-1 is not Ready, and still web-1 on it counts as ready."]
         pod = await here.client.get(core.Pod, "web-1", "default")
         await here.runs(pod, ready=False)
-        await here.until(lambda: here.sliced("web")[1])
+        await here.until(lambda: said(here, 0, 1))
         found = (await why(here)).findings
         assert found[0].message == "Pod web-1 is on node node-1, which is not Ready: silent."
         await not_ready(here, nodes[1])
         assert reasons(await why(here)) == ["NoReadyNode", "NodeNotReady"]
         await here.client.create(world.service("lost"))
         await here.runs(await here.client.create(world.pod("lost-1", {"app": "lost"}, node_name="gone")))
-        await here.until(lambda: here.addresses("lost")[0])
+        await here.until(lambda: here.addresses("lost")[0] and here.slices("lost"))
         report = await why(here, "lost")
         assert report.findings[1].reason == "NodeMissing" and report.endpoints == []
 
@@ -72,7 +78,7 @@ async def test_addresses_and_conditions_that_are_missing() -> None:
         await here.node()
         await here.client.create(world.service())
         pod = await running(here, ready=False)
-        await here.until(lambda: here.sliced("web")[1])
+        await here.until(lambda: said(here, 0, 1))
         (found,) = (await why(here)).findings
         assert (found.reason, found.message) == ("NotReady", "The Ready condition of pod web-1 is False.")
         for ips, reason in ((["fd00::1"], "NoAddressOfFamily"), ([], "NoAddress")):
@@ -82,7 +88,7 @@ async def test_addresses_and_conditions_that_are_missing() -> None:
                 pod.status, pod_ip=ips[0] if ips else "", pod_i_ps=[core.PodIP(ip=one) for one in ips], conditions=ready
             )
             await here.client.update(msgspec.structs.replace(pod, status=told), subresource="status")
-            await here.until(lambda: here.sliced("web") == ([], []))
+            await here.until(lambda: said(here, 0, 0))
             assert reasons(await why(here)) == [reason]
 
 
@@ -139,7 +145,7 @@ async def test_what_is_only_to_be_known() -> None:
         made.metadata.labels = {"service.kubernetes.io/service-proxy-name": "mesh"}
         await here.client.create(made)
         await running(here)
-        await here.until(lambda: here.sliced("web")[0])
+        await here.until(lambda: said(here, 1, 0))
         await here.client.delete(core.Service, "web", "default")
         report = await why(here)
         assert reasons(report) == ["ServiceTerminating", "OtherProxy"] and report.healthy
@@ -167,7 +173,7 @@ async def test_missing_rights_are_tolerated_and_said(denied: str) -> None:
         await here.node()
         await here.client.create(world.service())
         await running(here, ready=False)
-        await here.until(lambda: here.sliced("web")[1])
+        await here.until(lambda: said(here, 0, 1))
         narrow = Narrow(here, *(kinds - {denied}))
         report = await why(here, client=Client(narrow))
         found = [one.message for one in report.findings if one.reason == "NotLookedAt"]
