@@ -16,7 +16,7 @@ from skerry.client import controller
 from skerry.client.client import Client
 from skerry.client.informer import Informers
 from skerry.clock import Clock
-from skerry.controllers.endpoints import members, mirroring, select, slices
+from skerry.controllers.endpoints import endpoints, members, mirroring, select, slices
 from skerry.controllers.endpoints.placement import MAX_ENDPOINTS
 from skerry.controllers.endpoints.slice_writer import SliceWriter
 from skerry.controllers.endpoints.sync_endpoints import EndpointsSync
@@ -106,6 +106,8 @@ class EndpointsController:
         item = new or old
         assert item is not None
         key = members.key(item)
-        if new is None and self._service_cache.get(key) is not None:
-            self._endpoints.queue.add(key)  # E3, E52
+        if (new is None) == (self._service_cache.get(key) is not None) and (new is None or endpoints.is_ours(new)):
+            # Gone while its Service is there (E3, E52); or there without a Service: written when this cache did not know
+            # yet that the Service had gone, and the answer to that write was lost.
+            self._endpoints.queue.add(key)
         self._mirror.queue.add(key)

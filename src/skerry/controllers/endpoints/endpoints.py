@@ -32,6 +32,11 @@ def desired_labels(service: core.Service) -> dict[str, str]:
     return labels
 
 
+def is_ours(current: core.Endpoints) -> bool:
+    """Whether this controller wrote the object, and not a user."""
+    return current.metadata.labels.get(MANAGED_BY) == CONTROLLER
+
+
 def decide(
     service: core.Service,
     pods: Iterable[core.Pod],

@@ -148,6 +148,21 @@ def test_e8_u17_endpoints_of_a_service_that_is_gone_are_deleted(cluster: Cluster
     assert endpoints(cluster) is None
 
 
+def test_e8_a_write_that_was_done_unheard_after_the_service_had_gone(cluster: Cluster) -> None:
+    put(cluster, node(), build.service())
+    rest(cluster)
+    cluster.store.delete(cluster.store.get(core.Service, "default/web"))
+    cluster.client.faults.append("unheard")
+    cluster.spread()
+    cluster.caches.relist(core.Endpoints)  # they are gone (E49), and the Service seems to be there
+    cluster.work()
+    assert cluster.client.writes[-1] == "create Endpoints web"
+    cluster.caches.relist(core.Service)
+    cluster.work()
+    rest(cluster)
+    assert endpoints(cluster) is None
+
+
 def test_e3_e52_u23_endpoints_that_are_deleted_come_back(cluster: Cluster) -> None:
     put(cluster, node(), build.service(), build.pod("p", "10.0.0.1"))
     rest(cluster)
