@@ -23,11 +23,11 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from skerry.api import codec, resources
-from skerry.api.types import core, meta
+from skerry.api.types import coordination, core, meta
 from skerry.api.wire import User
 from skerry.client.client import Client
 from skerry.client.http import Address, HttpTransport
-from skerry.clock import SystemClock
+from skerry.clock import SystemClock, rfc3339_micro
 from skerry.store.log import Log, Row
 
 CREATED = "2026-01-01T00:00:00Z"
@@ -151,11 +151,23 @@ async def _serve(path: str, listener: socket.socket, tell: Any) -> None:
     app.ready = True
     informers = Informers(client, SystemClock())
     await manager.run(client, SystemClock(), informers, ca="")
+    beating = asyncio.create_task(_heartbeats(client))
     await quiet(store)
     gc.collect()
     gc.freeze()
     tell.send("up")
-    await asyncio.Event().wait()
+    await beating
+
+
+async def _heartbeats(client: Client) -> None:
+    """The node's signs of life, as its agent would give them."""
+    namespace = "kube-node-lease"
+    lease = coordination.Lease(metadata=meta.ObjectMeta(name="node-1", namespace=namespace))
+    lease = await client.create(lease)
+    while True:
+        lease.spec.renew_time = rfc3339_micro(time.time())
+        lease = await client.update(lease)
+        await asyncio.sleep(10)
 
 
 async def first_sync(seed: Iterable[Any]) -> dict[str, float]:
