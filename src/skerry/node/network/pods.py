@@ -62,6 +62,9 @@ class PodNetwork:
         try:
             link = self._routes.add_veth(name, "eth0", mac=NODE_MAC, peer_mac=mac, peer_netns=netns)
             inside(netns, lambda: _pod_side(ip))
+            # The node's end was up before the pod's: the kernel opens its queue some time later in a worker, and loses
+            # what is sent before. To be asked about the link makes newer kernels do it now.
+            self._routes.index(name)
             self._routes.add_route(ip, link=link)
             self._routes.add_neighbour(link, ip, mac)
         except OSError:
