@@ -17,7 +17,7 @@ def test_nothing_is_lost_on_a_link_that_was_just_made() -> None:
     with Routes() as routes:
         routes.add_address(routes.index("lo"), "10.243.0.2/32")
     network = PodNetwork()
-    for number in range(1, 201):  # without care, one in thirty is
+    for number in range(1, 101):  # without care, one in thirty is
         uid, ip, netns = f"pod-{number}", f"10.244.1.{number}", new_netns()
         with (
             inside(netns, lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as server,
