@@ -107,7 +107,7 @@ class EndpointsController:
         assert item is not None
         key = members.key(item)
         if (new is None) == (self._service_cache.get(key) is not None) and (new is None or endpoints.is_ours(new)):
-            # Gone while its Service is there (E3, E52); or there without a Service: written when this cache did not know
-            # yet that the Service had gone, and the answer to that write was lost.
+            # Gone while its Service is there (E3, E52); or there without a Service: written when this cache did not yet
+            # know that the Service had gone, and the answer to that write was lost.
             self._endpoints.queue.add(key)
         self._mirror.queue.add(key)
