@@ -116,13 +116,12 @@ async def _exactly(sock: socket.socket, size: int) -> bytes:
     return bytes(parts)
 
 
-def upstreams(resolv_conf: str, own: Iterable[str] = ()) -> list[str]:
-    """The name servers of a resolv.conf text, without `own` addresses (a server must not forward to itself)."""
-    skip = set(own)
+def upstreams(resolv_conf: str) -> list[str]:
+    """The name servers of a resolv.conf text, each once."""
     found = []
     for line in resolv_conf.splitlines():
         words = line.split()
-        if len(words) >= 2 and words[0] == "nameserver" and words[1] not in skip:
+        if len(words) >= 2 and words[0] == "nameserver":
             with contextlib.suppress(ValueError):
                 ipaddress.ip_address(words[1].partition("%")[0])
                 found.append(words[1])

@@ -136,5 +136,5 @@ def test_forwarded_replies_are_checked_and_cut():
 
 
 def test_upstreams_of_the_host():
-    text = "nameserver 10.96.0.10\n# nameserver 1.1.1.1\nnameserver 127.0.0.53\nnameserver fe80::1%eth0\nnameserver x\n"
-    assert upstreams(text, own=["10.96.0.10"]) == ["127.0.0.53", "fe80::1%eth0"]
+    text = "nameserver 127.0.0.53\n# nameserver 1.1.1.1\nnameserver 127.0.0.53\nnameserver fe80::1%eth0\nnameserver x\n"
+    assert upstreams(text) == ["127.0.0.53", "fe80::1%eth0"]
