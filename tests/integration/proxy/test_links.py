@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 
@@ -28,6 +29,33 @@ def test_nothing_is_lost_on_a_link_that_was_just_made() -> None:
             network.connect(uid, ip, netns)
             client.sendto(b"first", (ip, 9))
             assert server.recv(10) == b"first", number
-        network.disconnect(uid)
         os.close(netns)
+    asyncio.run(_disconnect(network, [f"pod-{number}" for number in range(1, 101)]))
+    network.close()
+
+
+async def _disconnect(network: PodNetwork, uids: list[str]) -> None:
+    await asyncio.gather(*(network.disconnect(uid) for uid in uids))
+
+
+@in_network_namespace
+def test_many_links_go_together_and_the_event_loop_goes_on_meanwhile() -> None:
+    network = PodNetwork()
+    uids = [f"pod-{number}" for number in range(20)]
+    for number, uid in enumerate(uids):
+        network.connect(uid, f"10.244.1.{number + 2}", new_netns())
+
+    async def work() -> None:
+        ended = asyncio.create_task(_disconnect(network, [*uids, "unknown", uids[0]]))
+        turns = 0
+        while not ended.done():
+            await asyncio.sleep(0)
+            turns += 1
+        await ended
+        assert turns > 100  # the kernel takes tens of milliseconds
+
+    with Routes() as routes:
+        assert len(routes.links()) == 1 + len(uids)
+        asyncio.run(work())
+        assert [one.name for one in routes.links()] == ["lo"]
     network.close()

@@ -9,6 +9,7 @@ network. Pods are routed, not bridged, so that every packet of a pod passes the 
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import ipaddress
 import os
@@ -55,6 +56,7 @@ class PodNetwork:
     def __init__(self) -> None:
         self._routes = Routes()
         self._ports: HostPorts | None = None
+        self._removal = Removal()
 
     def connect(self, uid: str, ip: str, netns: int) -> None:
         """Links a pod's network namespace, in which only lo is, to the node. OSError; then nothing is left."""
@@ -77,16 +79,62 @@ class PodNetwork:
             self._ports = self._ports or HostPorts()
             self._ports.open(uid, ip, ports)
 
-    def disconnect(self, uid: str) -> None:
+    async def disconnect(self, uid: str) -> None:
         """Takes a pod's link away, and with it its route, neighbour and ports. Of an unknown pod: nothing."""
-        self._routes.delete_link(link_name(uid))
         if self._ports is not None:
             self._ports.close(uid)
+        await self._removal.remove(link_name(uid))
+
+    def close(self) -> None:
+        """Not while a `disconnect` is awaited."""
+        self._routes.close()
+        self._removal.close()
+        if self._ports is not None:
+            self._ports.end()
+
+
+class Removal:
+    """Deletes links, those together that are asked for while others are being deleted; never in the event loop.
+
+    A deletion keeps its caller for tens of milliseconds. One after another in the event loop, the ends of a hundred
+    pods would hold up the beginnings of the next hundred for seconds.
+    """
+
+    def __init__(self) -> None:
+        self._routes = Routes()
+        self._waiting: dict[str, asyncio.Future[None]] = {}
+        self._work: asyncio.Task[None] | None = None
+
+    async def remove(self, name: str) -> None:
+        """Returns when the link is gone. NetlinkError if the kernel refuses."""
+        mine = self._waiting.get(name)
+        if mine is None:
+            mine = self._waiting[name] = asyncio.get_running_loop().create_future()
+        if self._work is None:
+            self._work = asyncio.create_task(self._remove(), name="removal of pods' links")
+        await asyncio.shield(mine)
+
+    async def _remove(self) -> None:
+        try:
+            while self._waiting:
+                now, self._waiting = self._waiting, {}
+                error: OSError | None = None
+                try:
+                    await asyncio.to_thread(self._routes.delete_links, list(now))
+                except OSError as refused:
+                    error = refused
+                for one in now.values():
+                    if one.cancelled():
+                        continue
+                    if error is None:
+                        one.set_result(None)
+                    else:
+                        one.set_exception(error)
+        finally:
+            self._work = None
 
     def close(self) -> None:
         self._routes.close()
-        if self._ports is not None:
-            self._ports.end()
 
 
 def _pod_side(ip: str) -> None:

@@ -91,7 +91,7 @@ class Runtime:
         except (OSError, RuntimeFailure) as error:
             self._channel.tell({"unpod": spec.uid})
             if netns >= 0:
-                self._network.disconnect(spec.uid)
+                await self._network.disconnect(spec.uid)
                 os.close(netns)
             if private:
                 self._addresses.release(ip)
@@ -114,7 +114,7 @@ class Runtime:
                 await self._end(process, key)
         self._channel.tell({"unpod": uid})
         if pod.netns >= 0:
-            self._network.disconnect(uid)
+            await self._network.disconnect(uid)
             os.close(pod.netns)
             self._addresses.release(pod.sandbox.ip)
 
