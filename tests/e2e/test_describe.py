@@ -1,4 +1,4 @@
-"""What kubectl shows of Services, Endpoints and EndpointSlices: `describe`, whole, and the columns of `get`."""
+"""What kubectl shows of Services, Endpoints, EndpointSlices and PriorityClasses: `describe`, whole, and `get`."""
 
 from __future__ import annotations
 
@@ -173,3 +173,26 @@ def test_endpoints_and_slices(cluster: Cluster, pods: Kubectl, namespace: str) -
     ]  # fmt: skip
     row = re.split(r" {2,}", pods("get", "endpointslice", one["metadata"]["name"], "--no-headers").strip())
     assert row[1:3] == ["IPv4", "8080"] and sorted(row[3].split(",")) == sorted([good, waiting])
+
+
+def test_priority_classes(kubectl: Kubectl, namespace: str) -> None:
+    """Made, shown and used; the two of the system are there."""
+    name = f"high-{namespace}"
+    says = ["--value=1000", "--description=goes first", "--preemption-policy=Never"]
+    assert kubectl("create", "priorityclass", name, *says) == f"priorityclass.scheduling.k8s.io/{name} created\n"
+    try:
+        header, *rows = kubectl("get", "priorityclasses").splitlines()
+        assert header.split() == ["NAME", "VALUE", "GLOBAL-DEFAULT", "AGE", "PREEMPTIONPOLICY"]
+        shown = {row.split()[0]: row.split()[1:3] + row.split()[4:] for row in rows}
+        assert shown[name] == ["1000", "false", "Never"]
+        assert shown["system-node-critical"] == ["2000001000", "false", "PreemptLowerPriority"]
+        lines = described(kubectl, "pc", name)
+        assert lines[:2] == [f"Name: {name}", "Value: 1000"] and "Description: goes first" in lines
+        kubectl("run", "web", "--image=nginx", f"--overrides={json.dumps({'spec': {'priorityClassName': name}})}")
+        lines = described(kubectl, "pod", "web")
+        assert "Priority: 1000" in lines and f"Priority Class Name: {name}" in lines
+        overrides = json.dumps({"spec": {"priorityClassName": "gold"}})
+        refused = kubectl.run("run", "b", "--image=nginx", f"--overrides={overrides}").err
+        assert 'pods "b" is forbidden: no PriorityClass with name gold was found' in refused
+    finally:
+        kubectl("delete", "priorityclass", name)

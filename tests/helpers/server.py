@@ -45,6 +45,7 @@ async def start(clock: Clock | None = None, *, window: int = 4096, accounts: boo
     app = App(server, {"secret": ADMIN}.get)
     client = Client(in_process(app, ADMIN))
     await bootstrap.namespaces(client)
+    await bootstrap.priority_classes(client)
     await bootstrap.Kubernetes(client, "10.96.0.1", ["10.243.0.1"], 6443).ensure()
     app.ready = True
     return ApiServer(app, client, store)

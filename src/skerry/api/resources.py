@@ -99,6 +99,8 @@ RESOURCES: tuple[Resource, ...] = (
     Resource("Lease", "leases", "lease", "coordination", "coordination.k8s.io", create_on_update=True),
     Resource("PodDisruptionBudget", "poddisruptionbudgets", "poddisruptionbudget", "policy", "policy",
              short_names=("pdb",), subresources=("status",), generation=True),
+    Resource("PriorityClass", "priorityclasses", "priorityclass", "scheduling", "scheduling.k8s.io", namespaced=False,
+             short_names=("pc",), generation=True),
     Resource("Ingress", "ingresses", "ingress", "networking", "networking.k8s.io", short_names=("ing",),
              subresources=("status",), generation=True),
     Resource("IngressClass", "ingressclasses", "ingressclass", "networking", "networking.k8s.io", namespaced=False,

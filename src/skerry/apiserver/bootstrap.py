@@ -9,7 +9,8 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 from skerry.api import status
-from skerry.api.types import core, discovery, meta
+from skerry.api.types import core, discovery, meta, scheduling
+from skerry.api.validation.policy import SYSTEM_PRIORITIES
 from skerry.clock import rfc3339
 
 if TYPE_CHECKING:
@@ -39,6 +40,20 @@ async def ensure(client: Client, obj: Any) -> None:
 async def namespaces(client: Client) -> None:
     for name in NAMESPACES:
         await ensure(client, core.Namespace(metadata=meta.ObjectMeta(name=name)))
+
+
+async def priority_classes(client: Client) -> None:
+    """The two classes that pods of a cluster's own parts have, on every Kubernetes."""
+    for name, value in SYSTEM_PRIORITIES.items():
+        whose = "the cluster" if "cluster" in name else "its node"
+        await ensure(
+            client,
+            scheduling.PriorityClass(
+                metadata=meta.ObjectMeta(name=name),
+                value=value,
+                description=f"For pods that {whose} cannot do without.",
+            ),
+        )
 
 
 def kubernetes_service(cluster_ip: str, port: int) -> core.Service:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from skerry.api import codec, status
 from skerry.api.types import meta
 from skerry.api.wire import Response
-from skerry.apiserver import bodies, metadata, strategies
+from skerry.apiserver import bodies, metadata, priorities, strategies
 from skerry.apiserver.reading import find, select
 from skerry.apiserver.routes import Target
 from skerry.apiserver.selection import Selection
@@ -93,6 +93,8 @@ async def remove(
         obj = load(row, current)
         if row.kind == "Namespace" and target.name in _IMMORTAL:
             raise status.forbidden("", row.plural, target.name, "this namespace may not be deleted")
+        if row.kind == "PriorityClass":
+            priorities.refuse_deletion(target.name)
         metadata.check_preconditions(obj, row, wanted.uid or "", wanted.resource_version or "")
         if not mark(obj, row, options, strategy.default_delete_grace(obj), server.clock.now()):
             return current, False

@@ -50,7 +50,6 @@ _INSTEAD: dict[Resource, str] = {
     _named("HorizontalPodAutoscaler", "horizontalpodautoscalers", "autoscaling"): _SCALE,
     _named("LimitRange", "limitranges"): _LIMITS,
     _named("ResourceQuota", "resourcequotas"): _LIMITS,
-    _named("PriorityClass", "priorityclasses", "scheduling.k8s.io", namespaced=False): "pods are never preempted",
     _named("NetworkPolicy", "networkpolicies", "networking.k8s.io"): "every pod reaches every other",
     _named("Role", "roles", "rbac.authorization.k8s.io"): _ALL_MAY,
     _named("RoleBinding", "rolebindings", "rbac.authorization.k8s.io"): _ALL_MAY,

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from skerry.api import codec, defaults, patch, resources, status, validation
-from skerry.api.types import core
+from skerry.api.types import core, scheduling
 from skerry.api.wire import Response
-from skerry.apiserver import bodies, metadata, representation, strategies
+from skerry.apiserver import bodies, metadata, priorities, representation, strategies
 from skerry.apiserver.reading import find
 from skerry.store.base import Conflict, Exists, Record, Unwritable, stamp, unstamp
 
@@ -92,6 +92,7 @@ async def insert(server: Server, target: Target, obj: Any, *, dry: bool = False)
         await _namespace_open(server, target, found.name)
     if isinstance(obj, core.Pod) and server.accounts is not None:
         await server.accounts.admit(obj)
+    await _admit(server, obj)
     defaults.apply(obj)
     attempts = _NAMES if found.generate_name and found.name.startswith(found.generate_name) else 1
     for attempt in range(attempts):
@@ -122,6 +123,14 @@ async def insert(server: Server, target: Target, obj: Any, *, dry: bool = False)
         transaction.commit()
         return record, warnings
     raise AssertionError
+
+
+async def _admit(server: Server, obj: Any) -> None:
+    """What takes a look at other objects. ApiError 403."""
+    if isinstance(obj, core.Pod):
+        await priorities.admit_pod(server.store, obj)
+    elif isinstance(obj, scheduling.PriorityClass):
+        await priorities.admit_class(server.store, obj)
 
 
 def _refuse(row: Resource, name: str, errors: list[status.FieldError]) -> None:
@@ -269,6 +278,8 @@ async def change(
         if new.metadata.name != old.metadata.name or new.metadata.namespace != old.metadata.namespace:
             raise status.bad_request("the name of the object and its namespace cannot be changed")
         metadata.carry(new, old)
+        if isinstance(new, scheduling.PriorityClass):
+            await priorities.admit_class(server.store, new)
         defaults.apply(new)
         new.metadata.resource_version = ""
         context, transaction = server.begin()

@@ -139,6 +139,7 @@ class _ControlPlane:
         app = await _app(config, store)
         client = _admin(app)
         await bootstrap.namespaces(client)
+        await bootstrap.priority_classes(client)
         await bootstrap.forget_nodes(client, SystemClock())
         keeper = bootstrap.Kubernetes(client, networks.kubernetes_ip, [networks.api_address], API_PORT)
         await keeper.ensure()

@@ -21,6 +21,7 @@ _SUBJECTS = {
     "Namespace": "others",
     "Node": "others",
     "IngressClass": "others",
+    "PriorityClass": "others",
 }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from skerry.api.types import core, networking
+from skerry.api.types import core, networking, scheduling
 
 NAME_LABEL = "kubernetes.io/metadata.name"
 
@@ -28,3 +28,8 @@ def node(obj: core.Node) -> None:
 def ingressclass(obj: networking.IngressClass) -> None:
     if obj.spec.parameters is not None and obj.spec.parameters.scope is None:
         obj.spec.parameters.scope = "Cluster"
+
+
+def priorityclass(obj: scheduling.PriorityClass) -> None:
+    if obj.preemption_policy is None:
+        obj.preemption_policy = "PreemptLowerPriority"

@@ -26,15 +26,10 @@ def pod(obj: core.Pod) -> None:
 
 
 def admit(obj: core.Pod) -> None:
-    """What upstream's admission adds to a pod when it is created: service account, tolerations, priority."""
+    """What upstream's admission adds to a pod when it is created: service account, tolerations."""
     spec = obj.spec
     spec.service_account_name = spec.service_account_name or spec.service_account or "default"
     spec.service_account = spec.service_account_name
-    if spec.priority is None:
-        spec.priority = {"system-cluster-critical": 2000000000, "system-node-critical": 2000001000}.get(
-            spec.priority_class_name, 0
-        )
-    spec.preemption_policy = spec.preemption_policy or "PreemptLowerPriority"
     for key in _UNREACHABLE:
         if not any(_tolerates(one, key) for one in spec.tolerations):
             spec.tolerations.append(

@@ -42,6 +42,7 @@ _SUBJECTS = {
     "ConfigMap": "config",
     "Secret": "config",
     "PodDisruptionBudget": "policy",
+    "PriorityClass": "policy",
     "Ingress": "ingress",
     "IngressClass": "ingress",
 }

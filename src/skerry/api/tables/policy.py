@@ -1,4 +1,4 @@
-"""PodDisruptionBudget."""
+"""PodDisruptionBudget, PriorityClass."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 from skerry.api.tables.column import AGE, NAME, column
 from skerry.api.tables.duration import since
-from skerry.api.types import policy
+from skerry.api.types import policy, scheduling
 
 PODDISRUPTIONBUDGET_COLUMNS = (
     NAME,
@@ -24,6 +24,25 @@ def poddisruptionbudget_cells(obj: policy.PodDisruptionBudget, now: float) -> li
         _shown(obj.spec.max_unavailable),
         obj.status.disruptions_allowed,
         since(obj.metadata.creation_timestamp, now),
+    ]
+
+
+PRIORITYCLASS_COLUMNS = (
+    NAME,
+    column("Value", "How important pods of this class are: higher is more.", type="integer"),
+    column("Global-Default", "Whether pods without a class get this one.", type="boolean"),
+    AGE,
+    column("PreemptionPolicy", "Whether pods of this class may send less important ones away."),
+)
+
+
+def priorityclass_cells(obj: scheduling.PriorityClass, now: float) -> list[Any]:
+    return [
+        obj.metadata.name,
+        obj.value,
+        obj.global_default,
+        since(obj.metadata.creation_timestamp, now),
+        obj.preemption_policy or "",
     ]
 
 

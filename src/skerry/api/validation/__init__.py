@@ -38,6 +38,7 @@ _SUBJECTS = {
     "Acknowledgement": "cluster",
     "Event": "cluster",
     "PodDisruptionBudget": "policy",
+    "PriorityClass": "policy",
     "Ingress": "ingress",
     "IngressClass": "ingress",
 }

@@ -155,7 +155,6 @@ def test_admission_of_pods() -> None:
     admit(obj)
     admit(obj)
     assert obj.spec.service_account_name == obj.spec.service_account == "default"
-    assert (obj.spec.priority, obj.spec.preemption_policy) == (0, "PreemptLowerPriority")
     assert [(one.key, one.effect, one.toleration_seconds) for one in obj.spec.tolerations] == [
         ("node.kubernetes.io/not-ready", "", 1),
         ("node.kubernetes.io/unreachable", "NoExecute", 300),

@@ -62,6 +62,7 @@ NAMES = {
     "Event": "Last-Seen Type Reason Object Subobject1 Source1 Message First-Seen1 Count1 Name1",
     "Ingress": "Name Class Hosts Address Ports Age",
     "IngressClass": "Name Controller Parameters Age",
+    "PriorityClass": "Name Value Global-Default Age PreemptionPolicy",
     "ConfigMap": "Name Data Age",
     "Secret": "Name Type Data Age",
     "ServiceAccount": "Name Age",
