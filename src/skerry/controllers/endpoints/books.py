@@ -76,7 +76,7 @@ class Books(Generic[T]):
         key = members.key(service)
         changed = self._changed.pop(key, ())
         book = self._books.get(key)
-        if book is None or not _wants_the_same(book.service, service):
+        if book is None or not wants_the_same(book.service, service):
             book = self._books[key] = self._begin(service, book)
             return book
         wanted = service.spec.selector.items()
@@ -103,8 +103,8 @@ class Books(Generic[T]):
         return book
 
 
-def _wants_the_same(one: core.Service, other: core.Service) -> bool:
-    """Whether nothing differs that endpoints depend on; status does not count."""
+def wants_the_same(one: core.Service, other: core.Service) -> bool:
+    """Whether nothing differs that endpoints depend on: a Service's status does not count, nor who wrote what."""
     return (
         one.spec == other.spec
         and one.metadata.uid == other.metadata.uid

@@ -17,6 +17,7 @@ from skerry.client.client import Client
 from skerry.client.informer import Informers
 from skerry.clock import Clock
 from skerry.controllers.endpoints import endpoints, members, mirroring, select, slices
+from skerry.controllers.endpoints.books import wants_the_same
 from skerry.controllers.endpoints.placement import MAX_ENDPOINTS
 from skerry.controllers.endpoints.slice_writer import SliceWriter
 from skerry.controllers.endpoints.sync_endpoints import EndpointsSync
@@ -67,6 +68,8 @@ class EndpointsController:
         )
 
     def _service(self, old: core.Service | None, new: core.Service | None) -> None:
+        if old is not None and new is not None and wants_the_same(old, new):
+            return  # upstream syncs for a change of status too, and then finds nothing to do (E3)
         if new is not None:
             self._index.put(new)
             key = members.key(new)

@@ -12,6 +12,7 @@ from tests.unit.controllers.endpoints.lossy import Cluster
 from skerry.api import codec
 from skerry.api.types import core, discovery, meta
 from skerry.controllers.endpoints import hints, members, slices
+from skerry.controllers.endpoints.metrics import ServiceMetrics
 
 
 @pytest.fixture
@@ -245,6 +246,35 @@ def test_l39_l40_hints_come_and_go_with_the_nodes(cluster: Cluster) -> None:
     assert hinted() == set()
     disabled = "Topology Aware Hints has been disabled, addressType: IPv4"
     assert cluster.client.events[-1] == ("Warning", "TopologyAwareHintsDisabled", disabled)
+
+
+def _synced() -> float:
+    return ServiceMetrics().syncs.value("success")  # by its name, it is the one that the controller counts with
+
+
+def test_e3_what_is_only_status_of_a_service_is_not_looked_into(cluster: Cluster) -> None:
+    """Every Service has its status written (conditions, load balancers); nothing of that is in its endpoints."""
+    put(cluster, node(), build.service(), build.pod("p", "10.0.0.1"))
+    rest(cluster)
+    found = cluster.store.get(core.Endpoints, "default/web")
+    edited = codec.copy(found)
+    edited.subsets = []
+    put(cluster, edited)
+    before = _synced()
+    told = build.service()
+    told.status.conditions = [meta.Condition(type="EndpointsReady", status="True", reason="x", message="y")]
+    put(cluster, told)
+    rest(cluster)
+    assert _synced() == before
+    left = endpoints(cluster)
+    assert left is not None and left.subsets == [], "an edit lives until something happens to the Service or its pods"
+    relabelled = codec.copy(told)
+    relabelled.metadata.labels["team"] = "a"
+    put(cluster, relabelled)
+    rest(cluster)
+    assert _synced() > before
+    mended = endpoints(cluster)
+    assert mended is not None and mended.subsets == found.subsets
 
 
 def test_the_cost_of_a_change_is_the_slice_it_touches(cluster: Cluster) -> None:
