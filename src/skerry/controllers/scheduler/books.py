@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from skerry.api import podresources
 from skerry.api.nodefit import Port
 from skerry.api.podresources import Whole
-from skerry.api.types import core
+from skerry.api.types import core, policy
 from skerry.controllers.scheduler.asks import Ask, Kind
 
 NOT_READY = core.Taint(key="node.kubernetes.io/not-ready", effect="NoSchedule")
@@ -70,12 +70,16 @@ Kinds = Iterable[tuple[Kind, Numbers]]
 
 
 class Books:
-    """All places and pods. `nominated`: pods that wait for room which was made for them, by node."""
+    """All places and pods.
+
+    `nominated`: pods that wait for room which was made for them, by node. `budgets`: PodDisruptionBudgets by key.
+    """
 
     def __init__(self) -> None:
         self.places: dict[str, Place] = {}
         self.namespaces: dict[str, Mapping[str, str]] = {}
         self.nominated: dict[str, dict[str, Ask]] = {}
+        self.budgets: dict[str, policy.PodDisruptionBudget] = {}
         self._where: dict[str, Place] = {}
         self._in_namespace: dict[str, dict[Kind, Numbers]] = {}
         self._social: dict[Kind, Numbers] = {}

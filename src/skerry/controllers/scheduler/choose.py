@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from skerry.api import labels
+from skerry.api import budgets, labels
+from skerry.api.types import meta
 from skerry.controllers.scheduler import nodes, peers, score
 from skerry.controllers.scheduler.asks import Ask
 from skerry.controllers.scheduler.books import Books, Place
@@ -70,13 +71,13 @@ def _refused(one: Ask, refused: dict[str, Refusal], books: Books) -> Choice:
         told.update(found.reasons)
     said = f"{_head(len(refused))} {_list(told)}."
     local, social = (any(each.peers is wanted for each in refused.values()) for wanted in (False, True))
-    tried: dict[str, str | tuple[Ask, ...]] = {}
+    tried: dict[str, str | Victims] = {}
     if _may_preempt(one, books) == "":
         tried = {name: _victims(one, books.places[name], books) for name, found in refused.items() if found.helps}
     candidates = {name: found for name, found in tried.items() if not isinstance(found, str)}
     if candidates:
         name = min(candidates, key=lambda each: _loss(candidates[each]))
-        return Choice(message=said, nominated=name, victims=candidates[name], local=local, peers=social)
+        return Choice(message=said, nominated=name, victims=candidates[name].pods, local=local, peers=social)
     answers = {name: found for name, found in tried.items() if isinstance(found, str)}
     return Choice(message=f"{said} {_preemption(one, refused, answers, books)}", local=local, peers=social)
 
@@ -109,14 +110,26 @@ def _may_preempt(one: Ask, books: Books) -> str:
     return ""
 
 
-def _victims(one: Ask, place: Place, books: Books) -> tuple[Ask, ...] | str:
-    """The fewest pods of lower priority that must leave the node, most important first; or why that is no way."""
+@dataclass(frozen=True)
+class Victims:
+    """Who has to leave a node. `broken`: how many of them their PodDisruptionBudgets would rather keep."""
+
+    pods: tuple[Ask, ...]
+    broken: int
+
+
+def _victims(one: Ask, place: Place, books: Books) -> Victims | str:
+    """The fewest pods of lower priority that must leave the node, most important first; or why that is no way.
+
+    Pods whose budgets would be broken are kept before others, and then the more important ones.
+    """
     lower = sorted(
         (each for each in place.pods.values() if each.priority < one.priority),
         key=lambda each: (-each.priority, each.pod.status.start_time or "", each.key),
     )
     if not lower:
         return NO_VICTIMS
+    breaking = _breaking(lower, books)
     for each in lower:
         books.uncount(each.key)
     gone: list[Ask] = []
@@ -126,7 +139,7 @@ def _victims(one: Ask, place: Place, books: Books) -> tuple[Ask, ...] | str:
             for each in lower:
                 books.count(each, place.name)
             return ", ".join(found.reasons)
-        for each in lower:
+        for each in sorted(lower, key=lambda each: each.key not in breaking):
             books.count(each, place.name)
             if _fits(one, place, books) is not None:
                 books.uncount(each.key)
@@ -134,7 +147,26 @@ def _victims(one: Ask, place: Place, books: Books) -> tuple[Ask, ...] | str:
     finally:
         for each in gone:
             books.count(each, place.name)
-    return tuple(gone)
+    gone.sort(key=lower.index)
+    return Victims(tuple(gone), sum(each.key in breaking for each in gone))
+
+
+def _breaking(lower: list[Ask], books: Books) -> set[str]:
+    """Which of these pods could not go, after those before them, without breaking a PodDisruptionBudget."""
+    left = {key: budget.status.disruptions_allowed for key, budget in books.budgets.items()}
+    out: set[str] = set()
+    for each in lower:
+        for key, budget in books.budgets.items():
+            # Here, unlike for evictions, an empty selector means no pod.
+            selects = budget.spec.selector is not None and budget.spec.selector != meta.LabelSelector()
+            if not selects or not each.kind.labels or not budgets.covers(budget, each.pod):
+                continue
+            if each.pod.metadata.name in budget.status.disrupted_pods:
+                continue
+            left[key] -= 1
+            if left[key] < 0:
+                out.add(each.key)
+    return out
 
 
 def _fits(one: Ask, place: Place, books: Books) -> Refusal | None:
@@ -142,11 +174,13 @@ def _fits(one: Ask, place: Place, books: Books) -> Refusal | None:
         return nodes.refusal(one, place) or peers.refusal(one, place, peers.look(one, books))
 
 
-def _loss(victims: tuple[Ask, ...]) -> tuple[int, int, int, tuple[int, ...]]:
-    """Least is best: the highest priority, the sum of priorities, the number, and then those that started last."""
+def _loss(found: Victims) -> tuple[int, int, int, int, tuple[int, ...]]:
+    """Least is best: broken budgets, the highest priority, the sum of priorities, the number; then who started last."""
+    victims = found.pods
     highest = max(each.priority for each in victims)
     started = min(each.pod.status.start_time or "" for each in victims if each.priority == highest)
-    return highest, sum(each.priority + 2**31 for each in victims), len(victims), tuple(-ord(c) for c in started)
+    total = sum(each.priority + 2**31 for each in victims)
+    return found.broken, highest, total, len(victims), tuple(-ord(c) for c in started)
 
 
 @contextmanager

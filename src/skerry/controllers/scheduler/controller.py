@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from skerry.api import labels, status
-from skerry.api.types import core, meta
+from skerry.api.types import core, meta, policy
 from skerry.client import controller
 from skerry.client.client import Client
 from skerry.client.events import Recorder
@@ -50,9 +50,11 @@ class SchedulerController:
         self._nodes.subscribe(self._node)
         self._namespaces.subscribe(self._namespace)
         self._service_cache.subscribe(self._service)
+        self._budgets = informers.of(policy.PodDisruptionBudget)
+        self._budgets.subscribe(self._budget)
 
     async def run(self) -> None:
-        for cache in (self._pods, self._nodes, self._namespaces, self._service_cache):
+        for cache in (self._pods, self._nodes, self._namespaces, self._service_cache, self._budgets):
             await cache.synced()
         await controller.run(self._queue, self._sync, workers=WORKERS)
 
@@ -148,6 +150,12 @@ class SchedulerController:
             self._services.put(new)
         elif old is not None:
             self._services.remove(key_of(old))
+
+    def _budget(self, old: policy.PodDisruptionBudget | None, new: policy.PodDisruptionBudget | None) -> None:
+        if new is not None:
+            self._books.budgets[key_of(new)] = new
+        elif old is not None:
+            self._books.budgets.pop(key_of(old), None)
 
     # Who is tried again.
 

@@ -7,10 +7,22 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit.controllers.scheduler.build import ROOM, books, far, near, node, node_term, pod, spread, term, weighted
+from tests.unit.controllers.scheduler.build import (
+    ROOM,
+    books,
+    far,
+    near,
+    node,
+    node_term,
+    pod,
+    selector,
+    spread,
+    term,
+    weighted,
+)
 
 from skerry.api import labels
-from skerry.api.types import core
+from skerry.api.types import core, meta, policy
 from skerry.controllers.scheduler.asks import ask
 from skerry.controllers.scheduler.books import Books
 from skerry.controllers.scheduler.choose import choose
@@ -143,6 +155,44 @@ def test_the_node_that_loses_least() -> None:
     here.put_node(node("n2"))
     here.count(ask(pod("q", {"cpu": "2"}, priority=1)), "n2")
     assert victims(pod(requests={"cpu": "1"}, priority=10), here) == ["q"]
+
+
+def budget(name: str, allowed: int, selects: meta.LabelSelector | None, **status: Any) -> policy.PodDisruptionBudget:
+    return policy.PodDisruptionBudget(
+        metadata=meta.ObjectMeta(name=name, namespace="default"),
+        spec=policy.PodDisruptionBudgetSpec(selector=selects),
+        status=policy.PodDisruptionBudgetStatus(disruptions_allowed=allowed, **status),
+    )
+
+
+def test_budgets_are_broken_last() -> None:
+    """On a node a pod whose budget allows no more disruptions stays, even if it is the less important one."""
+    here = books([node("n1")], {"n1": [pod("kept", {"cpu": "1"}, labels=WEB), pod("p", {"cpu": "1"}, priority=5)]})
+    want = pod(requests={"cpu": "1"}, priority=10)
+    assert victims(want, here) == ["kept"]
+    here.budgets["default/web"] = budget("web", 0, selector(**WEB))
+    assert victims(want, here) == ["p"]
+    assert victims(pod(requests={"cpu": "2"}, priority=10), here) == ["p", "kept"], "it is a wish, no law"
+    for harmless in (
+        budget("web", 1, selector(**WEB)),
+        budget("web", 0, meta.LabelSelector()),
+        budget("web", 0, None),
+        budget("web", 0, selector(app="other")),
+        budget("web", 0, selector(**WEB), disrupted_pods={"kept": "2026-01-01T00:00:00Z"}),
+    ):
+        here.budgets["default/web"] = harmless
+        assert victims(want, here) == ["kept"]
+
+
+def test_a_budget_counts_for_all_its_pods() -> None:
+    """One may go of two: the node where one is enough loses least, before priorities are compared."""
+    one, two = ({"cpu": "1", "memory": "1Gi"}, {"cpu": "2", "memory": "1Gi"})
+    on = {"n1": [pod("a", one, labels=WEB), pod("b", one, labels=WEB)], "n2": [pod("c", two, priority=5)]}
+    here = books([node("n1"), node("n2")], on)
+    want = pod(requests={"cpu": "2"}, priority=10)
+    assert victims(want, here) == ["a", "b"]
+    here.budgets["default/web"] = budget("web", 1, selector(**WEB))
+    assert victims(want, here) == ["c"]
 
 
 def test_anti_affinity_and_ports_can_make_room_too() -> None:
