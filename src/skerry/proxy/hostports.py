@@ -16,7 +16,10 @@ from skerry.api.types import core
 from skerry.client.informer import Informer
 from skerry.clock import Clock
 from skerry.proxy.brain import node_ports
-from skerry.proxy.relay import TcpRelay, UdpRelay
+from skerry.proxy.relay.guide import Straight
+from skerry.proxy.relay.tcp import TcpRelay
+from skerry.proxy.relay.udp import UdpRelay
+from skerry.proxy.table import Backend
 
 log = logging.getLogger(__name__)
 
@@ -112,10 +115,7 @@ class HostPorts:
         if port not in self._wanted:  # the Service has gone meanwhile
             sock.close()
             return
-        relay: TcpRelay | UdpRelay
-        if protocol == "TCP":
-            relay = TcpRelay(sock, self._node_address, number)
-        else:
-            relay = UdpRelay(sock, self._node_address, number, self._clock)
+        guide = Straight(Backend(self._node_address, number))
+        relay = TcpRelay(sock, guide) if protocol == "TCP" else UdpRelay(sock, guide, self._clock)
         self._relays[port] = relay
-        await relay.start()
+        relay.start()

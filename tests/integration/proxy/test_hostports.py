@@ -15,7 +15,7 @@ from tests.unit.proxy.build import port, service
 from skerry.api.types import core, discovery
 from skerry.clock import Clock, FakeClock, SystemClock
 from skerry.proxy.hostports import HostPorts
-from skerry.proxy.relay import UDP_IDLE_SECONDS
+from skerry.proxy.relay.udp import UDP_IDLE_SECONDS
 
 HOST = "127.0.0.1"
 VIP = "10.96.0.9"

@@ -1,0 +1,35 @@
+"""Who tells a relay where its clients go. Called by tcp.py and udp.py; hostports.py and userspace/ are guides."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Protocol
+
+from skerry.proxy.table import Backend
+
+
+class Guide(Protocol):
+    """Chooses a backend for each client, and hears of the beginning and the end of each connection (or UDP flow)."""
+
+    def choose(self, client: str, tried: Collection[Backend], /) -> Backend | None:
+        """Where a client (its address) goes, none of those that were `tried`; None: nowhere."""
+
+    def opened(self, backend: Backend) -> None:
+        """A connection to this backend is there."""
+
+    def closed(self, backend: Backend) -> None:
+        """It ended."""
+
+
+class Straight:
+    """The guide of a relay that has one place to go to."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+
+    def choose(self, _: str, tried: Collection[Backend], /) -> Backend | None:
+        return None if tried else self._backend
+
+    def opened(self, backend: Backend) -> None: ...
+
+    def closed(self, backend: Backend) -> None: ...
