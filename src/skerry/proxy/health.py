@@ -32,21 +32,28 @@ class Answer(NamedTuple):
     headers: tuple[tuple[str, str], ...] = ()
 
 
+Place = tuple[str, int]
+"""An address and a port to listen on."""
+
 Answers = Callable[[str], Answer]
 """What a path is answered with."""
 
 
-def health(proxy: Proxy, clock: Clock, path: str) -> Answer:
-    """/healthz and /livez: 503 if the proxy is long behind."""
+def health_of(proxy: Proxy, clock: Clock, path: str) -> Answer:
+    """/healthz and /livez: 503 if the proxy is long behind. For /healthz also if the node is about to go."""
     if path not in ("/healthz", "/livez"):
         return Answer(404, "not found\n", "text/plain")
     healthy = proxy.healthy()
-    status = 200 if healthy else 503
-    counter = proxy.metrics.healthz if path == "/healthz" else proxy.metrics.livez
-    counter.add(1, str(status))
     updated, now = rfc3339(proxy.updated_at()), rfc3339(clock.now())
-    family = {"IPv4": {"lastUpdated": updated, "healthy": healthy}}
-    found = {"lastUpdated": updated, "currentTime": now, "healthy": healthy, "status": family}
+    found: dict[str, object] = {"lastUpdated": updated, "currentTime": now, "healthy": healthy}
+    if path == "/healthz":
+        counter, fine = proxy.metrics.healthz, healthy and proxy.eligible
+        found["nodeEligible"] = proxy.eligible
+    else:
+        counter, fine = proxy.metrics.livez, healthy
+    found["status"] = {"IPv4": {"lastUpdated": updated, "healthy": healthy}}
+    status = 200 if fine else 503
+    counter.add(1, str(status))
     return Answer(status, json.dumps(found))
 
 
@@ -107,21 +114,34 @@ class HealthServers:
     """The servers of a proxy; those of health check node ports follow its Services."""
 
     def __init__(
-        self, proxy: Proxy, addresses: Iterable[str], clock: Clock, on_error: Callable[[str, str], None] | None = None
+        self,
+        proxy: Proxy,
+        addresses: Iterable[str],
+        clock: Clock,
+        on_error: Callable[[str, str], None] | None = None,
+        *,
+        health: Place | None = ("0.0.0.0", HEALTH_PORT),
+        metrics: Place | None = ("127.0.0.1", METRICS_PORT),
     ) -> None:
+        """`health`, `metrics`: where to listen, None for nowhere."""
         self._proxy, self._addresses, self._clock, self._on_error = proxy, tuple(addresses), clock, on_error
+        self._own = {
+            health: lambda path: health_of(self._proxy, self._clock, path),
+            metrics: lambda path: numbers(self._proxy, path),
+        }
         self._ports: dict[int, tuple[str, contextlib.AsyncExitStack]] = {}
         self._stack = contextlib.AsyncExitStack()
 
     async def start(self) -> None:
         """Listens on the two ports of its own. A pod in the node's network may have one: the proxy goes on without."""
-        own = {HEALTH_PORT: ("0.0.0.0", lambda path: health(self._proxy, self._clock, path))}
-        own[METRICS_PORT] = ("127.0.0.1", lambda path: numbers(self._proxy, path))
-        for port, (address, answers) in own.items():
+        for place, answers in self._own.items():
+            if place is None:
+                continue
             try:
-                made = socket.create_server((address, port))
+                family = socket.AF_INET6 if ":" in place[0] else socket.AF_INET
+                made = socket.create_server(place, family=family)
             except OSError as error:
-                log.warning("cannot listen on the proxy's port %s:%d: %s", address, port, error)
+                log.warning("cannot listen on the proxy's port %s:%d: %s", *place, error)
                 continue
             self._stack.push_async_exit(await serve([made], answers))
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from skerry import metrics
 from skerry.metrics import Counter, Gauge, Histogram
+from skerry.proxy.table import Empty, ListKey, ServiceTable
 
 _PROGRAMMING = (*metrics.doubling(0.0001, 20), 60.0, 120.0, 300.0)
 """Seconds from 0.1 ms on: upstream's begin at 250 ms, which is where ours end."""
@@ -36,6 +37,15 @@ class ProxyMetrics:
         self.services = self._counter("sync_proxy_rules_service_changes_total", "Changes of Services")
         self.services_pending = self._gauge("sync_proxy_rules_service_changes_pending", "Those not yet in the kernel")
         self.failures = self._counter("sync_proxy_rules_nftables_sync_failures_total", "Tables that were refused")
+        self.no_local = self.registry.add(
+            Gauge(
+                "kubeproxy_sync_proxy_rules_no_local_endpoints_total",
+                "Service ports with policy Local whose endpoints are all on other nodes",
+                ["ip_family", "traffic_policy"],
+            )
+        )
+        self.flows_forgotten = self._counter("conntrack_reconciler_deleted_entries_total", "Outdated UDP flows")
+        self.reconciling = self._histogram("conntrack_reconciler_sync_duration_seconds", "Time to look for those")
         self.healthz = self.registry.add(Counter("kubeproxy_proxy_healthz_total", "Answers of /healthz", ["code"]))
         self.livez = self.registry.add(Counter("kubeproxy_proxy_livez_total", "Answers of /livez", ["code"]))
         self.repairs = self.registry.add(
@@ -77,6 +87,21 @@ class ProxyMetrics:
     def programmed(self, seconds: float) -> None:
         """So long after a pod or Service changed, the kernel followed."""
         self.programming.observe(seconds, _FAMILY)
+
+    def nowhere_near(self, table: ServiceTable) -> None:
+        """Counts the service ports that this node may not answer for, since all their endpoints are elsewhere (P12)."""
+        internal: set[ListKey] = set()
+        external: set[ListKey] = set()
+        for frontend, entry in table.frontends.items():
+            if entry.empty is Empty.DROP and not table.lists[entry.list]:
+                (internal if frontend.address in table.addresses else external).add(entry.list)
+        for policy, found in (("internal", internal), ("external", external)):
+            self.no_local.set(len(found), _FAMILY, policy)
+
+    def forgot(self, flows: int, seconds: float) -> None:
+        """So many outdated UDP flows were found, and how long looking for them took."""
+        self.flows_forgotten.add(flows, _FAMILY)
+        self.reconciling.observe(seconds, _FAMILY)
 
     def failed(self) -> None:
         """The kernel refused."""

@@ -35,6 +35,8 @@ BEHIND = 60.0
 """Seconds after which a proxy that could not follow says that it is not healthy: upstream's twice 30."""
 
 ZONE = "topology.kubernetes.io/zone"
+LEAVING = "ToBeDeletedByClusterAutoscaler"
+"""The taint of a node that will be deleted soon."""
 TRIGGER = "endpoints.kubernetes.io/last-change-trigger-time"
 """The annotation of a slice that says when the pod or Service changed that it follows."""
 
@@ -96,7 +98,7 @@ class Proxy:
         self.brain = Brain(node)
         self._services = informers.of(core.Service)
         self._slices = informers.of(discovery.EndpointSlice)
-        self._nodes = informers.of(core.Node)
+        self._nodes = informers.of(core.Node, field_selector=f"metadata.name={node.name}")
         self._back_end, self._clock, self._conntrack = back_end, clock, conntrack
         self._on_applied = on_applied
         self._on_repair = on_repair
@@ -115,6 +117,8 @@ class Proxy:
         self._behind_since: float | None = None
         self._triggers: list[float] = []
         self._look_again: set[Frontend] | None = set()
+        self.eligible = True
+        """May balancers send this node traffic (P35)? Not if its Node has gone, is being deleted or is about to be."""
 
     @property
     def applied_revision(self) -> int:
@@ -203,9 +207,14 @@ class Proxy:
                 self._triggers.append(parse_rfc3339(trigger))
         self._collect(self.brain.apply_slice(_key(one), new))
 
-    def _node(self, _: core.Node | None, new: core.Node | None) -> None:
-        """Our own Node may say which zone it is in; nobody waits for it, since most clusters have none."""
-        if new is not None and new.metadata.name == self.brain.node.name:
+    def _node(self, old: core.Node | None, new: core.Node | None) -> None:
+        """Our own Node may be about to go, and may say which zone it is in; nobody waits for either."""
+        one: Any = new or old
+        if one.metadata.name != self.brain.node.name:
+            return
+        leaving = new is None or new.metadata.deletion_timestamp is not None
+        self.eligible = not leaving and all(taint.key != LEAVING for taint in one.spec.taints)
+        if new is not None:
             change = self.brain.move_to_zone(new.metadata.labels.get(ZONE, ""))
             if change:
                 self._collect(change)
@@ -227,6 +236,7 @@ class Proxy:
     def scrape(self) -> str:
         """All metrics, as a scraper reads them."""
         self.metrics.misses.set(self._back_end.misses())
+        self.metrics.nowhere_near(self.brain.table)
         self.metrics.connections.clear()
         for service, port, protocol, backend, total in self._back_end.connections():
             self.metrics.connections.set(total, service, port, protocol, f"{backend.address}:{backend.port}")
@@ -311,6 +321,7 @@ class Proxy:
         """False if conntrack could not be asked."""
         if self._conntrack is None:
             return True
+        begun = self._clock.monotonic()
         try:
             if changed is None:
                 gone = self._conntrack.reconcile(self.brain.table, self.brain.node.service_cidr)
@@ -320,6 +331,7 @@ class Proxy:
             log.warning("could not look for outdated UDP flows: %s", error)
             return False
         self._statistics.flows_forgotten += gone
+        self.metrics.forgot(gone, self._clock.monotonic() - begun)
         return True
 
 

@@ -11,6 +11,7 @@ from tests.helpers.namespaces import in_network_namespace
 from tests.unit.proxy.build import NODE, endpoint, port, service, slice_of, terminating
 from tests.unit.proxy.test_server import Rig
 
+from skerry.api.types import core, meta
 from skerry.proxy.health import HEALTH_PORT, METRICS_PORT, HealthServers
 from skerry.proxy.server import BEHIND
 from skerry.proxy.table import Backend
@@ -34,6 +35,7 @@ def balanced(**spec: Any) -> Any:
         type="LoadBalancer",
         external_traffic_policy=spec.pop("policy", "Local"),
         health_check_node_port=spec.pop("health", 32123),
+        **spec,
     )
 
 
@@ -95,6 +97,44 @@ async def test_p35_a_proxy_that_is_long_behind_says_so() -> None:
     assert (await get(HEALTH_PORT, "/livez", "POST"))[0] == 405
     assert rig.proxy.metrics.livez.value("200") == 3
     await servers.close()
+
+
+@in_network_namespace
+async def test_p35_balancers_learn_that_a_node_is_about_to_go() -> None:
+    rig = Rig()
+    servers = HealthServers(rig.proxy, [], rig.clock)
+    await servers.start()
+    await rig.start()
+    going = core.Node(metadata=meta.ObjectMeta(name=NODE.name, deletion_timestamp="2026-01-01T00:00:00Z"))
+    tainted = core.Node(
+        metadata=meta.ObjectMeta(name=NODE.name),
+        spec=core.NodeSpec(taints=[core.Taint(key="ToBeDeletedByClusterAutoscaler", effect="NoSchedule")]),
+    )
+    there = core.Node(metadata=meta.ObjectMeta(name=NODE.name))
+    for node, eligible in ((there, True), (tainted, False), (there, True), (going, False), (None, False)):
+        if node is None:
+            rig.informers.nodes.delete(NODE.name, 9)
+        else:
+            rig.informers.nodes.put(node)
+        status, _, body = await get(HEALTH_PORT, "/healthz")
+        assert (status, json.loads(body)["nodeEligible"]) == (200 if eligible else 503, eligible)
+        status, _, body = await get(HEALTH_PORT, "/livez")
+        assert (status, "nodeEligible" in json.loads(body)) == (200, False)
+    await servers.close()
+
+
+@in_network_namespace
+async def test_p38_service_ports_whose_endpoints_are_all_elsewhere_are_counted() -> None:
+    rig = Rig()
+    await rig.start()
+    rig.informers.services.put(balanced(internal_traffic_policy="Local"), 2)
+    rig.informers.slices.put(slice_of(endpoint("10.244.2.1")), 3)
+    await rig.clock.settle()
+    name = 'kubeproxy_sync_proxy_rules_no_local_endpoints_total{ip_family="IPv4",traffic_policy='
+    assert {f'{name}"internal"}} 1', f'{name}"external"}} 1'} <= set(rig.proxy.scrape().splitlines())
+    rig.informers.slices.put(slice_of(endpoint("10.244.1.1", node="a")), 4)
+    await rig.clock.settle()
+    assert {f'{name}"internal"}} 0', f'{name}"external"}} 0'} <= set(rig.proxy.scrape().splitlines())
 
 
 @in_network_namespace

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from tests.unit.proxy.build import NODE, endpoint, port, service, slice_of
@@ -51,7 +51,7 @@ class FakeInformers:
     def __init__(self) -> None:
         self.services, self.slices, self.nodes = FakeInformer(), FakeInformer(), FakeInformer()
 
-    def of(self, kind: Any) -> FakeInformer:
+    def of(self, kind: Any, *, field_selector: str = "") -> FakeInformer:
         return {core.Service: self.services, core.Node: self.nodes}.get(kind, self.slices)
 
 
@@ -255,7 +255,7 @@ class Flows:
     def heal(self, changed: set[Frontend], table: ServiceTable) -> int:
         return self._note(set(changed))
 
-    def reconcile(self, table: ServiceTable, service_cidr: str) -> int:
+    def reconcile(self, table: ServiceTable, service_cidrs: Sequence[str]) -> int:
         return self._note(None)
 
     def _note(self, what: set[Frontend] | None) -> int:
