@@ -10,6 +10,7 @@ from pathlib import Path
 from tests.integration.node.world import PATIENCE, in_world, ready, shell, state
 
 from skerry.api.types import core, meta
+from skerry.node.agent import storage
 
 
 def config(name, data, **more):
@@ -184,5 +185,36 @@ def test_what_the_node_writes_for_a_pod_is_in_memory(tmp_path: Path) -> None:
         await world.client.delete(core.Pod, "p", "default", grace_period_seconds=0)
         await world.cleaned_up()
         assert not directory.exists()
+
+    in_world(tmp_path, work)
+
+
+def test_a_pod_that_uses_more_disk_than_it_may_is_evicted(tmp_path: Path, monkeypatch) -> None:
+    """sizeLimit of an emptyDir on disk; ephemeral-storage of a container, whose log counts too."""
+    monkeypatch.setattr(storage, "LOOK_EVERY", 0.05)
+    limited = core.EmptyDirVolumeSource(size_limit="1Mi")
+    mount = core.VolumeMount(name="x", mount_path="/x")
+    fills = "trap '' TERM; while [ ! -e /x/go ]; do sleep 0.02; done; head -c 2M /dev/zero > /x/big; sleep 1000 & wait"
+    talks = core.ResourceRequirements(limits={"ephemeral-storage": "256Ki"})
+
+    async def work(world):
+        volumes = [core.Volume(name="x", empty_dir=limited)]
+        pod = await world.create(shell(fills, volume_mounts=[mount]), volumes=volumes)
+        await world.create(shell("head -c 1M /dev/zero; exec sleep 1000", resources=talks), name="talker")
+        await world.until(ready)
+        await world.create(shell("sleep 1000", volume_mounts=[mount]), name="modest", volumes=volumes)
+        await world.until(ready, "modest")
+        next((world.data / "pods").glob(f"*_{pod.metadata.uid}/_volumes/x")).joinpath("go").touch()
+        text = 'Usage of EmptyDir volume "x" exceeds the limit "1Mi". '
+        gone = await world.until(lambda one: one.status.phase == "Failed")
+        assert (gone.status.reason, gone.status.message) == ("Evicted", text)
+        told = next(one for one in gone.status.conditions if one.type == "DisruptionTarget")
+        assert (told.status, told.reason, told.message) == ("True", "TerminationByKubelet", text)
+        assert ("Evicted", text) in await world.events()
+        talker = await world.until(lambda one: one.status.phase == "Failed", "talker")
+        whole = "Pod ephemeral local storage usage exceeds the total limit of containers 256Ki. "
+        assert (talker.status.reason, talker.status.message) == ("Evicted", whole)
+        modest = await world.client.get(core.Pod, "modest", "default")
+        assert (modest.status.phase, modest.status.reason) == ("Running", "")
 
     in_world(tmp_path, work)

@@ -75,7 +75,10 @@ class PodFiles:
         return self._memory / "_files"
 
     def log(self, container: str, attempt: int) -> Path:
-        return self.root / container / f"{attempt}.log"
+        return self.logs(container) / f"{attempt}.log"
+
+    def logs(self, container: str) -> Path:
+        return self.root / container
 
     def scratch(self, instance: str) -> Path:
         """For one instance's root file system."""

@@ -11,6 +11,7 @@ from skerry.node.agent.files import in_memory
 from skerry.node.agent.housekeeping import Housekeeping
 from skerry.node.agent.manager import PodManager
 from skerry.node.agent.registration import Registration
+from skerry.node.agent.storage import StorageKeeper
 from skerry.node.streams.server import StreamsServer
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ async def run(services: NodeServices, started: asyncio.Event | None = None) -> N
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(Registration(services).run())
             tasks.create_task(Housekeeping(services).run())
+            tasks.create_task(StorageKeeper(manager, services.clock).run())
             await manager.start()
             if started is not None:
                 started.set()

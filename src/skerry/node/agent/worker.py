@@ -95,6 +95,11 @@ class PodWorker:
         self.volumes.refresh()
         self.wake()
 
+    def evict(self, message: str) -> None:
+        """The pod has to go from this node, for this reason."""
+        self.machine.on_evicted(message)
+        self.wake()
+
     def vanish(self) -> None:
         """The object is gone."""
         self._writer.close()

@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     from skerry.node.pods.machine import PodMachine
     from skerry.node.pods.state import Container
 
-OWN = ("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled")
-"""The types the node agent writes, in upstream's order."""
-
 _Verdict = tuple[bool, str, str]
 
 
@@ -34,17 +31,18 @@ def conditions(
     `given`: all that the object has, for the readiness gates.
     """
     ready = containers_ready(machine, phase)
-    verdicts: dict[str, _Verdict] = {
+    verdicts: dict[str, _Verdict] = {  # in upstream's order
         "PodReadyToStartContainers": (machine.sandbox is Sandbox.READY, "", ""),
         "Initialized": _initialized(machine, phase),
         "Ready": pod_ready(ready, machine.pod.spec.readiness_gates, given),
         "ContainersReady": ready,
         "PodScheduled": (True, "", ""),
     }
+    if machine.verdict is not None and machine.verdict.reason == "Evicted" and not machine.rejected:
+        verdicts["DisruptionTarget"] = (True, "TerminationByKubelet", machine.verdict.message)
     known = {one.type: one for one in previous}
     out = []
-    for kind in OWN:
-        true, reason, message = verdicts[kind]
+    for kind, (true, reason, message) in verdicts.items():
         status = "True" if true else "False"
         before = known.get(kind)
         kept = before.last_transition_time if before is not None and before.status == status else None

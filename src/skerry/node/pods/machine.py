@@ -53,6 +53,10 @@ AFTER_HOOK = 2.0
 
 START_ERROR_CODE = 128
 
+EVICTED = "Evicted"
+EVICTION_GRACE = 1.0
+"""Seconds that containers get which use more than they may."""
+
 
 class PodMachine:
     """`pod` is its newest object. `leave_at`: when patience with a deleted pod ends, None while it is wanted.
@@ -116,6 +120,13 @@ class PodMachine:
         for one in self.pod.spec.ephemeral_containers:
             if one.name not in self.containers:
                 self.containers[one.name] = Container(common(one), Role.EPHEMERAL)
+
+    def on_evicted(self, message: str) -> None:
+        """The node cannot keep the pod, for this reason: it ends, with little patience."""
+        if self.over or self.verdict is not None or self.leave_at is not None:
+            return
+        self.verdict = Problem(EVICTED, message)
+        self._events.append(Event("Warning", EVICTED, message))
 
     def on_vanished(self, now: float) -> None:
         """The object is gone (a forced deletion): what runs must go, and nobody need be told."""
@@ -404,6 +415,8 @@ class PodMachine:
         one.later = (now + SETTLE, Problem("CrashLoopBackOff", text), (event,))
 
     def _grace(self) -> float:
+        if self.verdict is not None and self.verdict.reason == EVICTED:
+            return EVICTION_GRACE
         grace = self.pod.spec.termination_grace_period_seconds
         return 30.0 if grace is None else float(grace)
 
