@@ -351,7 +351,7 @@ class World:
             self._tell_problems(key, plan.problems)
         mirrored = mirroring.reconcile(self._find("Endpoints", key), service, self._slices(key, mirroring.CONTROLLER))
         self._carry_out(mirrored.plan)
-        if mirrored.skipped:
+        if mirrored.is_over:
             self._said.append(f"{mirrored.skipped} addresses were skipped")
 
     def _tell_problems(self, key: str, problems: dict[str, str]) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import Counter as Tally
 
 from skerry import metrics
-from skerry.api.types import core
 from skerry.controllers.endpoints import hints
+from skerry.controllers.endpoints.mirroring import Mirrored
 from skerry.controllers.endpoints.placement import Plan
 
 _SIZES = metrics.doubling(2, 15)
-_DISTRIBUTIONS = (hints.PREFER_CLOSE, hints.PREFER_SAME_ZONE, hints.PREFER_SAME_NODE)
+_DURATIONS = metrics.doubling(0.001, 15)
 
 
 class SliceMetrics:
@@ -67,6 +67,41 @@ class SliceMetrics:
         self.holds(key, 0, 0, 0)
 
 
+class MirrorMetrics(SliceMetrics):
+    """Those that only the mirroring controller has."""
+
+    def __init__(self, registry: metrics.Registry = metrics.PROCESS) -> None:
+        prefix = "endpoint_slice_mirroring_controller"
+        super().__init__(prefix, "Endpoints", registry)
+        add = registry.add
+        self.updated = add(
+            metrics.Histogram(
+                f"{prefix}_endpoints_updated_per_sync",
+                "Number of endpoints updated on each Endpoints sync",
+                buckets=_SIZES,
+            )
+        )
+        self.skipped = add(
+            metrics.Histogram(
+                f"{prefix}_addresses_skipped_per_sync",
+                "Number of addresses skipped on each Endpoints sync: they are invalid, or more than a subset may have",
+                buckets=_SIZES,
+            )
+        )
+        self.duration = add(
+            metrics.Histogram(
+                f"{prefix}_endpoints_sync_duration", "Duration of the sync of an Endpoints, in seconds",
+                buckets=_DURATIONS,
+            )
+        )  # fmt: skip
+
+    def synced(self, mirrored: Mirrored) -> None:
+        """A sync ended well."""
+        self.wrote(mirrored.plan)
+        self.updated.observe(mirrored.updated)
+        self.skipped.observe(mirrored.skipped)
+
+
 class ServiceMetrics(SliceMetrics):
     """Those that only the controller of Services' slices has."""
 
@@ -91,14 +126,12 @@ class ServiceMetrics(SliceMetrics):
         self._distributions: dict[str, str] = {}
         self._tally: Tally[str] = Tally()
 
-    def synced(self, key: str, service: core.Service, mode: str, plan: Plan) -> None:
-        """A sync ended well."""
+    def synced(self, key: str, mode: str, plan: Plan) -> None:
+        """A sync ended well; `mode` is what hints.mode() says of the Service."""
         self.wrote(plan)
-        topology = hints.AUTO if mode == hints.AUTO else "Disabled"
-        distribution = "" if mode == hints.AUTO else service.spec.traffic_distribution or ""
-        told = distribution if not distribution or distribution in _DISTRIBUTIONS else "ImplementationSpecific"
-        self.changed.observe(len(plan.create) + len(plan.update) + len(plan.delete), topology, told)
-        self._count(key, told)
+        topology, distribution = (hints.AUTO, "") if mode == hints.AUTO else ("Disabled", mode)
+        self.changed.observe(len(plan.create) + len(plan.update) + len(plan.delete), topology, distribution)
+        self._count(key, distribution)
 
     def forget(self, key: str) -> None:
         super().forget(key)

@@ -12,7 +12,7 @@ import msgspec
 
 from skerry.api.subsets import repack
 from skerry.api.types import core, discovery, meta
-from skerry.controllers.endpoints import members
+from skerry.controllers.endpoints import members, slices
 from skerry.controllers.endpoints.placement import Plan
 from skerry.controllers.endpoints.slices import MANAGED_BY, SERVICE_NAME, Port, port_key, prefix
 
@@ -24,13 +24,22 @@ _DROPPED = (members.TRIGGER_ANNOTATION, "kubectl.kubernetes.io/last-applied-conf
 
 @dataclass
 class Mirrored:
-    """What to write, what could not be mirrored (X5), and how many endpoints and slices there will be."""
+    """What to write, what could not be mirrored (X5), and how many endpoints and slices there will be.
+
+    `skipped` counts all addresses that are left out. `updated` are endpoints that stay and say something else.
+    """
 
     plan: Plan
     invalid: int = 0
     skipped: int = 0
+    updated: int = 0
     endpoints: int = 0
     slices: int = 0
+
+    @property
+    def is_over(self) -> bool:
+        """Whether a subset has more addresses than the limit."""
+        return self.skipped > self.invalid
 
 
 def is_mirrored(endpoints: core.Endpoints | None, service: core.Service | None) -> bool:
@@ -56,29 +65,30 @@ def reconcile(
     gets all of them deleted (X2).
     """
     result = Mirrored(Plan())
-    slices = [one for one in existing if one.metadata.deletion_timestamp is None]
+    found = [one for one in existing if one.metadata.deletion_timestamp is None]
     if endpoints is None or not is_mirrored(endpoints, service):
-        result.plan.delete = slices
+        result.plan.delete = found
         return result
     wanted: dict[tuple[str, tuple[Port, ...]], discovery.EndpointSlice] = {}
     for subset in repack(endpoints.subsets):
         _mirror(endpoints, subset, limit, wanted, result)
     result.endpoints, result.slices = sum(len(one.endpoints) for one in wanted.values()), len(wanted)
-    more = result.endpoints - sum(len(one.endpoints) for one in slices)
-    result.plan.added, result.plan.removed = max(0, more), max(0, -more)
     by_key: dict[tuple[str, tuple[Port, ...]], list[discovery.EndpointSlice]] = {}
-    for one in slices:
+    for one in found:
         by_key.setdefault((one.address_type, port_key(one)), []).append(one)
     plan = result.plan
     for key, made in wanted.items():
         same = by_key.pop(key, [])
+        _count(result, same[0].endpoints if same else [], made.endpoints)
         if not same:
             plan.create.append(made)
             continue
         plan.delete += same[1:]
         if not _says_the_same(same[0], made):
             plan.update.append(_under_the_name_of(same[0], made))
-    plan.delete += [one for left in by_key.values() for one in left]
+    for left in by_key.values():
+        plan.delete += left
+        plan.removed += sum(len(one.endpoints) for one in left)
     _recycle(plan)
     if endpoints.metadata.deletion_timestamp is not None:
         plan.create.clear()
@@ -97,11 +107,10 @@ def _mirror(
     made: dict[str, discovery.EndpointSlice] = {}
     told = [(one, True) for one in subset.addresses] + [(one, False) for one in subset.not_ready_addresses]
     for address, ready in told:
-        known = members.canonical(address.ip)
+        known = members.canonical(address.ip) if taken < limit else None
         if known is None:
-            result.invalid += 1
-        if known is None or taken >= limit:
             result.skipped += 1
+            result.invalid += taken < limit
             continue
         family, ip = known
         if family not in made:
@@ -117,9 +126,15 @@ def _mirror(
             )
         )
         taken += 1
-    if taken < limit:
-        # Only the limit makes a skip worth telling; invalid addresses are told apart.
-        result.skipped -= sum(1 for one, _ in told if members.canonical(one.ip) is None)
+
+
+def _count(result: Mirrored, old: list[discovery.Endpoint], new: list[discovery.Endpoint]) -> None:
+    """Notes how many endpoints come, go, and change; for metrics."""
+    before, after = ({slices.identity(one): one for one in some} for some in (old, new))
+    result.plan.added += len(after.keys() - before.keys())
+    result.plan.removed += len(before.keys() - after.keys())
+    both = after.keys() & before.keys()
+    result.updated += sum(not slices.same_beyond_identity(before[one], after[one]) for one in both)
 
 
 def _empty(endpoints: core.Endpoints, subset: core.EndpointSubset, family: str) -> discovery.EndpointSlice:

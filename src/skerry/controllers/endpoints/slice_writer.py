@@ -84,14 +84,15 @@ class SliceWriter:
     # Events.
 
     def _event(self, old: discovery.EndpointSlice | None, new: discovery.EndpointSlice | None) -> None:
-        for one in (old, new):
-            if one is None or (one is old and new is not None and _same_place(one, new)):
+        news = new if new is not None else old
+        assert news is not None
+        for place in (old, new):  # a slice that changed its place concerns both
+            if place is None or (place is old and new is not None and _same_place(place, new)):
                 continue
-            for key in service_of(one):
-                self._of_service(key, one, gone=new is None)
+            for key in service_of(place):
+                self._of_service(key, self._queue_of(place), news, gone=new is None)
 
-    def _of_service(self, key: str, one: discovery.EndpointSlice, *, gone: bool) -> None:
-        queue = self._queue_of(one)
+    def _of_service(self, key: str, queue: Queue | None, one: discovery.EndpointSlice, *, gone: bool) -> None:
         if queue is None:
             return
         if (key, queue) in self._under_way:

@@ -9,7 +9,7 @@ from skerry.client.informer import Informer
 from skerry.client.workqueue import Queue
 from skerry.clock import Clock
 from skerry.controllers.endpoints import mirroring
-from skerry.controllers.endpoints.metrics import SliceMetrics
+from skerry.controllers.endpoints.metrics import MirrorMetrics
 from skerry.controllers.endpoints.slice_writer import SliceWriter
 from skerry.controllers.view import View
 
@@ -20,13 +20,20 @@ class MirrorSync:
     def __init__(
         self, client: Client, clock: Clock, services: Informer[core.Service], view: View[core.Endpoints]
     ) -> None:
-        self._services, self._view = services, view
+        self._clock, self._services, self._view = clock, services, view
         self._events = Recorder(client, "endpoint-slice-mirroring-controller", clock=clock)
         self.queue = Queue(clock)
         self.writer: SliceWriter | None = None
-        self.metrics = SliceMetrics("endpoint_slice_mirroring_controller", "Endpoints")
+        self.metrics = MirrorMetrics()
 
     async def sync(self, key: str) -> None:
+        begun = self._clock.monotonic()
+        try:
+            await self._sync(key)
+        finally:
+            self.metrics.duration.observe(self._clock.monotonic() - begun)
+
+    async def _sync(self, key: str) -> None:
         assert self.writer is not None
         current, service = self._view.get(key), self._services.get(key)
         existing = self.writer.managed(key, mirroring.CONTROLLER)
@@ -39,9 +46,9 @@ class MirrorSync:
         plan = mirrored.plan
         if plan:
             await self.writer.write(key, plan, self.queue)
-            self.metrics.wrote(plan)
             if current is not None:
                 self._tell_skipped(current, mirrored)
+        self.metrics.synced(mirrored)
         count = len(existing) + len(plan.create) - len(plan.delete)
         self.metrics.holds(key, mirrored.endpoints, count, mirrored.slices)
 
@@ -50,7 +57,7 @@ class MirrorSync:
         if mirrored.invalid:
             text = f"Skipped {mirrored.invalid} invalid IP addresses when mirroring to EndpointSlices"
             self._events.event(current, "Warning", "InvalidIPAddress", text)
-        if mirrored.skipped:
+        if mirrored.is_over:
             text = (
                 f"A max of {mirroring.MAX_ADDRESSES} addresses can be mirrored to EndpointSlices per Endpoints"
                 f" subset. {mirrored.skipped} addresses were skipped"

@@ -100,7 +100,7 @@ class SlicesSync:
         book.causes.told(service)
         self._tell_hints(key, service, placement.mode, plan)
         self.metrics.syncs.add(1, "success")
-        self.metrics.synced(key, service, placement.mode, plan)
+        self.metrics.synced(key, placement.mode, plan)
         endpoints, perfect = placement.sizes()
         self.metrics.holds(key, endpoints, len(existing) + len(plan.create) - len(plan.delete), perfect)
 

@@ -58,13 +58,6 @@ class Store:
         self._record(kind, key_of(one), old, one)
         return one
 
-    def touch(self, one: Any) -> None:
-        """A write that changes nothing that matters: the object comes again as an event."""
-        self.revision += 1
-        again = codec.copy(one)
-        again.metadata.resource_version = str(self.revision)
-        self._record(type(one), key_of(one), one, again)
-
     def delete(self, one: Any) -> None:
         self.revision += 1
         last = codec.copy(one)

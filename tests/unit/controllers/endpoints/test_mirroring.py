@@ -74,6 +74,7 @@ def test_x3_one_slice_a_port_set_and_family() -> None:
         (written(annotations={"control-plane.alpha.kubernetes.io/leader": "{}"}), SERVICE, False),
         (written(), None, False),
         (written(), build.service("db"), False),  # X8
+        (written(), build.service("db", selector={}, type="ExternalName"), True),  # no special case
         (None, SERVICE, False),
     ],
 )
@@ -94,8 +95,12 @@ def test_x5_limits_and_invalid_addresses() -> None:
         ("192.0.2.3", False),
     ]
     assert (result.invalid, result.skipped) == (1, 2)  # N counts the invalid one too
+    assert result.is_over
     result = mirroring.reconcile(source, SERVICE, [])
-    assert (result.invalid, result.skipped) == (1, 0)
+    assert (result.invalid, result.skipped, result.is_over) == (1, 1, False)
+    late = written(subset(["192.0.2.1", "192.0.2.2", "bad"]))
+    result = mirroring.reconcile(late, SERVICE, [], limit=2)
+    assert (result.invalid, result.skipped, result.is_over) == (0, 1, True), "nobody looks beyond the limit"
 
 
 def _kept(source: core.Endpoints, name: str) -> discovery.EndpointSlice:

@@ -176,6 +176,19 @@ def test_e3_e52_u23_endpoints_that_are_deleted_come_back(cluster: Cluster) -> No
     assert after.subsets == before.subsets
 
 
+@pytest.mark.parametrize("label", [slices.SERVICE_NAME, slices.MANAGED_BY])
+def test_l9_a_slice_that_is_taken_away_by_its_label_is_replaced_at_once(cluster: Cluster, label: str) -> None:
+    put(cluster, node(), build.service(), build.pod("p", "10.0.0.1"))
+    rest(cluster)
+    [own] = cluster.store.objects[discovery.EndpointSlice].values()
+    stolen = codec.copy(own)
+    stolen.metadata.labels[label] = "other"
+    put(cluster, stolen)
+    rest(cluster)
+    [new] = [one for key, one in cluster.store.objects[discovery.EndpointSlice].items() if key != members.key(own)]
+    assert new.metadata.labels[label] == own.metadata.labels[label] and new.endpoints == own.endpoints
+
+
 def test_u25_nothing_is_written_before_all_caches_are_filled(cluster: Cluster) -> None:
     put(cluster, node(), build.service(), build.pod("p", "10.0.0.1"))
     rest(cluster)

@@ -49,6 +49,7 @@ class Machine(RuleBasedStateMachine):
         self.store = self.cluster.store
         self.cluster.checks.append(self.nothing_good_goes)
         self.safe: dict[str, set[str]] = {}  # Service -> pods' uids
+        self.edited: set[str] = set()  # keys of Endpoints
         self.quiet_at = dict.fromkeys(KINDS, 0)
         self.put(core.Node(metadata=meta.ObjectMeta(name="node-1", labels={slices.ZONE_LABEL: "a"})))
         self.put(cleared(build.service()))
@@ -116,6 +117,7 @@ class Machine(RuleBasedStateMachine):
     def somebody_edits_endpoints(self, name: str, what: str) -> None:
         found = self.store.get(core.Endpoints, name)
         self.safe.pop(name, None)
+        self.edited.add(name)
         if what == "write":
             subset = core.EndpointSubset(
                 addresses=[core.EndpointAddress(ip="192.0.2.1")],
@@ -190,9 +192,13 @@ class Machine(RuleBasedStateMachine):
     @rule()
     def quiet(self) -> None:
         self.cluster.calm()
-        for one in self.get(core.Service):  # E3: an edit of Endpoints lasts until their Service comes up again
-            self.store.touch(one)
-        self.cluster.spread()
+        for key in sorted(self.edited):  # E3: an edit of Endpoints lasts until their Service comes up again
+            found = self.store.get(core.Service, key)
+            if found is not None:
+                again = codec.copy(found)
+                again.metadata.annotations["edited"] = str(self.store.revision)
+                self.put(again)
+        self.edited = set()
         self.cluster.calm()
         self.safe = {}
         for key in KEYS:
