@@ -32,6 +32,7 @@ def endpoints(kubectl: Kubectl, subsets: list[dict[str, Any]], **labels: str) ->
 
 
 def test_endpoints_are_mirrored_followed_and_forgotten(cluster: Cluster, pods: Kubectl, namespace: str) -> None:
+    """C16, X2, X4, X6."""
     one, two = servers(pods, "one", "two")
     service(pods, {"name": "web", "port": 80})
     port = [{"name": "web", "port": 8080}]

@@ -12,6 +12,7 @@ _SECTIONS = ("1.", "2.", "3.8 ", "8.2 ", "8.3 ", "9. ")
 _RULE = re.compile(r"^(?:- \*\*|\| )([ELXVUG]\d+)\b", re.MULTILINE)
 _CITED = re.compile(r"(?<![a-z0-9])([elxvug])(\d{1,2})(?![a-z0-9])", re.IGNORECASE)
 _RANGE = re.compile(r"\b[ELXVUG]\d+-[ELXVUG]\d+\b")
+_CONFORMANCE = ("test_endpoints_conformance.py", "test_hand_written_endpoints.py")
 
 WITHOUT_A_TEST = {
     "E7": "how upstream arranges its queues; nothing of it can be seen from outside",
@@ -42,6 +43,14 @@ def cited() -> set[str]:
             text = _RANGE.sub("", path.read_text()).replace("_", " ")
             found |= {f"{letter.upper()}{int(number)}" for letter, number in _CITED.findall(text)}
     return found
+
+
+def test_every_conformance_test_of_endpoints_is_one_of_ours() -> None:
+    rows = re.findall(r"^\| (C\d+) \| ([^|]*) \|", SPEC.read_text(), re.MULTILINE)
+    wanted = {number for number, name in rows if "endpoint" in name.lower()}
+    assert len(wanted) > 12, "the specification is read as it is written"
+    ours = " ".join((ROOT / "tests" / "e2e" / name).read_text().replace("_", " ") for name in _CONFORMANCE)
+    assert wanted <= {one.upper() for one in re.findall(r"\bc\d+\b", ours, re.IGNORECASE)}
 
 
 def test_every_rule_is_proven_somewhere() -> None:
