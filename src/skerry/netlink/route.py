@@ -35,6 +35,7 @@ _NDA_DST, _NDA_LLADDR = 1, 2
 
 _UP = 1
 _TABLE_MAIN, _PROTOCOL_STATIC, _UNICAST, _UNREACHABLE, _ONLINK = 254, 4, 1, 7, 4
+_TABLE_LOCAL, _LOCAL, _BLACKHOLE = 255, 2, 6
 _PERMANENT = 0x80
 _BUFFER = 1 << 16
 _DOOMED = 0x5CE4
@@ -248,6 +249,20 @@ class Routes:
         message = wire.Message(_NEWROUTE, wire.CREATE | wire.REPLACE, head + wire.attribute(_RTA_DST, packed))
         self._socket.request(message)
 
+    def add_blackhole(self, destination: str) -> None:
+        """Has packets to `destination` dropped in silence, wherever no longer prefix has a route."""
+        family, packed, length = _prefix(destination)
+        head = _ROUTE.pack(family, length, 0, 0, _TABLE_MAIN, _PROTOCOL_STATIC, UNIVERSE, _BLACKHOLE, 0)
+        message = wire.Message(_NEWROUTE, wire.CREATE | wire.REPLACE, head + wire.attribute(_RTA_DST, packed))
+        self._socket.request(message)
+
+    def add_local(self, destination: str, link: int) -> None:
+        """Makes `destination` this namespace's own, as the addresses of its links are; `link`: lo's index."""
+        self._socket.request(wire.Message(_NEWROUTE, wire.CREATE | wire.REPLACE, _local(destination, link)))
+
+    def delete_local(self, destination: str, link: int) -> None:
+        self._delete(wire.Message(_DELROUTE, 0, _local(destination, link)), errno.ESRCH)
+
     def delete_route(self, destination: str) -> None:
         family, packed, length = _prefix(destination)
         # Scope "nowhere" (255) matches a route of any scope.
@@ -321,6 +336,12 @@ def _address(index: int, cidr: str, scope: int = 0) -> bytes:
     family, packed, length = _prefix(cidr)
     head = _ADDR.pack(family, length, 0, scope, index)
     return head + wire.attribute(_IFA_LOCAL, packed) + wire.attribute(_IFA_ADDRESS, packed)
+
+
+def _local(destination: str, link: int) -> bytes:
+    family, packed, length = _prefix(destination)
+    head = _ROUTE.pack(family, length, 0, 0, _TABLE_LOCAL, _PROTOCOL_STATIC, HOST, _LOCAL, 0)
+    return head + wire.attribute(_RTA_DST, packed) + wire.u32(_RTA_OIF, link)
 
 
 def _parse_link(payload: bytes) -> Link:

@@ -14,10 +14,10 @@ class Guide(Protocol):
     def choose(self, client: str, tried: Collection[Backend], /) -> Backend | None:
         """Where a client (its address) goes, none of those that were `tried`; None: nowhere."""
 
-    def opened(self, backend: Backend) -> None:
+    def opened(self, backend: Backend, /) -> None:
         """A connection to this backend is there."""
 
-    def closed(self, backend: Backend) -> None:
+    def closed(self, backend: Backend, /) -> None:
         """It ended."""
 
 
@@ -30,6 +30,6 @@ class Straight:
     def choose(self, _: str, tried: Collection[Backend], /) -> Backend | None:
         return None if tried else self._backend
 
-    def opened(self, backend: Backend) -> None: ...
+    def opened(self, backend: Backend, /) -> None: ...
 
-    def closed(self, backend: Backend) -> None: ...
+    def closed(self, backend: Backend, /) -> None: ...
