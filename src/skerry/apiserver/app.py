@@ -163,6 +163,7 @@ class App:
             verb = "watch"
         if not verb or (verb not in row.verbs) or (target.subresource and verb not in ("get", "update", "patch")):
             raise status.ApiError(405, "the server does not allow this method on the requested resource")
+        auth.require(request, target, verb)
         match verb:
             case "get":
                 return await reading.get(server.store, server.clock, target, request)

@@ -36,7 +36,7 @@ def answer(clock: Clock, target: Target, request: Request) -> Response:
         case "SelfSubjectRulesReview":
             review.status = _rules(review)
         case _:
-            review.status = _access(target, review)
+            review.status = _access(target, review, user)
     return Response(201, codec.encode(review), warnings=body.warnings)
 
 
@@ -49,7 +49,7 @@ def _rules(review: authorization.SelfSubjectRulesReview) -> authorization.Subjec
     )
 
 
-def _access(target: Target, review: Any) -> authorization.SubjectAccessReviewStatus:
+def _access(target: Target, review: Any, user: User) -> authorization.SubjectAccessReviewStatus:
     spec, errors = review.spec, []
     if (spec.resource_attributes is None) == (spec.non_resource_attributes is None):
         detail = "exactly one of nonResourceAttributes or resourceAttributes must be specified"
@@ -61,7 +61,11 @@ def _access(target: Target, review: Any) -> authorization.SubjectAccessReviewSta
         errors.append(status.field_required("spec.user", "at least one of user or group must be specified"))
     if errors:
         raise status.invalid(target.resource.group, target.resource.kind, "", errors)
-    named = spec.resource_attributes.namespace if spec.resource_attributes is not None else ""
+    about = spec.resource_attributes
+    named = about.namespace if about is not None else ""
     if target.namespace and named != target.namespace:
         raise status.bad_request(f"spec.resourceAttributes.namespace must match namespace: {target.namespace}")
-    return authorization.SubjectAccessReviewStatus(allowed=True)
+    if not isinstance(review, authorization.SelfSubjectAccessReview):
+        user = User(spec.user, tuple(spec.groups), spec.uid)
+    why = auth.refusal(user, about.verb, about.group, about.resource, about.name) if about is not None else ""
+    return authorization.SubjectAccessReviewStatus(allowed=not why, reason=why)

@@ -191,3 +191,45 @@ async def test_the_log_of_a_pod_on_no_node_is_empty_and_says_why(api: ApiServer)
 async def test_a_field_that_cannot_be_selected_by(api: ApiServer, path: str, said: str) -> None:
     code, found = await ask(api, "GET", path, query={"fieldSelector": "data.a=b"})
     assert (code, found["message"]) == (400, said)
+
+
+ACKS = "/apis/skerry.dev/v1alpha1/acknowledgements"
+NOT_YOURS = 'cannot {} resource "acknowledgements" in API group "skerry.dev" at the cluster scope: '
+
+
+def acknowledgement(node: str, component: str = "proxy") -> dict[str, Any]:
+    name, spec = f"{node}.{component}", {"nodeName": node, "component": component}
+    return {"kind": "Acknowledgement", "apiVersion": "skerry.dev/v1alpha1", "metadata": {"name": name}, "spec": spec}
+
+
+async def test_a_node_acknowledges_for_itself_alone(api: ApiServer) -> None:
+    """Service conditions and the drain barrier believe what a node says of its own parts."""
+    other = User("system:node:node-2", ("system:nodes",))
+    pretends = User("system:node:node-1", ("system:serviceaccounts",))
+    pod = User("system:serviceaccount:default:default", ("system:serviceaccounts",))
+    own = acknowledgement("node-1")
+    for user in (other, pretends, pod):
+        code, found = await ask(api, "POST", ACKS, own, user=user)
+        assert code == 403 and found["details"]["name"] == "node-1.proxy"
+        assert f'User "{user.name}" {NOT_YOURS.format("create")}' in found["message"]
+    assert (await ask(api, "POST", ACKS, own, user=NODE))[0] == 201
+    patch = {"status": {"appliedRevision": 7}}
+    merge = {"content-type": "application/merge-patch+json"}
+    for user, method, body, wanted in (
+        (other, "PATCH", patch, 403),
+        (other, "PUT", own, 403),
+        (other, "DELETE", None, 403),
+        (NODE, "PATCH", patch, 200),
+        (other, "GET", None, 200),
+        (helper.ADMIN, "PATCH", {"status": {"appliedRevision": 8}}, 200),
+        (NODE, "DELETE", None, 200),
+    ):
+        headers = merge if method == "PATCH" else {}
+        code, found = await ask(api, method, f"{ACKS}/node-1.proxy", body, user=user, headers=headers)
+        assert code == wanted, found
+    assert (await ask(api, "DELETE", ACKS, user=NODE))[0] == 403
+    about = {"verb": "patch", "group": "skerry.dev", "resource": "acknowledgements", "name": "node-2.dns"}
+    asked = review("SelfSubjectAccessReview", resourceAttributes=about)
+    for user, allowed in ((NODE, False), (other, True), (helper.ADMIN, True)):
+        _, found = await ask(api, "POST", f"{MAY}/selfsubjectaccessreviews", asked, user=user)
+        assert found["status"]["allowed"] is allowed
