@@ -20,17 +20,18 @@ _REMEMBERED = 4096
 class View(Generic[T]):
     """`caught_up(key)` is called when a write that was refused can be decided again.
 
-    `vanished(item)` is called for what was written here and was gone before the cache ever saw it: no event tells that.
+    `overtaken(item)` is called for what was written here and was changed or gone before the cache ever saw it: no event
+    tells what it was.
     """
 
     def __init__(
         self,
         informer: Informer[T],
         caught_up: Callable[[str], None] | None = None,
-        vanished: Callable[[T], None] | None = None,
+        overtaken: Callable[[T], None] | None = None,
     ) -> None:
         self.informer = informer
-        self._caught_up, self._vanished = caught_up, vanished
+        self._caught_up, self._overtaken = caught_up, overtaken
         self._own: dict[str, Any] = {}  # newer than the cache
         self._own_by: dict[tuple[str, str], dict[str, None]] = {}  # (index, value) -> keys of those
         self._versions: dict[str, str] = {}  # the resourceVersion last written, by key
@@ -69,10 +70,18 @@ class View(Generic[T]):
             return
         self._versions[key] = made.metadata.resource_version
         self._drop(key)
-        if not _reached(self.informer.get(key), made):
+        cached = self.informer.get(key)
+        if not _reached(cached, made):
             self._own[key] = made
             for place in self._places(made):
                 self._own_by.setdefault(place, {})[key] = None
+        else:
+            self._compare(cached, made)
+
+    def _compare(self, cached: Any, written: Any) -> None:
+        """The cache has reached what was written here, or jumped over it."""
+        if cached.metadata.resource_version != written.metadata.resource_version and self._overtaken is not None:
+            self._overtaken(written)
 
     def _places(self, item: Any) -> list[tuple[str, str]]:
         return [(name, value) for name, values in self._indexes.items() for value in values(item)]
@@ -92,8 +101,8 @@ class View(Generic[T]):
         for key, own in list(self._own.items()):
             if int(own.metadata.resource_version) <= revision and self.informer.get(key) is None:
                 self.gone(own)
-                if self._vanished is not None:
-                    self._vanished(own)
+                if self._overtaken is not None:
+                    self._overtaken(own)
 
     def gone(self, obj: T) -> None:
         """Remembers that the server does not have the object any more, whatever was written here."""
@@ -156,6 +165,7 @@ class View(Generic[T]):
         else:
             if own is not None and _reached(item, own):
                 self._drop(key)
+                self._compare(item, own)
             if item.metadata.deletion_timestamp:
                 self._hidden.pop(uid, None)
         version = self._refused.get(key)

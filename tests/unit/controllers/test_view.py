@@ -21,8 +21,8 @@ class World:
     def __init__(self) -> None:
         self.informer = Informer(cast("Any", None), core.ConfigMap)
         self.caught_up: list[str] = []
-        self.vanished: list[str] = []
-        self.view = View(self.informer, self.caught_up.append, lambda one: self.vanished.append(one.metadata.uid))
+        self.overtaken: list[str] = []
+        self.view = View(self.informer, self.caught_up.append, lambda one: self.overtaken.append(one.metadata.uid))
         self.view.add_index("label", lambda one: list(one.metadata.labels))
 
     def event(self, one: core.ConfigMap) -> None:
@@ -144,9 +144,23 @@ async def test_what_is_gone_before_the_cache_saw_it_is_known_after_the_next_list
     assert world.version() == "5", "that list was older"
     await world.listed(9)
     assert world.version() is None and world.view.by_index("label", "x") == []
-    assert world.vanished == ["u"]
+    assert world.overtaken == ["u"]
     world.view.wrote(made(5))  # the answer to the write comes last of all
     assert world.version() is None
+
+
+def test_what_was_changed_before_the_cache_saw_it_is_told() -> None:
+    """The event tells what it is now, and not what it was: who looked after it then has to look again."""
+    world = World()
+    world.view.wrote(made(5, labels={"x": ""}))
+    world.event(made(5, labels={"x": ""}))
+    assert world.overtaken == []
+    world.view.wrote(made(6, labels={"x": ""}))
+    world.event(made(7, labels={"y": ""}))
+    assert world.overtaken == ["u"] and world.version() == "7"
+    world.event(made(9, labels={"y": ""}))
+    world.view.wrote(made(8, labels={"x": ""}))  # the answer comes after the news
+    assert world.overtaken == ["u", "u"] and world.version() == "9"
 
 
 def test_what_the_server_does_not_have_is_gone_at_once() -> None:
@@ -155,4 +169,4 @@ def test_what_the_server_does_not_have_is_gone_at_once() -> None:
     world.view.gone(made(5, uid="another"))
     assert world.version() == "5"
     world.view.gone(made(5))
-    assert world.version() is None and world.vanished == []
+    assert world.version() is None and world.overtaken == []

@@ -189,6 +189,23 @@ def test_l9_a_slice_that_is_taken_away_by_its_label_is_replaced_at_once(cluster:
     assert new.metadata.labels[label] == own.metadata.labels[label] and new.endpoints == own.endpoints
 
 
+def test_l9_a_slice_that_is_taken_away_before_its_making_is_seen(cluster: Cluster) -> None:
+    put(cluster, node())
+    service = build.service()
+    service.metadata.uid = service.metadata.resource_version = ""
+    cluster.store.put(service)
+    cluster.spread()
+    cluster.caches.deliver(core.Service)
+    cluster.work()
+    [own] = cluster.store.objects[discovery.EndpointSlice].values()
+    stolen = codec.copy(own)
+    stolen.metadata.labels[slices.SERVICE_NAME] = "other"
+    cluster.store.put(stolen)
+    cluster.caches.relist(discovery.EndpointSlice)
+    rest(cluster)
+    assert len(cluster.store.objects[discovery.EndpointSlice]) == 2
+
+
 def test_u25_nothing_is_written_before_all_caches_are_filled(cluster: Cluster) -> None:
     put(cluster, node(), build.service(), build.pod("p", "10.0.0.1"))
     rest(cluster)
