@@ -205,7 +205,7 @@ def dns_slice(node_ips: Sequence[str]) -> discovery.EndpointSlice:
     )
 
 
-async def dns(client: Client, *, cluster_ip: str, node_ips: Sequence[str]) -> None:
-    """The `kube-dns` Service and its endpoints."""
+async def dns(client: Client, *, cluster_ip: str) -> None:
+    """The `kube-dns` Service, and its slice without endpoints: no node is ready yet."""
     await ensure(client, dns_service(cluster_ip))
-    await ensure_content(client, dns_slice(node_ips))
+    await ensure_content(client, dns_slice([]))

@@ -131,6 +131,7 @@ class _ControlPlane:
         from skerry.apiserver.edge import Edge
         from skerry.client.informer import Informers
         from skerry.clock import SystemClock
+        from skerry.cluster.clusterdns import ClusterDns
 
         config, progress, networks = self._config, self._progress, self._config.networks
         store = _open_store(config)
@@ -144,7 +145,7 @@ class _ControlPlane:
         keeper = bootstrap.Kubernetes(client, networks.kubernetes_ip, [networks.api_address], API_PORT)
         await keeper.ensure()
         if self._nodes:
-            await bootstrap.dns(client, cluster_ip=networks.dns_ip, node_ips=[node.node_ip for node in self._nodes])
+            await bootstrap.dns(client, cluster_ip=networks.dns_ip)
         edge = Edge(app)
         stack.push_async_callback(edge.close)
         await self._listen(edge, stack)
@@ -157,6 +158,8 @@ class _ControlPlane:
         progress.step("controllers")
         if self._keeper is not None:
             self._keeper.follow(informers.of(core.Node), informers.of(coordination.Lease, namespace="kube-node-lease"))
+            addresses = {node.name: node.node_ip for node in self._nodes}
+            self._background(stack, ClusterDns(client, SystemClock(), informers.of(core.Node), addresses).run())
             await self._wait_for_nodes(informers.of(core.Node))
             await self._revive(self._keeper, stack)
 
