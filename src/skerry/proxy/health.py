@@ -61,7 +61,7 @@ def numbers(proxy: Proxy, path: str) -> Answer:
     """/metrics, /proxyMode and a /healthz that says that somebody is there."""
     if path == "/metrics":
         return Answer(200, proxy.scrape(), CONTENT_TYPE)
-    known = {"/proxyMode": "nftables", "/healthz": "ok"}
+    known = {"/proxyMode": proxy.mode, "/healthz": "ok"}
     return Answer(200, known[path], "text/plain") if path in known else Answer(404, "not found\n", "text/plain")
 
 

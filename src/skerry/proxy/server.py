@@ -10,17 +10,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from skerry.api.types import core, discovery
 from skerry.client.informer import Informers
 from skerry.clock import Clock, Timer, parse_rfc3339
+from skerry.proxy.backend import BackEnd
 from skerry.proxy.brain import Brain
 from skerry.proxy.conntrack import Conntrack
 from skerry.proxy.metrics import ProxyMetrics
-from skerry.proxy.table import Backend, Change, Frontend, Node, ServiceTable
+from skerry.proxy.table import Change, Frontend, Node
 
 log = logging.getLogger(__name__)
 
@@ -42,27 +43,6 @@ TRIGGER = "endpoints.kubernetes.io/last-change-trigger-time"
 
 CHECK = 5.0
 """Seconds between two looks at whether somebody else changed the kernel's table."""
-
-
-class BackEnd(Protocol):
-    """What carries a table out. All but `close` raise OSError if they cannot."""
-
-    def start(self, table: ServiceTable) -> None:
-        """Makes this the table in force, whatever there was."""
-
-    def program(self, table: ServiceTable, change: Change) -> None:
-        """Follows a change."""
-
-    def check(self, table: ServiceTable) -> bool:
-        """Mends what somebody else did to the table; True if there was anything."""
-
-    def connections(self) -> Iterable[tuple[str, str, str, Backend, int]]:
-        """Service, port name, protocol, backend, and how many connections it was given."""
-
-    def misses(self) -> int:
-        """Connections that found no backend though there was one."""
-
-    def close(self) -> None: ...
 
 
 @dataclass(slots=True)
@@ -119,6 +99,11 @@ class Proxy:
         self._look_again: set[Frontend] | None = set()
         self.eligible = True
         """May balancers send this node traffic (P35)? Not if its Node has gone, is being deleted or is about to be."""
+
+    @property
+    def mode(self) -> str:
+        """Which back end it has: nftables or userspace."""
+        return self._back_end.mode
 
     @property
     def applied_revision(self) -> int:

@@ -58,6 +58,8 @@ class FakeInformers:
 class Recording:
     """A back end that writes down what it is told."""
 
+    mode = "nftables"
+
     def __init__(self) -> None:
         self.calls: list[tuple[str, int]] = []
         self.refuse = False

@@ -28,6 +28,8 @@ _NEXT = f"{schema.TABLE}-next"
 class Nftables:
     """Carries out service tables. Calls block for as long as the kernel works, usually some tens of microseconds."""
 
+    mode = "nftables"
+
     def __init__(self, node: Node, clock: Clock, *, linger: float = LINGER) -> None:
         self._node, self._clock, self._linger = node, clock, linger
         self._nft = nft.Nft()

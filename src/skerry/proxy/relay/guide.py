@@ -9,16 +9,13 @@ from skerry.proxy.table import Backend
 
 
 class Guide(Protocol):
-    """Chooses a backend for each client, and hears of the beginning and the end of each connection (or UDP flow)."""
+    """Chooses a backend for each client, and hears of each connection (or UDP flow)."""
 
     def choose(self, client: str, tried: Collection[Backend], /) -> Backend | None:
         """Where a client (its address) goes, none of those that were `tried`; None: nowhere."""
 
     def opened(self, backend: Backend, /) -> None:
         """A connection to this backend is there."""
-
-    def closed(self, backend: Backend, /) -> None:
-        """It ended."""
 
 
 class Straight:
@@ -31,5 +28,3 @@ class Straight:
         return None if tried else self._backend
 
     def opened(self, backend: Backend, /) -> None: ...
-
-    def closed(self, backend: Backend, /) -> None: ...

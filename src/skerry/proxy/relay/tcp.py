@@ -204,8 +204,6 @@ class _Connection:
         ways, self._ways = self._ways, ()
         for way in ways:
             way.close()
-        if ways and self._backend is not None:
-            self._guide.closed(self._backend)
         self._client.close()
         if self._server is not None:
             self._server.close()

@@ -95,7 +95,6 @@ class UdpRelay:
         flow = self._flows.pop(client, None)
         if flow is not None:
             flow.close()
-            self._guide.closed(flow.backend)
 
     def _expire(self) -> None:
         self._timer = None

@@ -57,7 +57,6 @@ class Userspace:
         self._addresses: Counter[str] = Counter()
         self._known: set[Frontend] = set()
         self._failed: dict[Frontend, str] = {}
-        self._open: Counter[Backend] = Counter()
         _raise_limit()
 
     def start(self, table: ServiceTable) -> None:
@@ -90,10 +89,6 @@ class Userspace:
         for key, port in self._ports.items():
             for backend, total in port.totals.items():
                 yield key.service, key.port, key.protocol, backend, total
-
-    def open_connections(self) -> Mapping[Backend, int]:
-        """How many connections (and flows of UDP) each backend has now; those without any are left out."""
-        return self._open
 
     @property
     def unserved(self) -> Mapping[Frontend, str]:
@@ -184,7 +179,7 @@ class Userspace:
             raise OSError(errno.EPROTONOSUPPORT, f"{frontend.protocol} is not carried in user space")
         sock, address = self._place.open(frontend.address, kind)
         try:
-            door = Door(self._node, self._open)
+            door = Door(self._node)
             listener = _Listener(sock, self._relay(sock, frontend, door), door)
             if frontend.protocol == "TCP":  # against connections in TIME_WAIT
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

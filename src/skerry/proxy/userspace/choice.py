@@ -60,9 +60,8 @@ class ServicePort:
 class Door:
     """One frontend's guide (relay/guide.py): changed with `lead` whenever the table changes."""
 
-    def __init__(self, node: Node, open_connections: Counter[Backend]) -> None:
+    def __init__(self, node: Node) -> None:
         self._port: ServicePort | None = None
-        self._open = open_connections
         self._backends: Sequence[Backend] = ()
         self._near: Sequence[Backend] | None = None
         self._stages: list[list[ipaddress.IPv4Network | ipaddress.IPv6Network]] = []
@@ -97,15 +96,8 @@ class Door:
 
     def opened(self, backend: Backend, /) -> None:
         """A client got it."""
-        self._open[backend] += 1
         if self._port is not None:
             self._port.totals[backend] += 1
-
-    def closed(self, backend: Backend, /) -> None:
-        """That is over."""
-        self._open[backend] -= 1
-        if not self._open[backend]:
-            del self._open[backend]
 
 
 def here(node: Node) -> tuple[str, ...]:

@@ -86,7 +86,9 @@ class Room:
     reach = "everywhere"
 
     def __init__(self, node: Node) -> None:
-        self._cidrs = {version(one): one for one in node.service_cidrs}
+        # Where nobody knows the range, the whole of a family stands for it: then each address has a route of its own.
+        self._families = {version(one) for one in node.service_cidrs}
+        self._cidrs = {version(one): one for one in node.service_cidrs if not one.endswith("/0")}
         self._sources = {version(one): one for one in reversed(node.addresses)}
         self._netns = namespace.new()
         self._routes = Routes()
@@ -95,10 +97,11 @@ class Room:
             self._link = self._routes.add_veth(LINK, "eth0", mac=_NODE_MAC, peer_mac=_ROOM_MAC, peer_netns=self._netns)
             self._inner = namespace.inside(self._netns, self._furnish)
             self._routes.index(LINK)  # to be asked makes newer kernels open the queue at once
-            if 6 in self._cidrs:
+            if 6 in self._families:
                 _quiet(LINK)
-            for ip, cidr in self._cidrs.items():
+            for ip in self._families:
                 self._routes.add_neighbour(self._link, _ROOM_SIDE[ip], _ROOM_MAC)
+            for cidr in self._cidrs.values():
                 self._lead(cidr)
         except OSError:
             self.close()
@@ -109,12 +112,13 @@ class Room:
         routes = Routes()
         eth0 = routes.index("eth0")
         self._lo = routes.index("lo")
-        if 6 in self._cidrs:
+        if 6 in self._families:
             _quiet("eth0")
         routes.set_link(eth0, up=True)
-        for ip, cidr in self._cidrs.items():
+        for ip in self._families:
             routes.add_neighbour(eth0, _NODE_SIDE[ip], _NODE_MAC)
             routes.add_route(_EVERYWHERE[ip], via=_NODE_SIDE[ip], link=eth0, onlink=True)
+        for cidr in self._cidrs.values():
             routes.add_blackhole(cidr)
         # Else the kernel refuses one datagram a second, and the others wait in vain.
         with contextlib.suppress(OSError):
