@@ -203,7 +203,11 @@ def test_every_fault_is_found_by_its_reason(nodes3: Cluster, faulty: Kubectl) ->
         assert (done.code, done.err) == (0, ""), done.err
     done = nodes3.skerry("why", "nope", "-n", faulty.namespace)
     assert (done.code, done.out) == (3, "")
-    assert done.err == f'skerry: services "nope" not found in namespace {faulty.namespace}.\n'
+    assert done.err.startswith(
+        f'skerry: There is no Service "nope" in namespace {faulty.namespace}, which has address,'
+    )
+    done = nodes3.skerry("why", "wbe", "-n", faulty.namespace)
+    assert done.code == 3 and done.err.endswith(f" in namespace {faulty.namespace}; the nearest is web.\n"), done.err
 
 
 def check_schema(found: dict[str, Any]) -> None:

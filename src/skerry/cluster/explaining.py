@@ -20,7 +20,7 @@ from skerry.cluster import lifecycle, state, tokens
 from skerry.cluster.errors import ClusterError
 from skerry.cluster.paths import DEFAULT_NAME
 from skerry.controllers.endpoints import members
-from skerry.explain import listening, ports
+from skerry.explain import listening, missing, ports
 from skerry.explain.read import OBJECTS, Reader
 from skerry.explain.why import explain as decide
 
@@ -67,7 +67,12 @@ async def ask(where: Place, namespace: str, name: str, clock: Clock) -> Report:
         async with asyncio.timeout(SECONDS):
             client = Client(transport, agent="skerry-why")
             reader = Reader(client, clock, namespace, name)
-            report = decide(await _look(transport, client, reader, namespace))
+            try:
+                report = decide(await _look(transport, client, reader, namespace))
+            except status.ApiError as error:
+                if error.code == 404 and (error.details or {}).get("kind") == "services":
+                    raise ClusterError(await missing.look(client, namespace, name)) from error
+                raise
             if any(one.reason in OBJECTS for one in report.findings):
                 # Objects that were read one after the other may contradict each other for a moment.
                 await reader.settle()
@@ -76,7 +81,7 @@ async def ask(where: Place, namespace: str, name: str, clock: Clock) -> Report:
     except TimeoutError:
         raise ClusterError(f"The API server at {where.address.text} did not answer within {SECONDS:.0f} s.") from None
     except status.ApiError as error:
-        raise ClusterError(_sentence(error, where, namespace)) from error
+        raise ClusterError(_sentence(error, where)) from error
     except msgspec.DecodeError as error:
         raise ClusterError(
             f"The API server at {where.address.text} answered what is no Kubernetes: {error}."
@@ -86,10 +91,8 @@ async def ask(where: Place, namespace: str, name: str, clock: Clock) -> Report:
             await transport.close()
 
 
-def _sentence(error: status.ApiError, where: Place, namespace: str) -> str:
+def _sentence(error: status.ApiError, where: Place) -> str:
     text = f"{error.message.rstrip('.')}."
-    if error.code == 404 and status.is_not_found(error):
-        return f"{error.message.rstrip('.')} in namespace {namespace}."
     if error.code == 401:
         return f"The API server at {where.address.text} does not know this user (401): are the credentials still good?"
     return text[0].upper() + text[1:]
