@@ -47,7 +47,7 @@ async def test_a_week_of_heartbeats_does_not_grow_the_file(tmp_path: Path) -> No
     await informers.start()
     nodes = [
         NodeServices(
-            name=f"node-{number}", ip=f"10.243.0.{number + 1}", pod_cidr=f"10.244.{number}.0/24", data=tmp_path,
+            name=f"node-{number}", ips=(f"10.243.0.{number + 1}",), pod_cidrs=(f"10.244.{number}.0/24",), data=tmp_path,
             client=client, clock=clock, informers=informers, socket=tmp_path / "none.sock",
             runtime=cast("Any", None), images=cast("Any", None),  # no pod runs
             recorder=Recorder(client, "kubelet", f"node-{number}", clock=clock),

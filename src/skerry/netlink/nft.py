@@ -25,7 +25,7 @@ NEW_SET, GET_SET, DELETE_SET = 9, 10, 11
 NEW_ELEMENT, GET_ELEMENT, DELETE_ELEMENT = 12, 13, 14
 GET_GENERATION = 16
 
-IPV4 = 2
+IPV4, IPV6 = 2, 10
 BATCH_MAX = 256 * 1024
 """Bytes of one transaction: an ordinary user's socket buffer holds no more."""
 
@@ -130,13 +130,27 @@ def split(requests: Sequence[Request], most: int = BATCH_MAX) -> Iterator[list[R
         yield batch
 
 
+class _Line:
+    """The socket of one or several families, and how many transactions went over it."""
+
+    def __init__(self) -> None:
+        self.socket = wire.Socket(wire.NETFILTER)
+        self.commits = 0
+
+
 class Nft:
     """One family of nf_tables, in the network namespace where this was made. Calls return when the kernel is done."""
 
-    def __init__(self, family: int = IPV4) -> None:
+    def __init__(self, family: int = IPV4, *, beside: Nft | None = None) -> None:
+        """`beside`: another one (of another family) whose socket and count of commits this shares."""
         self.family = family
-        self.commits = 0  # how many transactions of ours the kernel has carried out
-        self._socket = wire.Socket(wire.NETFILTER)
+        self._line: _Line = _Line() if beside is None else beside._line  # noqa: SLF001  (one of ours)
+        self._socket = self._line.socket
+
+    @property
+    def commits(self) -> int:
+        """How many transactions of ours the kernel has carried out."""
+        return self._line.commits
 
     def close(self) -> None:
         self._socket.close()
@@ -183,7 +197,7 @@ class Nft:
             raise NftError(code, index, requests[index].what if index >= 0 else "the transaction as a whole")
         if not done:
             raise NftError(errno.EPROTO, -1, "no answer to the transaction")
-        self.commits += 1
+        self._line.commits += 1
 
     def _waiting(self) -> Iterator[wire.Message]:
         while True:

@@ -51,7 +51,7 @@ LOCAL_ADDRESS = 2
 """The address type that `fib` gives for the machine's own addresses."""
 
 _EXPRESSION = 1
-_IPV4 = 2
+_IPV4, _IPV6 = 2, 10
 
 
 def _expression(name: str, *parts: bytes) -> bytes:
@@ -72,14 +72,14 @@ def transport(offset: int, length: int, target: int) -> bytes:
     return _expression("payload", be32(1, target), be32(2, 2), be32(3, offset), be32(4, length))
 
 
-def source(target: int) -> bytes:
-    """`ip saddr`"""
-    return network(12, 4, target)
+def source(target: int, *, v6: bool = False) -> bytes:
+    """`ip saddr`, or `ip6 saddr`, which takes four registers."""
+    return network(8, 16, target) if v6 else network(12, 4, target)
 
 
-def destination(target: int) -> bytes:
-    """`ip daddr`"""
-    return network(16, 4, target)
+def destination(target: int, *, v6: bool = False) -> bytes:
+    """`ip daddr`, or `ip6 daddr`, which takes four registers."""
+    return network(24, 16, target) if v6 else network(16, 4, target)
 
 
 def destination_port(target: int) -> bytes:
@@ -166,9 +166,9 @@ def fib_daddr_type(target: int) -> bytes:
     return _expression("fib", be32(1, target), be32(2, 3), be32(3, 2))
 
 
-def dnat(address: int, port: int) -> bytes:
-    """The flow goes to the IPv4 address and port in these registers."""
-    return _expression("nat", be32(1, 1), be32(2, _IPV4), be32(3, address), be32(5, port))
+def dnat(address: int, port: int, *, v6: bool = False) -> bytes:
+    """The flow goes to the address and port in these registers."""
+    return _expression("nat", be32(1, 1), be32(2, _IPV6 if v6 else _IPV4), be32(3, address), be32(5, port))
 
 
 def masquerade(*, random: bool = True) -> bytes:
@@ -191,7 +191,7 @@ def reject_reset() -> bytes:
 
 
 def reject_unreachable(code: int = 3) -> bytes:
-    """Answers with ICMP destination unreachable; code 3 is `port unreachable`."""
+    """Answers with ICMP destination unreachable; code 3 is `port unreachable`, that of ICMPv6 is 4."""
     return _expression("reject", be32(1, 0), u8(2, code))
 
 

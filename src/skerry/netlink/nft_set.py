@@ -26,12 +26,13 @@ class Type(IntEnum):
     """Data types as the nft program numbers them; it keeps them with a set so that it can print the elements."""
 
     IPV4 = 7
+    IPV6 = 8
     PROTOCOL = 12
     SERVICE = 13
     MARK = 19
 
 
-_LENGTH = {Type.IPV4: 4, Type.PROTOCOL: 1, Type.SERVICE: 2, Type.MARK: 4}
+_LENGTH = {Type.IPV4: 4, Type.IPV6: 16, Type.PROTOCOL: 1, Type.SERVICE: 2, Type.MARK: 4}
 _HOST, _BIG = 1, 2
 _INTERVAL_FLAG, _MAP_FLAG, _TIMEOUT_FLAG, _DYNAMIC_FLAG, _CONCAT_FLAG = 0x4, 0x8, 0x10, 0x20, 0x80
 _VERDICT_TYPE = 0xFFFFFF00

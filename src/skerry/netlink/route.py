@@ -29,7 +29,8 @@ _NEIGH = struct.Struct("=BxxxiHBB")  # family, index, state, flags, type
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_MASTER, _IFLA_LINKINFO = 1, 3, 4, 10, 18
 _IFLA_GROUP, _IFLA_NET_NS_FD = 27, 28
 _INFO_KIND, _INFO_DATA, _VETH_PEER = 1, 2, 1
-_IFA_ADDRESS, _IFA_LOCAL = 1, 2
+_IFA_ADDRESS, _IFA_LOCAL, _IFA_CACHEINFO = 1, 2, 6
+_NODAD = 0x02
 _RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_PREFSRC = 1, 4, 5, 7
 _NDA_DST, _NDA_LLADDR = 1, 2
 
@@ -78,7 +79,7 @@ def _packed(address: str) -> tuple[int, bytes]:
 
 
 def _prefix(cidr: str) -> tuple[int, bytes, int]:
-    """Family, address and prefix length of "10.0.0.1/24", of a bare address (full length) or of "default" (IPv4)."""
+    """Family, address and prefix length of "10.0.0.1/24" or of a bare address (full length); "default" is 0.0.0.0/0."""
     if cidr == "default":
         return socket.AF_INET, b"\0" * 4, 0
     address, _, length = cidr.partition("/")
@@ -199,7 +200,8 @@ class Routes:
     def add_address(self, index: int, cidr: str, scope: int = 0) -> None:
         """Gives a link an address, e.g. "10.243.0.1/24" (a bare address: /32 or /128).
 
-        With the scope HOST it answers, but no connection of the node begins there.
+        With the scope HOST it answers, but no connection of the node begins there. IPv6 addresses are used at once,
+        without asking whether somebody else has them.
         """
         self._socket.request(wire.Message(_NEWADDR, wire.CREATE | wire.REPLACE, _address(index, cidr, scope)))
 
@@ -221,7 +223,7 @@ class Routes:
     def add_route(
         self, destination: str, *, link: int = 0, via: str = "", source: str = "", onlink: bool = False
     ) -> None:
-        """Sends `destination` ("10.244.2.0/24", an address, or "default") over a link, through `via` if that is given.
+        """Sends `destination` ("10.244.2.0/24", an address, "default" or "::/0") over a link, through `via` if given.
 
         `onlink`: the gateway is reached on the link though no address of the link says so. `source`: the address that
         packets born here get. Replaces the route to the same destination.
@@ -334,8 +336,11 @@ def _describe(name: str, mac: str, mtu: int, up: bool) -> bytes:
 
 def _address(index: int, cidr: str, scope: int = 0) -> bytes:
     family, packed, length = _prefix(cidr)
-    head = _ADDR.pack(family, length, 0, scope, index)
-    return head + wire.attribute(_IFA_LOCAL, packed) + wire.attribute(_IFA_ADDRESS, packed)
+    head = _ADDR.pack(family, length, _NODAD if family == socket.AF_INET6 else 0, scope, index)
+    body = wire.attribute(_IFA_LOCAL, packed) + wire.attribute(_IFA_ADDRESS, packed)
+    if family == socket.AF_INET6 and scope == HOST:  # which IPv6 does not let us choose: nobody prefers it instead
+        body += wire.attribute(_IFA_CACHEINFO, struct.pack("=IIII", 0, 0xFFFFFFFF, 0, 0))
+    return head + body
 
 
 def _local(destination: str, link: int) -> bytes:

@@ -76,6 +76,11 @@ def of_namespace(namespace: str, cluster_dns: Sequence[str], domain: str, host_c
     return _text(config)
 
 
+def searches(text: str) -> tuple[str, ...]:
+    """The search path in a resolv.conf."""
+    return tuple(_parse(text).searches)
+
+
 def _cluster_first(namespace: str, cluster_dns: Sequence[str], domain: str, host: _Config) -> _Config:
     own = [f"{namespace}.svc.{domain}", f"svc.{domain}", domain] if domain else []
     return _Config(list(cluster_dns), [*own, *host.searches], ["ndots:5"])
@@ -119,9 +124,9 @@ def hosts(pod: core.Pod, ips: Iterable[str], domain: str) -> str:
     return "".join(line + "\n" for line in (*lines, *_aliases(pod)))
 
 
-def node_hosts(pod: core.Pod, own: str, name: str, ip: str) -> str:
-    """The same for a pod with the node's network: the machine's `own` file, and the node's name at its address."""
-    lines = ["# Kubernetes-managed hosts file (host network).", *own.splitlines(), f"{ip}\t{name}"]
+def node_hosts(pod: core.Pod, own: str, name: str, ips: Iterable[str]) -> str:
+    """The same for a pod with the node's network: the machine's `own` file, and the node's name at its addresses."""
+    lines = ["# Kubernetes-managed hosts file (host network).", *own.splitlines(), *(f"{ip}\t{name}" for ip in ips)]
     return "".join(line + "\n" for line in (*lines, *_aliases(pod)))
 
 

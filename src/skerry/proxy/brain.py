@@ -8,12 +8,23 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from skerry.api.types import core, discovery
 from skerry.proxy import endpoints
 from skerry.proxy.endpoints import PROXY_NAME, PortKey, Slice
-from skerry.proxy.table import Backend, Change, Empty, Entry, Frontend, ListKey, Node, Scope, ServiceTable
+from skerry.proxy.table import (
+    Backend,
+    Change,
+    Empty,
+    Entry,
+    Frontend,
+    ListKey,
+    Node,
+    Scope,
+    ServiceTable,
+    family_of,
+)
 
 K = TypeVar("K", bound=Hashable)
 
@@ -57,7 +68,10 @@ def view_of(key: str, service: core.Service, slices: Iterable[Slice], node: Node
         return view
     spec = service.spec
     parts = list(slices)
-    view.addresses = frozenset(one for one in spec.cluster_i_ps or [spec.cluster_ip] if ":" not in one)
+    clusters = {family_of(one): one for one in spec.cluster_i_ps or [spec.cluster_ip]}
+    # A Service has a family if it has a cluster IP of it: other addresses of that family are nobody's without.
+    families = [one for one in node.families if one in clusters]
+    view.addresses = frozenset(clusters[one] for one in families)
     outside = _external_addresses(service, node)
     nodes = node.addresses if spec.type in _EXTERNAL_TYPES else ()
     internal_scope = Scope.LOCAL if spec.internal_traffic_policy == "Local" else Scope.CLUSTER
@@ -65,16 +79,18 @@ def view_of(key: str, service: core.Service, slices: Iterable[Slice], node: Node
     affinity = _affinity(spec)
     hairpins: set[str] = set()
 
-    for port in spec.ports:
-        protocol = port.protocol or "TCP"
-        chooser = _Chooser(view, key, parts, (port.name, protocol), affinity, node, hairpins)
-        for address in view.addresses:
-            view.frontends[Frontend(address, protocol, port.port)] = chooser.internal(internal_scope)
-        external = {Frontend(address, protocol, port.port): found for address, found in outside.items()}
-        if port.node_port:
-            external.update((Frontend(address, protocol, port.node_port), ()) for address in nodes)
-        for frontend, sources in external.items():
-            view.frontends[frontend] = chooser.external(external_scope, sources)
+    for family in families:
+        of_family = [one for one in parts if one.family == family]
+        for port in spec.ports:
+            protocol = port.protocol or "TCP"
+            chooser = _Chooser(view, key, of_family, (port.name, protocol), affinity, node, hairpins, family)
+            view.frontends[Frontend(clusters[family], protocol, port.port)] = chooser.internal(internal_scope)
+            external = {Frontend(address, protocol, port.port): found for address, found in outside.items()}
+            if port.node_port:
+                external.update((Frontend(address, protocol, port.node_port), ()) for address in nodes)
+            for frontend, sources in external.items():
+                if family_of(frontend.address) == family:
+                    view.frontends[frontend] = chooser.external(external_scope, sources)
     view.hairpins = frozenset(hairpins)
     return view
 
@@ -85,33 +101,34 @@ def _external_addresses(service: core.Service, node: Node) -> dict[str, tuple[st
     found: dict[str, tuple[str, ...]] = {}
     if spec.type == "LoadBalancer":
         for one in service.status.load_balancer.ingress:
-            if one.ip and ":" not in one.ip and one.ip_mode != "Proxy":
+            if one.ip and one.ip_mode != "Proxy":
                 found[one.ip] = _sources(service, one.ip, node)
-    found.update((one, ()) for one in spec.external_i_ps if ":" not in one)
+    found.update((one, ()) for one in spec.external_i_ps)
     return found
 
 
 def _sources(service: core.Service, address: str, node: Node) -> tuple[str, ...]:
     """The disjoint prefixes that a balancer's address is open for (P20); () for everybody, and for nobody itself.
 
-    What is no IPv4 prefix opens nothing: with IPv6 ranges alone nobody may come over IPv4.
+    What is no prefix of the address's family opens nothing: with IPv6 ranges alone nobody may come over IPv4.
     """
     wanted = service.spec.load_balancer_source_ranges or _split(service.metadata.annotations.get(SOURCE_RANGES, ""))
     if not wanted:
         return ()
-    ranges = [found for one in wanted if (found := _prefix(one)) is not None]
+    kind: Any = ipaddress.IPv6Network if ":" in address else ipaddress.IPv4Network
+    ranges: list[Any] = [found for one in wanted if (found := _prefix(one, kind)) is not None]
     if any(one.prefixlen == 0 for one in ranges):
         return ()
     # The node may come with the balancer's address as its own, if that is on one of its links.
-    own = [ipaddress.IPv4Address(one) for one in node.addresses]
+    own = [ipaddress.ip_address(one) for one in node.addresses if family_of(one) == family_of(address)]
     if not ranges or any(one in each for one in own for each in ranges):
-        ranges.append(ipaddress.IPv4Network(address))
+        ranges.append(kind(address))
     return tuple(str(one) for one in ipaddress.collapse_addresses(ranges))
 
 
-def _prefix(text: str) -> ipaddress.IPv4Network | None:
+def _prefix(text: str, kind: Any) -> Any:
     try:
-        return ipaddress.IPv4Network(text.strip(), strict=False)
+        return kind(text.strip(), strict=False)
     except ValueError:
         return None
 
@@ -134,7 +151,7 @@ def _asks_nodes(service: core.Service) -> bool:
 
 
 class _Chooser:
-    """Makes the lists of one service port as they are asked for."""
+    """Makes the lists of one service port and family as they are asked for."""
 
     def __init__(
         self,
@@ -145,14 +162,15 @@ class _Chooser:
         affinity: int,
         node: Node,
         here: set[str],
+        family: str,
     ) -> None:
-        self._view, self._service, self._port, self._affinity = view, service, port, affinity
+        self._view, self._service, self._port, self._affinity, self._family = view, service, port, affinity, family
         self._node, self._here = node, here
         self._candidates = endpoints.merge(slices, port)
         if port[1] == "UDP":
             serving = frozenset(one.backend for one in self._candidates if one.serving or one.ready)
             for scope in Scope:
-                view.serving[ListKey(service, *port, scope, affinity)] = serving
+                view.serving[ListKey(service, *port, scope, affinity, family)] = serving
 
     def internal(self, scope: Scope) -> Entry:
         """What a cluster IP does."""
@@ -168,7 +186,7 @@ class _Chooser:
         return Entry(key, empty, masquerade=False, near=near, sources=sources)
 
     def _list(self, scope: Scope) -> tuple[ListKey, Empty]:
-        key = ListKey(self._service, *self._port, scope, self._affinity)
+        key = ListKey(self._service, *self._port, scope, self._affinity, self._family)
         if key not in self._view.lists:
             self._view.lists[key] = self._choose(scope)
         if scope is Scope.LOCAL and not self._view.lists[key] and endpoints.any_usable(self._candidates):
@@ -242,10 +260,15 @@ class Brain:
         }
 
     def local_ready(self, key: str) -> int:
-        """How many addresses on this node are ready for a Service; terminating ones do not count (P34)."""
-        slices = self._of_service.get(key, {}).values()
-        every = (one for part in slices for found in part.ports.values() for one in found)
-        return len({one.backend.address for one in every if one.local and one.ready})
+        """How many endpoints on this node are ready for a Service; terminating ones do not count (P34).
+
+        A pod of two families is one, in whichever family more are ready.
+        """
+        found: dict[str, set[str]] = {}
+        for part in self._of_service.get(key, {}).values():
+            every = (one for ends in part.ports.values() for one in ends)
+            found.setdefault(part.family, set()).update(one.backend.address for one in every if one.local and one.ready)
+        return max(map(len, found.values()), default=0)
 
     def _renew(self, key: str) -> Change:
         service = self._services.get(key)

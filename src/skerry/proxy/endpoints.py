@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from skerry.api.types import discovery
-from skerry.proxy.table import Backend, Node
+from skerry.proxy.table import IPV4, Backend, Node, family_of
 
 SERVICE_NAME = "kubernetes.io/service-name"
 PROXY_NAME = "service.kubernetes.io/service-proxy-name"
@@ -38,6 +38,7 @@ class Slice(NamedTuple):
 
     service: str
     ports: dict[PortKey, tuple[Candidate, ...]]
+    family: str = IPV4
 
 
 _NOWHERE: frozenset[str] = frozenset()
@@ -47,21 +48,21 @@ def read(one: discovery.EndpointSlice, node: Node) -> Slice:
     """Takes a slice apart (P1, P2, P3, P5)."""
     labels = one.metadata.labels
     name = labels.get(SERVICE_NAME, "")
-    if not name or PROXY_NAME in labels or HEADLESS in labels or one.address_type != "IPv4":
+    if not name or PROXY_NAME in labels or HEADLESS in labels or one.address_type not in node.families:
         return Slice("", {})
     ports: dict[PortKey, tuple[Candidate, ...]] = {}
     for port in one.ports:
         if port.name is None or not port.port:
             continue
         key = (port.name, port.protocol or "TCP")
-        found = tuple(_candidate(each, port.port, node) for each in one.endpoints if _usable(each))
+        found = tuple(_candidate(each, port.port, node) for each in one.endpoints if _usable(each, one.address_type))
         ports[key] = ports.get(key, ()) + found
-    return Slice(f"{one.metadata.namespace}/{name}", ports)
+    return Slice(f"{one.metadata.namespace}/{name}", ports, one.address_type)
 
 
-def _usable(endpoint: discovery.Endpoint) -> bool:
-    """Has it an address of our family? Anything else in an IPv4 slice is a mistake (P2)."""
-    return bool(endpoint.addresses) and ":" not in endpoint.addresses[0]
+def _usable(endpoint: discovery.Endpoint, family: str) -> bool:
+    """Has it an address of the slice's family? Anything else is a mistake (P2)."""
+    return bool(endpoint.addresses) and family_of(endpoint.addresses[0]) == family
 
 
 def _candidate(endpoint: discovery.Endpoint, port: int, node: Node) -> Candidate:

@@ -309,7 +309,7 @@ class Proxy:
         begun = self._clock.monotonic()
         try:
             if changed is None:
-                gone = self._conntrack.reconcile(self.brain.table, self.brain.node.service_cidr)
+                gone = self._conntrack.reconcile(self.brain.table, self.brain.node.service_cidrs)
             else:
                 gone = self._conntrack.heal(changed, self.brain.table)
         except OSError as error:

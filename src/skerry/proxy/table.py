@@ -12,9 +12,16 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
 
+IPV4, IPV6 = "IPv4", "IPv6"
+
+
+def family_of(address: str) -> str:
+    """IPV4 or IPV6, of an address or prefix in text."""
+    return IPV6 if ":" in address else IPV4
+
 
 class Frontend(NamedTuple):
-    """Where clients connect to: an IPv4 address in text, TCP, UDP or SCTP, and a port."""
+    """Where clients connect to: an address in text, TCP, UDP or SCTP, and a port."""
 
     address: str
     protocol: str
@@ -36,7 +43,7 @@ class Scope(Enum):
 
 
 class ListKey(NamedTuple):
-    """A list's identity: the service (namespace/name), its port's name and protocol (P4), and the scope.
+    """A list's identity: the service (namespace/name), its port's name and protocol (P4), the scope, and the family.
 
     `affinity`: seconds since its last new connection for which a client keeps its backend, 0 for none (P23). Lists that
     differ in the scope alone share what they know about clients.
@@ -47,6 +54,7 @@ class ListKey(NamedTuple):
     protocol: str
     scope: Scope
     affinity: int = 0
+    family: str = IPV4
 
 
 class Empty(Enum):
@@ -74,19 +82,36 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """The node that a proxy runs on. Node ports answer on `addresses`; `pod_cidr` is where its pods are, if known."""
+    """The node that a proxy runs on. Node ports answer on `addresses`; `pod_cidrs` are where its pods are, if known.
+
+    `service_cidrs` have one range a family; a family without one is not proxied.
+    """
 
     name: str
     addresses: tuple[str, ...] = ()
-    service_cidr: str = "10.96.0.0/12"
-    pod_cidr: str | None = None
+    service_cidrs: tuple[str, ...] = ("10.96.0.0/12",)
+    pod_cidrs: tuple[str, ...] = ()
     zone: str = ""
+
+    @property
+    def families(self) -> tuple[str, ...]:
+        """Those that are proxied, the cluster's primary one first."""
+        return tuple(map(family_of, self.service_cidrs))
+
+    def service_cidr(self, family: str) -> str:
+        """The range of cluster IPs of a family that is proxied."""
+        return next(one for one in self.service_cidrs if family_of(one) == family)
+
+    def pod_cidr(self, family: str) -> str | None:
+        """The range of this node's pods, None if it is not known."""
+        return next((one for one in self.pod_cidrs if family_of(one) == family), None)
 
     def hosts(self, address: str) -> bool:
         """Is this one of the node's own or its pods' addresses?"""
         if address in self.addresses:
             return True
-        return self.pod_cidr is not None and ipaddress.ip_address(address) in ipaddress.ip_network(self.pod_cidr)
+        pods = self.pod_cidr(family_of(address))
+        return pods is not None and ipaddress.ip_address(address) in ipaddress.ip_network(pods)
 
 
 @dataclass(slots=True)
@@ -135,3 +160,12 @@ class Change:
         self.lists |= other.lists
         self.addresses |= other.addresses
         self.hairpins |= other.hairpins
+
+    def of(self, family: str) -> Change:
+        """The part of one family."""
+        return Change(
+            {one for one in self.frontends if family_of(one.address) == family},
+            {one for one in self.lists if one.family == family},
+            {one for one in self.addresses if family_of(one) == family},
+            {one for one in self.hairpins if family_of(one) == family},
+        )

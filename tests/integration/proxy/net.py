@@ -1,32 +1,79 @@
 """A small cluster network for packets to run through: a node (this process' namespace), pods on it, and an outside.
 
 The pods are connected as the node agent connects them. Sockets are made inside a namespace and used from here.
+
+Tests speak of IPv4 addresses in any family: 10.244.1.5 is fd00:10:244:1::5 on a network of IPv6, and 10.96.0.9 is
+fd00:10:96::9; so one test serves both. A network of both has both, and connections say over which one they go.
 """
 
 from __future__ import annotations
 
 import asyncio
 import collections
+import copy
+import ipaddress
 import os
 import socket
 import subprocess
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from tests.unit.proxy.build import endpoint, slice_of
 
 from skerry import linux
+from skerry.api.types import core, discovery
 from skerry.clock import Clock, SystemClock
 from skerry.netlink.route import Routes
 from skerry.node.network.pods import PodNetwork, inside
 from skerry.proxy.brain import Brain
 from skerry.proxy.nftables.backend import LINGER, Nftables
-from skerry.proxy.table import Node
+from skerry.proxy.table import IPV4, IPV6, Node
+from skerry.proxy.userspace import places
+from skerry.proxy.userspace.backend import Userspace
 
 NODE_IP = "10.243.0.2"
 OUTSIDE_IP = "10.243.0.9"
-NODE = Node("a", (NODE_IP,), pod_cidr="10.244.1.0/24")
+MODES = ("nftables", "userspace")
+"""The back ends: what a test asks of both is parametrized with these."""
+
+NODE = Node("a", (NODE_IP,), pod_cidrs=("10.244.1.0/24",))
+FAMILIES = (IPV4, IPV6)
+
+
+def v6(address: str) -> str:
+    """The IPv6 address or prefix that an IPv4 one stands for; what is none stays."""
+    whole, slash, length = address.partition("/")
+    try:
+        a, b, c, d = (int(one) for one in whole.split("."))
+    except ValueError:
+        return address
+    bits = {"0": 0, "8": 32, "12": 48, "16": 48, "24": 64, "32": 128}[length] if slash else 128
+    if not bits:
+        return "::/0"
+    found = ipaddress.ip_network(f"fd00:{a}:{b}:{c}::{d}/{bits}")
+    return str(found) if slash else str(found.network_address)
+
+
+def v4(address: str) -> str:
+    """The IPv4 address that an IPv6 one stands for."""
+    if ":" not in address:
+        return address
+    words = ipaddress.IPv6Address(address).exploded.split(":")
+    return ".".join(one.lstrip("0") or "0" for one in (*words[1:4], words[7]))
+
+
+def over(family: str, address: str) -> str:
+    """The address in a family."""
+    return v6(address) if family == IPV6 else address
+
+
+def node_of(*families: str) -> Node:
+    """The node in these families."""
+    every = [(over(one, NODE_IP), over(one, "10.96.0.0/12"), over(one, "10.244.1.0/24")) for one in families]
+    addresses, services, pods = zip(*every, strict=True)
+    return Node("a", addresses, services, pods)
+
 
 T = TypeVar("T")
 
@@ -48,16 +95,20 @@ def new_netns() -> int:
 
 
 class Host:
-    """A namespace with an address; servers in it answer with their address and the client's."""
+    """A namespace with an address; servers in it answer with their address and the client's.
 
-    def __init__(self, ip: str, netns: int | None) -> None:
-        self.ip, self._netns = ip, netns
+    Its sockets are of `family`, the network's primary one, unless they are asked for another.
+    """
+
+    def __init__(self, ip: str, netns: int | None, family: str = IPV4) -> None:
+        self.ip, self._netns, self.family = ip, netns, family
 
     def do(self, work: Callable[[], T]) -> T:
         return work() if self._netns is None else inside(self._netns, work)
 
-    def socket(self, kind: int = socket.SOCK_STREAM) -> socket.socket:
-        made = self.do(lambda: socket.socket(socket.AF_INET, kind))
+    def socket(self, kind: int = socket.SOCK_STREAM, family: str = "") -> socket.socket:
+        number = socket.AF_INET6 if (family or self.family) == IPV6 else socket.AF_INET
+        made = self.do(lambda: socket.socket(number, kind))
         made.setblocking(False)
         return made
 
@@ -65,10 +116,10 @@ class Host:
         """A TCP server that says `own address` `client's address` and ends."""
 
         async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            writer.write(f"{self.ip} {writer.get_extra_info('peername')[0]}".encode())
+            writer.write(f"{self.ip} {_peer(writer.get_extra_info('peername')[0])}".encode())
             writer.close()
 
-        made = self.do(lambda: socket.create_server(("0.0.0.0", port), backlog=1024))
+        made = self.do(lambda: any_server(port))
         return await asyncio.start_server(answer, sock=made)
 
     async def serve_udp(self, port: int = 8080) -> asyncio.DatagramTransport:
@@ -80,19 +131,19 @@ class Host:
                 self.transport = transport
 
             def datagram_received(self, data: bytes, address: Any) -> None:
-                self.transport.sendto(f"{own} {address[0]}".encode(), address)
+                self.transport.sendto(f"{own} {_peer(address[0])}".encode(), address)
 
         made = self.socket(socket.SOCK_DGRAM)
-        made.bind(("0.0.0.0", port))
+        made.bind(("::" if self.family == IPV6 else "0.0.0.0", port))
         transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(Answer, sock=made)
         return transport
 
-    async def connect(self, address: str, port: int, seconds: float = 5.0) -> tuple[str, str]:
+    async def connect(self, address: str, port: int, seconds: float = 5.0, family: str = "") -> tuple[str, str]:
         """Who answers a new TCP connection, and whom it takes for the client. OSError or TimeoutError."""
         loop = asyncio.get_running_loop()
-        with self.socket() as client:
+        with self.socket(family=family) as client:
             async with asyncio.timeout(seconds):
-                await loop.sock_connect(client, (address, port))
+                await loop.sock_connect(client, (over(family or self.family, address), port))
                 data = b""
                 while more := await loop.sock_recv(client, 100):
                     data += more
@@ -108,7 +159,7 @@ class Host:
         made = client or self.socket(socket.SOCK_DGRAM)
         try:
             if client is None:
-                await loop.sock_connect(made, (address, port))
+                await loop.sock_connect(made, (over(self.family, address), port))
             async with asyncio.timeout(5):
                 answer = asyncio.ensure_future(loop.sock_recv(made, 100))
                 while not answer.done():
@@ -119,6 +170,15 @@ class Host:
             if client is None:
                 made.close()
         return server, source
+
+    def route(self, address: str, via: str) -> None:
+        """Packets to `address` go over `via`."""
+
+        def work() -> None:
+            with Routes() as routes:
+                routes.add_route(over(self.family, address), via=over(self.family, via))
+
+        self.do(work)
 
     async def spread(self, address: str, port: int, times: int) -> collections.Counter[str]:
         """How often each server answers so many connections."""
@@ -138,58 +198,116 @@ def nft_program(rules: str) -> None:
 
 
 class Network:
-    """The node with its proxy's brain and kernel table. Make it in a namespace of the test's own."""
+    """The node with its proxy's brain and back end. Make it in a namespace of the test's own."""
 
-    def __init__(self, clock: Clock | None = None, linger: float = LINGER) -> None:
+    def __init__(
+        self,
+        clock: Clock | None = None,
+        linger: float = LINGER,
+        mode: str = "nftables",
+        families: Sequence[str] = (IPV4,),
+    ) -> None:
+        self.families, self.here = families, node_of(*families)
         linux.sysctl("net.ipv4.ip_forward", "1")
+        linux.sysctl("net.ipv6.conf.all.forwarding", "1")
         for which in ("all", "default"):
             linux.sysctl(f"net.ipv4.conf.{which}.rp_filter", "0")
         outside = new_netns()
         with Routes() as routes:
             link = routes.add_veth("eth0", "eth0", peer_netns=outside)
-            routes.add_address(link, f"{NODE_IP}/24")
-            routes.add_route("default", via=OUTSIDE_IP)
-        self.node = Host(NODE_IP, None)
-        self.outside = Host(OUTSIDE_IP, outside)
-        self.outside.do(_outside)
+            for family in families:
+                routes.add_address(link, over(family, NODE_IP) + ("/64" if family == IPV6 else "/24"))
+                routes.add_route("::/0" if family == IPV6 else "default", via=over(family, OUTSIDE_IP))
+        self.node = Host(NODE_IP, None, families[0])
+        self.outside = Host(OUTSIDE_IP, outside, families[0])
+        self.outside.do(lambda: _outside(families))
         self._pods = PodNetwork()
         self._number = 1
-        self.brain = Brain(NODE)
-        self.kernel = Nftables(NODE, clock or SystemClock(), linger=linger)
+        self.brain = Brain(self.here)
+        self.mode = mode
+        self.kernel: Any
+        if mode == "nftables":
+            self.kernel = Nftables(self.here, clock or SystemClock(), linger=linger)
+        else:
+            self.kernel = Userspace(self.here, clock or SystemClock(), places.find(self.here))
         self.kernel.start(self.brain.table)
+
+    def seen(self, client: Host) -> str:
+        """Whom a backend takes a client for that is not masqueraded: in user space all are."""
+        return client.ip if self.mode == "nftables" else NODE_IP
 
     def pod(self) -> Host:
         """A new pod on the node."""
         self._number += 1
         ip = f"10.244.1.{self._number}"
         netns = new_netns()
-        self._pods.connect(ip, ip, netns)
-        return Host(ip, netns)
+        self._pods.connect(ip, [over(one, ip) for one in self.families], netns)
+        return Host(ip, netns, self.families[0])
 
     def service(self, found: Any, *pods: Host) -> None:
         """There is a Service now, with these pods (on this node) behind its port."""
-        self.kernel.program(self.brain.table, self.brain.apply_service(f"default/{found.metadata.name}", found))
+        self.put_service(found)
         self.endpoints(*pods)
+
+    def put_service(self, found: core.Service) -> None:
+        """There is a Service now, in the network's families."""
+        made = copy.deepcopy(found)
+        spec = made.spec
+        each = [one for address in spec.cluster_i_ps for one in (over(family, address) for family in self.families)]
+        spec.cluster_ip, spec.cluster_i_ps = each[0], each
+        spec.external_i_ps = [over(family, one) for one in spec.external_i_ps for family in self.families]
+        ranges = spec.load_balancer_source_ranges
+        spec.load_balancer_source_ranges = [over(family, one) for one in ranges for family in self.families]
+        made.status.load_balancer.ingress = [
+            core.LoadBalancerIngress(ip=over(family, one.ip or ""), ip_mode=one.ip_mode)
+            for one in made.status.load_balancer.ingress
+            for family in self.families
+        ]
+        self.kernel.program(self.brain.table, self.brain.apply_service(f"default/{made.metadata.name}", made))
+
+    def put_slice(self, found: discovery.EndpointSlice) -> None:
+        """The slice is now this, in each of the network's families."""
+        for family in self.families:
+            made = copy.deepcopy(found)
+            made.address_type = family
+            for one in made.endpoints:
+                one.addresses = [over(family, address) for address in one.addresses]
+            key = f"default/{made.metadata.name}" + (f"-{family}" if len(self.families) > 1 else "")
+            self.kernel.program(self.brain.table, self.brain.apply_slice(key, made))
 
     def endpoints(self, *pods: Host, **kwargs: Any) -> None:
         """The pods behind the Service `web` are now these."""
-        found = slice_of(*(endpoint(one.ip, node="a") for one in pods), **kwargs)
-        self.kernel.program(self.brain.table, self.brain.apply_slice("default/web-1", found))
+        self.put_slice(slice_of(*(endpoint(one.ip, node="a") for one in pods), **kwargs))
 
-    def finish(self) -> None:
+    def finish(self, mended: bool = False) -> None:
         """What every test ends with: no packet got lost, the nft program lists the table, nothing had to be mended."""
         assert self.kernel.misses() == 0
-        assert (self.kernel.rebuilds, self.kernel.repairs) == (0, 0)
+        if self.mode == "userspace":
+            assert not self.kernel.unserved
+            self.kernel.close()
+            return
+        assert mended or (self.kernel.rebuilds, self.kernel.repairs) == (0, 0)
         done = subprocess.run(["nft", "list", "ruleset"], capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
-        assert "table ip skerry" in done.stdout
+        for family in self.families:
+            assert f"table {'ip6' if family == IPV6 else 'ip'} skerry {{" in done.stdout
         self.kernel.close()
 
 
-def _outside() -> None:
+def any_server(port: int, backlog: int = 1024) -> socket.socket:
+    """Listens on all addresses of both families."""
+    return socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=backlog)
+
+
+def _peer(address: str) -> str:
+    return v4(address.removeprefix("::ffff:"))
+
+
+def _outside(families: Sequence[str]) -> None:
     with Routes() as routes:
         eth0 = routes.index("eth0")
         routes.set_link(eth0, up=True)
-        routes.add_address(eth0, f"{OUTSIDE_IP}/24")
-        routes.add_route("10.96.0.0/12", via=NODE_IP)
-        routes.add_route("10.244.1.0/24", via=NODE_IP)
+        for family in families:
+            routes.add_address(eth0, over(family, OUTSIDE_IP) + ("/64" if family == IPV6 else "/24"))
+            for prefix in ("10.96.0.0/12", "10.244.1.0/24"):
+                routes.add_route(over(family, prefix), via=over(family, NODE_IP))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from skerry.proxy.nftables.backend import LINGER, Nftables
 from skerry.proxy.table import Node
 
 VIP = "10.96.0.9"
+SHAPE = schema.Shape.of(NODE, "IPv4")
 
 
 def restarted(network: Network, clock: FakeClock | None = None, node: Node = NODE) -> Nftables:
@@ -148,7 +150,7 @@ async def test_connections_live_on_and_new_ones_never_fail_while_proxies_restart
     theirs, _ = await loop.sock_accept(listener)
     theirs.setblocking(False)
     with nft.Nft() as kernel:
-        kernel.commit(list(schema.skeleton("skerry-next", "10.96.0.0/12", None)))  # somebody died half-way
+        kernel.commit(list(SHAPE.skeleton("skerry-next")))  # somebody died half-way
         kernel.commit([nft.add_table("foreign", "not ours")])
     failed: list[BaseException] = []
     done = asyncio.Event()
@@ -163,7 +165,7 @@ async def test_connections_live_on_and_new_ones_never_fail_while_proxies_restart
     connecting = asyncio.create_task(connect())
     for number in range(20):
         if number % 2:  # its rules are another version's: replaced
-            restarted(network, node=Node("a", NODE.addresses, pod_cidr=NODE.pod_cidr, service_cidr="10.96.0.0/16"))
+            restarted(network, node=replace(NODE, service_cidrs=("10.96.0.0/16",)))
         else:
             restarted(network)
         await asyncio.sleep(0.002)
@@ -223,14 +225,13 @@ async def test_a_damaged_table_is_mended_and_reported() -> None:
         assert (await client.connect(VIP, 80))[0] in {one.ip for one in pods}, what
         held = read.maps(kernel, schema.TABLE)
         assert {name: len(each) for name, each in held.items()} == whole, what
-        assert read.intact(kernel, schema.TABLE, NODE, held), what
+        assert read.intact(kernel, schema.TABLE, SHAPE, held), what
         assert not network.kernel.check(network.brain.table), what
     assert set(kernel.tables()) == {"skerry", "foreign"}
     kernel.close()
     assert network.kernel.repairs == len(DAMAGES)
     assert 0 < network.kernel.rebuilds < len(DAMAGES)
-    network.kernel.rebuilds = network.kernel.repairs = 0
-    network.finish()
+    network.finish(mended=True)
 
 
 @in_network_namespace
@@ -246,7 +247,6 @@ async def test_damage_that_a_change_runs_into_is_mended_at_once() -> None:
     network.endpoints(pod)
     assert (await client.connect(VIP, 80))[0] == pod.ip
     assert (network.kernel.repairs, network.kernel.rebuilds) == (1, 0)
-    network.kernel.repairs = 0
     with nft.Nft() as kernel:
         await eventually(lambda: len(nft_set.dump_elements(kernel, "skerry", "endpoints")) == 1)
-    network.finish()
+    network.finish(mended=True)

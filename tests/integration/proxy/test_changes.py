@@ -139,11 +139,11 @@ async def test_p33_what_changed_while_no_proxy_ran_is_healed_by_the_next_one() -
         network.brain.apply_slice("default/web-1", slice_of(endpoint(two.ip, node="a"), ports=ports))
         network.kernel = Nftables(NODE, SystemClock())
         network.kernel.start(network.brain.table)
-        assert conntrack.reconcile(network.brain.table, NODE.service_cidr) == 1
+        assert conntrack.reconcile(network.brain.table, NODE.service_cidrs) == 1
         assert (await client.ask(VIP, 53, ours))[0] == two.ip
-        assert conntrack.reconcile(network.brain.table, NODE.service_cidr) == 0
+        assert conntrack.reconcile(network.brain.table, NODE.service_cidrs) == 0
         network.kernel.program(network.brain.table, network.brain.apply_service("default/web", None))
-        assert conntrack.reconcile(network.brain.table, NODE.service_cidr) == 1  # nobody's any more; not the direct one
+        assert conntrack.reconcile(network.brain.table, NODE.service_cidrs) == 1  # nobody's; not the direct one
     conntrack.close()
     network.finish()
 

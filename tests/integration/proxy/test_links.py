@@ -26,7 +26,7 @@ def test_nothing_is_lost_on_a_link_that_was_just_made() -> None:
         ):
             server.bind(("0.0.0.0", 9))
             server.settimeout(5)
-            network.connect(uid, ip, netns)
+            network.connect(uid, [ip], netns)
             client.sendto(b"first", (ip, 9))
             assert server.recv(10) == b"first", number
         os.close(netns)
@@ -43,7 +43,7 @@ def test_many_links_go_together_and_the_event_loop_goes_on_meanwhile() -> None:
     network = PodNetwork()
     uids = [f"pod-{number}" for number in range(20)]
     for number, uid in enumerate(uids):
-        network.connect(uid, f"10.244.1.{number + 2}", new_netns())
+        network.connect(uid, [f"10.244.1.{number + 2}"], new_netns())
 
     async def work() -> None:
         ended = asyncio.create_task(_disconnect(network, [*uids, "unknown", uids[0]]))

@@ -69,7 +69,7 @@ def wait_for_signal(_: NodeContext) -> int:
 
 async def _with_runtime(context: NodeContext, work: Work) -> Any:
     node = context.node
-    runtime = Runtime(context.spawner, pod_cidr=node.pod_cidr, node_ip=node.node_ip, clock=SystemClock())
+    runtime = Runtime(context.spawner, pod_cidrs=[node.pod_cidr], node_ips=[node.node_ip], clock=SystemClock())
     return await asyncio.wait_for(work(context, runtime), 50)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from skerry.api.types import core, discovery, meta
 from skerry.proxy.table import Backend, Node
 
-NODE = Node("a", ("10.243.0.2",), pod_cidr="10.244.1.0/24", zone="east")
+NODE = Node("a", ("10.243.0.2",), pod_cidrs=("10.244.1.0/24",), zone="east")
 
 
 def port(number: int = 80, name: str = "", protocol: str = "TCP", node_port: int = 0) -> core.ServicePort:

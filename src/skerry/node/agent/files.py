@@ -22,6 +22,8 @@ from skerry.node.runtime.spec import Mount
 from skerry.node.volumes import setup
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from skerry.api.types import core
     from skerry.node.agent.services import NodeServices
     from skerry.node.resolvconf import Warn
@@ -90,14 +92,14 @@ class PodFiles:
         for one in (path, older(path)):
             one.unlink(missing_ok=True)
 
-    def write_own(self, services: NodeServices, pod: core.Pod, ip: str) -> list[Warn]:
+    def write_own(self, services: NodeServices, pod: core.Pod, ips: Sequence[str]) -> list[Warn]:
         """/etc/hosts, hostname and resolv.conf (D18-D23); warnings that deserve events."""
         self._forget_messages()
         directory = self._own
         directory.mkdir(parents=True, exist_ok=True)
         text, warnings = resolv_conf(pod, services.cluster_dns, services.cluster_domain, services.host_resolv_conf)
         (directory / "resolv.conf").write_text(text)
-        (directory / "hosts").write_text(_hosts(services, pod, ip))
+        (directory / "hosts").write_text(_hosts(services, pod, ips))
         (directory / "hostname").write_text(host_name(services, pod) + "\n")
         self._share_memory(pod)
         return warnings
@@ -160,11 +162,11 @@ class PodFiles:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def _hosts(services: NodeServices, pod: core.Pod, ip: str) -> str:
+def _hosts(services: NodeServices, pod: core.Pod, ips: Sequence[str]) -> str:
     if not pod.spec.host_network:
-        return hosts(pod, [ip], services.cluster_domain)
+        return hosts(pod, ips, services.cluster_domain)
     own = Path("/etc/hosts")
-    return node_hosts(pod, own.read_text() if own.exists() else "", services.name, services.ip)
+    return node_hosts(pod, own.read_text() if own.exists() else "", services.name, services.ips)
 
 
 def host_name(services: NodeServices, pod: core.Pod) -> str:

@@ -23,6 +23,7 @@ from skerry.node.agent.objects import refs
 from skerry.node.cgroups.settings import oom_score
 from skerry.node.images.errors import ImageError
 from skerry.node.logs.writer import ContainerLog
+from skerry.node.pods.downward import addresses
 from skerry.node.probes.handlers import run_hook
 from skerry.node.probes.worker import ContainerProbes
 from skerry.node.runtime.spec import ExecResult, RuntimeFailure
@@ -176,7 +177,7 @@ class Instances:
         sources = await self._worker.volumes.following.sources(refs(pod.metadata.namespace, *needs(container)))
         links = pod.spec.enable_service_links is not False
         from_services = service_variables(services.informers.of(core.Service).list(), pod.metadata.namespace, links)
-        facts = {"podIP": self._worker.machine.ip, "hostIP": services.ip, **machine_resources()}
+        facts = {**addresses(self._worker.machine.ips, services.ips), **machine_resources()}
         own = variables(pod, container, from_services, sources, facts)
         return container_spec(
             pod,

@@ -45,8 +45,9 @@ class PodManager:
         services = self._services.informers.of(core.Service)
         for one in (informer, services, self._nodes):
             await one.synced()
+        await self._services.drains.start()
         pods = informer.list()
-        self._services.runtime.avoid(one.status.pod_ip for one in pods if one.status.pod_ip)
+        self._services.runtime.avoid(each.ip for one in pods for each in one.status.pod_i_ps)
         await asyncio.to_thread(self._clean_up, {one.metadata.uid for one in pods})
         # Those that the node took in an earlier life have their room before others are asked after.
         for pod in sorted(informer.list(), key=lambda one: (not was_taken(one), one.metadata.creation_timestamp or "")):
@@ -59,6 +60,7 @@ class PodManager:
         for task in self._tasks.values():
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        await self._services.drains.close()
         await self._services.objects.close()
 
     def find(self, namespace: str, name: str) -> PodWorker | None:

@@ -15,10 +15,12 @@ from skerry.api.types import authentication, core
 from skerry.clock import parse_rfc3339
 from skerry.node.agent.capacity import machine_resources
 from skerry.node.agent.objects import Following, refs
+from skerry.node.pods.downward import addresses
 from skerry.node.volumes import payload, setup
 from skerry.node.volumes.payload import TokenKey, VolumeError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from skerry.clock import Timer
@@ -42,7 +44,7 @@ class PodVolumes:
         self._services, self._worker = services, worker
         self.paths: dict[str, str] = {}
         self.following = Following(services.objects, worker.sources_changed)
-        self._ip = ""
+        self._ips: Sequence[str] = ()
         self._told: tuple[dict[str, str], dict[str, str]] = ({}, {})
         self._tokens: dict[TokenKey, tuple[str, float]] = {}
         """Each with the time from when on there should be a newer one."""
@@ -56,10 +58,10 @@ class PodVolumes:
         """Whether a volume tells the pod's address, which is known only when its sandbox is made."""
         return any(path.startswith("status.podIP") for path in payload.downward_paths(self._worker.pod))
 
-    async def make(self, ip: str) -> None:
+    async def make(self, ips: Sequence[str]) -> None:
         """Makes all volumes. VolumeError, ApiError: not all could be; `sources_changed` tells when to try again."""
         pod = self._worker.pod
-        self._ip = ip
+        self._ips = ips
         if pod.spec.volumes:
             sources = await self._sources()
             self.paths = await asyncio.to_thread(
@@ -103,7 +105,7 @@ class PodVolumes:
         return self._worker.files.written
 
     def _facts(self) -> dict[str, str]:
-        return {"podIP": self._ip, "hostIP": self._services.ip, **machine_resources()}
+        return {**addresses(self._ips, self._services.ips), **machine_resources()}
 
     async def _refresh(self) -> None:
         while self._again and not self._closed.is_set():

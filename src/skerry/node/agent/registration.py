@@ -73,13 +73,13 @@ def node_object(services: NodeServices, now: float, *, ready: bool) -> core.Node
                 "kubernetes.io/os": "linux",
             },
         ),
-        spec=core.NodeSpec(pod_cidr=services.pod_cidr, pod_cid_rs=[services.pod_cidr]),
+        spec=core.NodeSpec(pod_cidr=services.pod_cidrs[0], pod_cid_rs=list(services.pod_cidrs)),
         status=core.NodeStatus(
             capacity=has,
             allocatable=dict(has),
             conditions=conditions,
             addresses=[
-                core.NodeAddress(type="InternalIP", address=services.ip),
+                *(core.NodeAddress(type="InternalIP", address=one) for one in services.ips),
                 core.NodeAddress(type="Hostname", address=services.name),
             ],
             node_info=node_info(),

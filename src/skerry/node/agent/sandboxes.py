@@ -11,7 +11,7 @@ from skerry.node.runtime.spec import PodSandboxSpec, PortMapping, RuntimeFailure
 from skerry.node.volumes.payload import VolumeError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from skerry.api.types import core
     from skerry.node.agent.files import PodFiles
@@ -37,10 +37,10 @@ async def make_sandbox(
     files: PodFiles,
     volumes: PodVolumes,
     say: Callable[[str, str, str], None],
-) -> str:
-    """The pod's address, when its containers can start. SandboxError: nothing is left but volumes."""
+) -> tuple[str, ...]:
+    """The pod's addresses, when its containers can start. SandboxError: nothing is left but volumes."""
     refuse(pod, services.cluster_domain)
-    await _make(volumes, "")
+    await _make(volumes, ())
     security = pod.spec.security_context
     spec = PodSandboxSpec(
         uid=pod.metadata.uid,
@@ -52,13 +52,13 @@ async def make_sandbox(
         ports=_ports(pod.spec),
     )
     try:
-        ip = (await services.runtime.create_pod(spec)).ip
+        ips = (await services.runtime.create_pod(spec)).ips
     except RuntimeFailure as error:
         raise SandboxError("FailedCreatePodSandBox", f"Failed to create pod sandbox: {error}") from error
     try:
-        warnings = files.write_own(services, pod, ip)
+        warnings = files.write_own(services, pod, ips)
         if volumes.tell_the_address:
-            await _make(volumes, ip)
+            await _make(volumes, ips)
     except BaseException as error:
         await services.runtime.remove_pod(pod.metadata.uid)
         if isinstance(error, OSError):
@@ -66,12 +66,12 @@ async def make_sandbox(
         raise
     for one in warnings:
         say("Warning", one.reason, one.message)
-    return ip
+    return ips
 
 
-async def _make(volumes: PodVolumes, ip: str) -> None:
+async def _make(volumes: PodVolumes, ips: Sequence[str]) -> None:
     try:
-        await volumes.make(ip)
+        await volumes.make(ips)
     except VolumeError as error:
         raise SandboxError("FailedMount", str(error)) from error
     except status.ApiError as error:

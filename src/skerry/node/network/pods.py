@@ -5,6 +5,9 @@ network. Pods are routed, not bridged, so that every packet of a pod passes the 
 
     pod:   eth0 10.244.1.5/32, default via 169.254.1.1 (which nobody has: a fixed neighbour leads to the node's end)
     node:  veth1a2b3c4d, route 10.244.1.5/32 and a fixed neighbour for it
+
+and the same with fd00:10:244:1::5/128 and fe80::1. Nobody asks for a neighbour, advertises a route or looks for a
+duplicate, so an IPv6 address works as soon as it is there; links have none of their own.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ from skerry.netlink.route import Routes
 from skerry.node.network.hostports import HostPorts
 from skerry.node.runtime.spec import PortMapping
 
-GATEWAY = "169.254.1.1"
+GATEWAY, GATEWAY6 = "169.254.1.1", "fe80::1"
 NODE_MAC = "ee:ee:ee:ee:ee:ee"
 
 _T = TypeVar("_T")
@@ -33,8 +36,15 @@ def link_name(uid: str) -> str:
 
 
 def pod_mac(ip: str) -> str:
-    """The pod's end's MAC: a local prefix and the pod's address, so that neither side needs to ask."""
-    return (b"\x0a\x58" + ipaddress.IPv4Address(ip).packed).hex(":")
+    """The pod's end's MAC: a local prefix and (the end of) the pod's address, so that neither side needs to ask."""
+    return (b"\x0a\x58" + ipaddress.ip_address(ip).packed[-4:]).hex(":")
+
+
+def quiet_link(name: str) -> None:
+    """Lets a link have the IPv6 addresses that it is given, and no others; before it is up. OSError without IPv6."""
+    linux.sysctl(f"net/ipv6/conf/{name}/addr_gen_mode", "1")
+    linux.sysctl(f"net/ipv6/conf/{name}/accept_ra", "0")
+    linux.sysctl(f"net/ipv6/conf/{name}/disable_ipv6", "0")
 
 
 def inside(netns: int, work: Callable[[], _T]) -> _T:
@@ -58,26 +68,30 @@ class PodNetwork:
         self._ports: HostPorts | None = None
         self._removal = Removal()
 
-    def connect(self, uid: str, ip: str, netns: int) -> None:
-        """Links a pod's network namespace, in which only lo is, to the node. OSError; then nothing is left."""
-        name, mac = link_name(uid), pod_mac(ip)
+    def connect(self, uid: str, ips: Sequence[str], netns: int) -> None:
+        """Links a pod's network namespace, in which only lo is, to the node. OSError; then nothing is left.
+
+        `ips`: its addresses, one a family.
+        """
+        name, mac = link_name(uid), pod_mac(ips[0])
         try:
             link = self._routes.add_veth(name, "eth0", mac=NODE_MAC, peer_mac=mac, peer_netns=netns)
-            inside(netns, lambda: _pod_side(ip))
+            inside(netns, lambda: _pod_side(ips))
             # The node's end was up before the pod's: the kernel opens its queue some time later in a worker, and loses
             # what is sent before. To be asked about the link makes newer kernels do it now.
             self._routes.index(name)
-            self._routes.add_route(ip, link=link)
-            self._routes.add_neighbour(link, ip, mac)
+            for ip in ips:
+                self._routes.add_route(ip, link=link)
+                self._routes.add_neighbour(link, ip, mac)
         except OSError:
             self._routes.delete_link(name)
             raise
 
-    def lead(self, uid: str, ip: str, ports: Sequence[PortMapping]) -> None:
+    def lead(self, uid: str, ips: Sequence[str], ports: Sequence[PortMapping]) -> None:
         """Leads ports of the node to a pod. OSError; then none of them."""
         if ports:
             self._ports = self._ports or HostPorts()
-            self._ports.open(uid, ip, ports)
+            self._ports.open(uid, ips, ports)
 
     async def disconnect(self, uid: str) -> None:
         """Takes a pod's link away, and with it its route, neighbour and ports. Of an unknown pod: nothing."""
@@ -137,10 +151,14 @@ class Removal:
         self._routes.close()
 
 
-def _pod_side(ip: str) -> None:
+def _pod_side(ips: Sequence[str]) -> None:
     with Routes() as routes:
         eth0 = routes.index("eth0")
+        if any(":" in ip for ip in ips):
+            quiet_link("eth0")
         routes.set_link(eth0, up=True)
-        routes.add_address(eth0, ip)
-        routes.add_neighbour(eth0, GATEWAY, NODE_MAC)
-        routes.add_route("default", via=GATEWAY, link=eth0, onlink=True)
+        for ip in ips:
+            gateway, everywhere = (GATEWAY6, "::/0") if ":" in ip else (GATEWAY, "default")
+            routes.add_address(eth0, ip)
+            routes.add_neighbour(eth0, gateway, NODE_MAC)
+            routes.add_route(everywhere, via=gateway, link=eth0, onlink=True)

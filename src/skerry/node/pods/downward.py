@@ -1,7 +1,7 @@
 """What a pod may be told of itself: fields and resources, for environment variables and files. Pure.
 
-Called by node/agent/environment.py and node/volumes. `facts` are what the object does not have yet: "podIP", "hostIP",
-"cpu" and "memory" of the node.
+Called by node/agent/environment.py and node/volumes. `facts` are what the object does not have yet:
+its addresses (`addresses`), "cpu" and "memory" of the node.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from skerry.api import quantity
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from skerry.api.types import core
 
@@ -23,6 +23,12 @@ _KEYED = re.compile(r"metadata\.(labels|annotations)\['([^']*)'\]")
 
 class DownwardError(Exception):
     """There is no such field, or no such container."""
+
+
+def addresses(pod: Sequence[str], host: Sequence[str]) -> dict[str, str]:
+    """What is known of a pod's and its node's addresses, as facts."""
+    primary = {"podIP": pod[0] if pod else "", "hostIP": host[0] if host else ""}
+    return {**primary, "podIPs": ",".join(pod), "hostIPs": ",".join(host)}
 
 
 def field_value(pod: core.Pod, path: str, facts: Mapping[str, str]) -> str:
@@ -40,9 +46,9 @@ def field_value(pod: core.Pod, path: str, facts: Mapping[str, str]) -> str:
         "spec.nodeName": pod.spec.node_name,
         "spec.serviceAccountName": pod.spec.service_account_name,
         "status.podIP": facts.get("podIP", ""),
-        "status.podIPs": facts.get("podIP", ""),
+        "status.podIPs": facts.get("podIPs", ""),
         "status.hostIP": facts.get("hostIP", ""),
-        "status.hostIPs": facts.get("hostIP", ""),
+        "status.hostIPs": facts.get("hostIPs", ""),
     }
     if path not in simple:
         raise DownwardError(f"unsupported fieldPath: {path}")

@@ -42,7 +42,7 @@ def recall(machine: PodMachine, now: float) -> None:
             one.last = ended
     if terminal:
         machine.over, machine.initialized, machine.sandbox = True, True, Sandbox.GONE
-        machine.ip = status.pod_ip
+        machine.ips = tuple(one.ip for one in status.pod_i_ps)
         if status.reason:
             machine.verdict = Problem(status.reason, status.message)
             machine.rejected = not status.container_statuses

@@ -13,22 +13,24 @@ from skerry.node.pods.conditions import conditions
 from skerry.node.pods.state import Container, Ended, Role, Stage
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from skerry.node.pods.machine import PodMachine
 
 ID_PREFIX = "skerry://"
 
 
-def render(machine: PodMachine, previous: core.PodStatus, host_ip: str, now: float) -> core.PodStatus:
+def render(machine: PodMachine, previous: core.PodStatus, host_ips: Sequence[str], now: float) -> core.PodStatus:
     """The status at `now`. `previous` is the newest known one: its conditions keep their transition times."""
     pod = machine.pod
     phase = pod_phase(machine)
     out = core.PodStatus(
         observed_generation=pod.metadata.generation,
         phase=phase,
-        host_ip=host_ip,
-        host_i_ps=[core.HostIP(ip=host_ip)],
+        host_ip=host_ips[0],
+        host_i_ps=[core.HostIP(ip=one) for one in host_ips],
         pod_ip=machine.ip,
-        pod_i_ps=[core.PodIP(ip=machine.ip)] if machine.ip else [],
+        pod_i_ps=[core.PodIP(ip=one) for one in machine.ips],
         start_time=rfc3339(machine.start_time),
         qos_class=previous.qos_class,
     )

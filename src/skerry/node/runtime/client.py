@@ -12,7 +12,8 @@ import os
 import shutil
 import signal
 import socket
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
 
 from skerry.channel import Channel
 from skerry.clock import Clock
@@ -32,6 +33,7 @@ from skerry.node.runtime.spec import (
 )
 from skerry.packets import Message
 
+_T = TypeVar("_T")
 _PIECE = 1 << 16
 
 
@@ -57,11 +59,13 @@ class Runtime:
     `PodSandboxSpec.uid`. When the agent dies, the kernel ends every container.
     """
 
-    def __init__(self, spawner: socket.socket, *, pod_cidr: str, node_ip: str, clock: Clock) -> None:
+    def __init__(
+        self, spawner: socket.socket, *, pod_cidrs: Sequence[str], node_ips: Sequence[str], clock: Clock
+    ) -> None:
         self._channel = Channel(spawner, self._told)
-        self._addresses = Addresses(pod_cidr)
+        self._addresses = Addresses(pod_cidrs)
         self._network = PodNetwork()
-        self._node_ip = node_ip
+        self._node_ips = tuple(node_ips)
         self._clock = clock
         self._pods: dict[str, _Pod] = {}
         self._processes: dict[str, _Process] = {}
@@ -76,7 +80,7 @@ class Runtime:
             raise RuntimeFailure(f"pod {spec.uid} has a sandbox already")
         private = spec.netns == "private"
         try:
-            ip = self._addresses.allocate() if private else self._node_ip
+            ips = self._addresses.allocate() if private else self._node_ips
         except NoAddress as error:
             raise RuntimeFailure(f"failed to set up the pod's network: {error}") from error
         netns = -1
@@ -86,17 +90,17 @@ class Runtime:
             _, fds = await self._ask(message, [])
             if private:
                 netns = fds[0]
-                self._network.connect(spec.uid, ip, netns)
-                self._network.lead(spec.uid, ip, spec.ports)
+                self._network.connect(spec.uid, ips, netns)
+                self._network.lead(spec.uid, ips, spec.ports)
         except (OSError, RuntimeFailure) as error:
             self._channel.tell({"unpod": spec.uid})
             if netns >= 0:
                 await self._network.disconnect(spec.uid)
                 os.close(netns)
             if private:
-                self._addresses.release(ip)
+                self._addresses.release(ips)
             raise RuntimeFailure(f"failed to set up the pod's network: {error}") from error
-        self._pods[spec.uid] = _Pod(PodSandbox(spec.uid, ip), netns)
+        self._pods[spec.uid] = _Pod(PodSandbox(spec.uid, ips), netns)
         return self._pods[spec.uid].sandbox
 
     def avoid(self, addresses: Iterable[str]) -> None:
@@ -116,17 +120,21 @@ class Runtime:
         if pod.netns >= 0:
             await self._network.disconnect(uid)
             os.close(pod.netns)
-            self._addresses.release(pod.sandbox.ip)
+            self._addresses.release(pod.sandbox.ips)
 
     def socket_in_pod(self, uid: str, family: int, kind: int) -> socket.socket:
         """An unconnected non-blocking socket born in the pod's network namespace (port-forward, loopback probes).
 
         `family` and `kind` as for `socket.socket`. KeyError for an unknown pod.
         """
-        pod = self._pods[uid]
-        made = inside(pod.netns, lambda: socket.socket(family, kind)) if pod.netns >= 0 else socket.socket(family, kind)
+        made = self.in_pod(uid, lambda: socket.socket(family, kind))
         made.setblocking(False)
         return made
+
+    def in_pod(self, uid: str, work: Callable[[], _T]) -> _T:
+        """What `work` gives, called in the pod's network namespace; it must not wait. KeyError for an unknown pod."""
+        pod = self._pods[uid]
+        return inside(pod.netns, work) if pod.netns >= 0 else work()
 
     # Containers
 

@@ -108,10 +108,10 @@ class PodSandboxSpec:
 
 @dataclass(frozen=True, slots=True)
 class PodSandbox:
-    """A pod's namespaces, made. `ip`: the pod's address (for netns "host": the node's)."""
+    """A pod's namespaces, made. `ips`: the pod's addresses, one a family (for netns "host": the node's)."""
 
     uid: str
-    ip: str
+    ips: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,6 @@
 """Steps of a plan as netlink transactions. Pure.
 
-Called by backend.py. Elements are grouped by map: a transaction first makes chains, then deletes, then adds, so that an
+Called by family.py. Elements are grouped by map: a transaction first makes chains, then deletes, then adds, so that an
 element that is replaced never misses.
 """
 
@@ -18,6 +18,7 @@ from skerry.netlink.nft_expr import Code
 from skerry.proxy.nftables import plan, schema
 from skerry.proxy.nftables.numbers import SLOT_SHIFT
 from skerry.proxy.nftables.plan import Keep, Op, Put, Remove, Size, Step
+from skerry.proxy.nftables.schema import Shape
 from skerry.proxy.table import Backend, Frontend
 
 ELEMENTS_A_BATCH = 5600
@@ -25,25 +26,34 @@ ELEMENTS_A_BATCH = 5600
 
 PROTOCOLS = {"TCP": socket.IPPROTO_TCP, "UDP": socket.IPPROTO_UDP, "SCTP": socket.IPPROTO_SCTP}
 
-FRONTEND = struct.Struct("!4sBxxxHxx")
-BACKEND = struct.Struct("!4sHxx")
+FRONTEND, FRONTEND6 = struct.Struct("!4sBxxxHxx"), struct.Struct("!16sBxxxHxx")
+BACKEND, BACKEND6 = struct.Struct("!4sHxx"), struct.Struct("!16sHxx")
 WORD = struct.Struct("=I")
 WORDS = struct.Struct("=II")
 
 
+def packed(address: str) -> bytes:
+    """An address of either family: 4 or 16 bytes."""
+    return socket.inet_pton(socket.AF_INET6, address) if ":" in address else socket.inet_aton(address)
+
+
 def frontend(key: Frontend) -> bytes:
-    """The key `ip daddr . meta l4proto . th dport`."""
+    """The key `ip daddr . meta l4proto . th dport`, or with `ip6 daddr`."""
+    if ":" in key.address:
+        return FRONTEND6.pack(packed(key.address), PROTOCOLS[key.protocol], key.port)
     return FRONTEND.pack(socket.inet_aton(key.address), PROTOCOLS[key.protocol], key.port)
 
 
 def backend(value: Backend) -> bytes:
-    """The data `ip daddr . th dport`."""
+    """The data `ip daddr . th dport`, or with `ip6 daddr`."""
+    if ":" in value.address:
+        return BACKEND6.pack(packed(value.address), value.port)
     return BACKEND.pack(socket.inet_aton(value.address), value.port)
 
 
 def _pair(address: str) -> bytes:
     """The same address as source and destination."""
-    return socket.inet_aton(address) * 2
+    return packed(address) * 2
 
 
 def index(key: tuple[int, int]) -> bytes:
@@ -58,7 +68,7 @@ def identity(key: tuple[int, Backend]) -> bytes:
 
 def _allowed(key: tuple[Frontend, str]) -> tuple[bytes, bytes]:
     """The first and last key `frontend . source` of a prefix."""
-    head, prefix = frontend(key[0]), ipaddress.IPv4Network(key[1])
+    head, prefix = frontend(key[0]), ipaddress.ip_network(key[1])
     return head + prefix.network_address.packed, head + prefix.broadcast_address.packed
 
 
@@ -69,7 +79,7 @@ _KEYS: dict[str, Callable[[Any], bytes]] = {
     plan.NEAR_LISTS: frontend,
     plan.ENDPOINTS: index,
     plan.DISPATCH: WORD.pack,
-    plan.ADDRESSES: socket.inet_aton,
+    plan.ADDRESSES: packed,
     plan.REFUSED: frontend,
     plan.DROPPED: frontend,
     plan.MASQUERADED: frontend,
@@ -94,31 +104,31 @@ def key(name: str, value: Any) -> bytes:
     return _KEYS[name](value)
 
 
-def transactions(table: str, step: Step) -> Iterator[list[Request]]:
+def transactions(shape: Shape, table: str, step: Step) -> Iterator[list[Request]]:
     """The transactions that carry out a step, in order; cut between ops, each of which is safe to see done alone."""
     start, weight = 0, 0
     for at, op in enumerate(step):
         need = 20 if isinstance(op, Size | Keep) else 2 if isinstance(op, Put) and op.replaces else 1
         if weight + need > ELEMENTS_A_BATCH:
-            yield _transaction(table, step[start:at])
+            yield _transaction(shape, table, step[start:at])
             start, weight = at, 0
         weight += need
     if start < len(step):
-        yield _transaction(table, step[start:])
+        yield _transaction(shape, table, step[start:])
 
 
-def _transaction(table: str, ops: Sequence[Op]) -> list[Request]:
+def _transaction(shape: Shape, table: str, ops: Sequence[Op]) -> list[Request]:
     requests: list[Request] = []
     late: list[Request] = []
     added: dict[str, list[bytes]] = {}
     gone: dict[str, list[bytes]] = {}
     for op in ops:
         if isinstance(op, Size):
-            requests += schema.lb_rules(table, op.backends)
+            requests += shape.lb_rules(table, op.backends)
             element = nft_set.verdict_element(WORD.pack(op.backends), Code.GOTO, schema.lb_chain(op.backends))
             added.setdefault(plan.DISPATCH, []).append(element)
         elif isinstance(op, Keep):
-            requests += schema.keep_rules(table, op.seconds)
+            requests += shape.keep_rules(table, op.seconds)
             added.setdefault(plan.KEEPERS, []).append(_keeper(op))
         elif op.map == plan.KEEPERS:
             keep = Keep(*_slot_and_seconds(op))

@@ -1,6 +1,6 @@
 """Which elements of the kernel's maps change, and in which order. Pure: no clock, no socket.
 
-Called by backend.py. The planner keeps a model of what the maps hold and turns a change of the service table into
+Called by family.py. The planner keeps a model of what the maps hold and turns a change of the service table into
 *steps*; a step is done wholly before the next begins.
 
 A packet looks a frontend up several times (its count, its list, then list and index), and what it sees may be older at
@@ -22,7 +22,7 @@ from collections.abc import Hashable, Sequence
 from typing import Any, NamedTuple
 
 from skerry.proxy.nftables.numbers import Numbers
-from skerry.proxy.table import Backend, Change, Empty, Frontend, ListKey, ServiceTable
+from skerry.proxy.table import IPV4, Backend, Change, Empty, Frontend, ListKey, ServiceTable
 
 COUNTS, LISTS, ENDPOINTS, DISPATCH = "counts", "lists", "endpoints", "dispatch"
 NEAR_COUNTS, NEAR_LISTS = "near-counts", "near-lists"
@@ -120,8 +120,10 @@ class Planner:
         self._sources: dict[Frontend, set[str]] = {}
 
     @classmethod
-    def adopt(cls, maps: Maps, table: ServiceTable, last_place: int = 0) -> tuple[Planner, list[Step]]:
-        """A planner that goes on from what the kernel holds, and the steps that make it hold what it should.
+    def adopt(
+        cls, maps: Maps, table: ServiceTable, family: str = IPV4, last_place: int = 0
+    ) -> tuple[Planner, list[Step]]:
+        """A planner that goes on from what the kernel holds of a family, and the steps to what it should hold.
 
         `maps` becomes the planner's. `last_place`: the highest place that clients remember.
         """
@@ -129,7 +131,7 @@ class Planner:
         found.maps = maps
         found.numbers.keepers(maps[KEEPERS])
         tidy = found._recognize(table, last_place)
-        change = table.everything()
+        change = table.everything().of(family)
         change.addresses.update(maps[ADDRESSES])
         change.hairpins.update(maps[HAIRPIN])
         for name in (COUNTS, LISTS, NEAR_COUNTS, NEAR_LISTS, REFUSED, DROPPED, MASQUERADED, GUARDED):

@@ -1,6 +1,6 @@
 """What the kernel's table holds, as the planner's model: encode.py backwards.
 
-Called by backend.py when it finds a table and wants to go on from there instead of building it anew.
+Called by family.py when it finds a table and wants to go on from there instead of building it anew.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from skerry.netlink.nft_set import Element
 from skerry.proxy.nftables import encode, plan, schema
 from skerry.proxy.nftables.numbers import SLOT_SHIFT
 from skerry.proxy.nftables.plan import Keep, Maps, Size, Step
-from skerry.proxy.table import Backend, Frontend, Node
+from skerry.proxy.nftables.schema import Shape
+from skerry.proxy.table import Backend, Frontend
 
 REFERENCE = f"{schema.TABLE}-reference"
 
@@ -39,16 +40,16 @@ def last_place(kernel: nft.Nft, table: str) -> int:
     return max((_word(one.data) for one in nft_set.dump_elements(kernel, table, "affinity")), default=0)
 
 
-def intact(kernel: nft.Nft, table: str, node: Node, held: Maps) -> bool:
+def intact(kernel: nft.Nft, table: str, shape: Shape, held: Maps) -> bool:
     """Are chains, rules and maps exactly those that we write? A table that nobody calls is made to compare with."""
-    parts = list(schema.skeleton(REFERENCE, node.service_cidr, node.pod_cidr, dormant=True))
+    parts = list(shape.skeleton(REFERENCE, dormant=True))
     extra: Step = [Size(count) for count in held[plan.DISPATCH]]
     extra += [Keep(*keeper) for keeper in held[plan.KEEPERS]]
     if REFERENCE in kernel.tables():
         kernel.commit([nft.delete_table(REFERENCE)])
-    kernel.commit([*parts, *schema.hooks(REFERENCE)])
+    kernel.commit([*parts, *shape.hooks(REFERENCE)])
     try:
-        for requests in encode.transactions(REFERENCE, extra):
+        for requests in encode.transactions(shape, REFERENCE, extra):
             kernel.commit(requests)
         return kernel.shape(REFERENCE) == kernel.shape(table)
     finally:
@@ -59,14 +60,21 @@ def _word(data: bytes) -> int:
     return int(encode.WORD.unpack(data)[0])
 
 
+def _text(address: bytes) -> str:
+    return socket.inet_ntoa(address) if len(address) == 4 else socket.inet_ntop(socket.AF_INET6, address)
+
+
 def _frontend(data: bytes) -> Frontend:
-    address, protocol, port = encode.FRONTEND.unpack(data)
-    return Frontend(socket.inet_ntoa(address), _PROTOCOLS[protocol], port)
+    if len(data) == encode.FRONTEND.size:
+        address, protocol, port = encode.FRONTEND.unpack(data)
+    else:
+        address, protocol, port = encode.FRONTEND6.unpack(data)
+    return Frontend(_text(address), _PROTOCOLS[protocol], port)
 
 
 def _backend(data: bytes) -> Backend:
-    address, port = encode.BACKEND.unpack(data)
-    return Backend(socket.inet_ntoa(address), port)
+    address, port = (encode.BACKEND if len(data) == encode.BACKEND.size else encode.BACKEND6).unpack(data)
+    return Backend(_text(address), port)
 
 
 def _member(one: Element) -> tuple[Frontend, None]:
@@ -74,8 +82,8 @@ def _member(one: Element) -> tuple[Frontend, None]:
 
 
 def _allowed(one: Element) -> tuple[Any, None]:
-    size = encode.FRONTEND.size
-    first, last = (ipaddress.IPv4Address(each[size:]) for each in (one.key, one.last))
+    size = encode.FRONTEND.size if len(one.key) == encode.FRONTEND.size + 4 else encode.FRONTEND6.size
+    first, last = (ipaddress.ip_address(each[size:]) for each in (one.key, one.last))
     (prefix,) = ipaddress.summarize_address_range(first, last)
     return (_frontend(one.key[:size]), str(prefix)), None
 
@@ -104,7 +112,11 @@ def indexed(one: Element) -> tuple[Any, Backend]:
 
 
 def _address(one: Element) -> tuple[str, None]:
-    return socket.inet_ntoa(one.key[:4]), None
+    return _text(one.key), None
+
+
+def _pair(one: Element) -> tuple[str, None]:
+    return _text(one.key[: len(one.key) // 2]), None
 
 
 _READERS: dict[str, Callable[[Element], tuple[Any, Any]]] = {
@@ -118,6 +130,6 @@ _READERS: dict[str, Callable[[Element], tuple[Any, Any]]] = {
     plan.DISPATCH: _dispatch,
     plan.KEEPERS: _keeper,
     plan.ADDRESSES: _address,
-    plan.HAIRPIN: _address,
+    plan.HAIRPIN: _pair,
     plan.ALLOWED: _allowed,
 }

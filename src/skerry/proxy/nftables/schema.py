@@ -1,6 +1,6 @@
-"""The shape of the kernel table: its maps, chains and rules, which are the same for one service and for 40,000.
+"""The shape of a family's kernel table: its maps, chains and rules, which are the same for one service and for 40,000.
 
-Called by backend.py (to build the table) and encode.py (for names). A new connection runs
+Called by family.py (to build the table) and encode.py (for names). A new connection runs
 
     nat (prerouting, output)   guard -> near or balance -> pick -> lb-N [-> stick] -> dnat
     filter, right after nat    remember the client; refuse or drop what should have been translated and was not
@@ -21,52 +21,20 @@ from skerry.netlink import nft, nft_expr, nft_set
 from skerry.netlink.nft_expr import Code, Ct, Meta, register
 from skerry.netlink.nft_set import Set, Type
 from skerry.proxy.nftables.numbers import SERVICE_PORT, SLOTS
+from skerry.proxy.table import IPV6, Node
 
 TABLE = "skerry"
-
-_FRONTEND = (Type.IPV4, Type.PROTOCOL, Type.SERVICE)
-
-SETS = (
-    Set("counts", _FRONTEND, (Type.MARK,), comment="how many backends a frontend has"),
-    Set("lists", _FRONTEND, (Type.MARK,), comment="which list of backends it uses"),
-    Set("dispatch", (Type.MARK,), verdicts=True, comment="the chain that picks one of so many"),
-    Set("endpoints", (Type.MARK, Type.MARK), (Type.IPV4, Type.SERVICE), counters=True, comment="list, index: backend"),
-    Set("near-counts", _FRONTEND, (Type.MARK,), comment="the same for clients on this node, where that differs"),
-    Set("near-lists", _FRONTEND, (Type.MARK,), comment="the same for clients on this node"),
-    Set("addresses", (Type.IPV4,), comment="cluster IPs in use"),
-    Set("refused", _FRONTEND, comment="external frontends without endpoints"),
-    Set("dropped", _FRONTEND, comment="frontends whose endpoints are all elsewhere"),
-    Set("masqueraded", _FRONTEND, comment="frontends that hide the client"),
-    Set("hairpin", (Type.IPV4, Type.IPV4), comment="backends here, which may be their own clients"),
-    Set("guarded", _FRONTEND, comment="frontends that not everybody may use"),
-    Set("allowed", (*_FRONTEND, Type.IPV4), ranges=True, comment="who may"),
-    Set("affinity", (Type.IPV4, Type.MARK), (Type.MARK,), learns=1 << 20, comment="client, service port: place"),
-    Set("ids", (Type.MARK, Type.IPV4, Type.SERVICE), (Type.MARK,), comment="list, backend: place"),
-    Set("places", (Type.MARK, Type.MARK), (Type.IPV4, Type.SERVICE), counters=True, comment="list, place: backend"),
-    Set("keepers", (Type.MARK,), verdicts=True, comment="the chain that remembers a client for so long"),
-)
 
 _CHAINS = (
     *("arrive", "depart", "guard", "admit", "near", "near-list", "balance", "list", "pick", "stick", "stuck"),
     *("settle", "learn", "remember", "refuse", "check", "cluster-ips", "leave"),
 )
 
-_R = tuple(register(index) for index in range(8))
-_KEY = nft_expr.destination(_R[0]) + nft_expr.meta(Meta.L4PROTO, _R[1]) + nft_expr.destination_port(_R[2])
-_ORIGINAL_KEY = (
-    nft_expr.ct(Ct.DST_IP, _R[0], original=True)
-    + nft_expr.meta(Meta.L4PROTO, _R[1])
-    + nft_expr.ct(Ct.PROTO_DST, _R[2], original=True)
-)
+_R = tuple(register(index) for index in range(16))
 _TRANSLATED = nft_expr.ct(Ct.STATUS, _R[0]) + nft_expr.flags(_R[0], nft_expr.CT_STATUS_DNAT)
 _NEW = nft_expr.ct(Ct.STATE, _R[0]) + nft_expr.flags(_R[0], nft_expr.CT_STATE_NEW)
 _MISS = "misses: must stay 0"
 _HAS_AFFINITY = nft_expr.meta(Meta.MARK, _R[0]) + nft_expr.flags(_R[0], SLOTS)
-_CLIENT = (
-    nft_expr.source(_R[0])
-    + nft_expr.meta(Meta.MARK, _R[1])
-    + nft_expr.bitwise(_R[1], _R[1], struct.pack("=I", SERVICE_PORT), bytes(4))
-)
 _LOCAL = nft_expr.compare(_R[0], struct.pack("=I", nft_expr.LOCAL_ADDRESS))
 
 
@@ -75,33 +43,9 @@ def lb_chain(count: int) -> str:
     return f"lb-{count}"
 
 
-def lb_rules(table: str, count: int) -> Iterator[nft.Request]:
-    """That chain and its rules."""
-    name = lb_chain(count)
-    yield nft.add_chain(table, name)
-    yield nft.add_rule(table, name, _HAS_AFFINITY, nft_expr.jump("stick"))
-    yield nft.add_rule(
-        table,
-        name,
-        nft_expr.meta(Meta.MARK, _R[0]),
-        nft_expr.numgen_random(count, _R[1]),
-        nft_expr.lookup("endpoints", _R[0], _R[0]),
-        nft_expr.dnat(_R[0], _R[1]),
-    )
-    yield nft.add_rule(table, name, nft_expr.counter(), nft_expr.drop(), comment=_MISS)
-
-
 def keep_chain(seconds: int) -> str:
     """The chain that remembers clients for so long."""
     return f"keep-{seconds}"
-
-
-def keep_rules(table: str, seconds: int) -> Iterator[nft.Request]:
-    """That chain and its rule."""
-    name = keep_chain(seconds)
-    yield nft.add_chain(table, name)
-    remember = nft_expr.learn("affinity", _R[0], _R[2], seconds)
-    yield nft.add_rule(table, name, _CLIENT, nft_expr.meta(Meta.PRIORITY, _R[2]), remember)
 
 
 def remove_keep_rules(table: str, seconds: int) -> Iterator[nft.Request]:
@@ -110,118 +54,207 @@ def remove_keep_rules(table: str, seconds: int) -> Iterator[nft.Request]:
     yield nft.delete_chain(table, keep_chain(seconds))
 
 
-def comment(service_cidr: str, pod_cidr: str | None) -> str:
-    """The comment of a table whose rules are ours; another version's, or one for other networks, has another one."""
-    parts = [*_body("", service_cidr, pod_cidr), *hooks(""), *lb_rules("", 1), *keep_rules("", 1)]
-    digest = hashlib.blake2s(b"".join(one.payload for one in parts), digest_size=8).hexdigest()
-    return f"Skerry service proxy, layout {digest}"
+class Shape:
+    """The shape for one family, with the ranges that its rules name.
 
+    Each family has a table of its own: an address takes one register or four, so nothing but the chains' names could be
+    shared, and packets of one family pay nothing for the other.
+    """
 
-def skeleton(table: str, service_cidr: str, pod_cidr: str | None, *, dormant: bool = False) -> Iterator[nft.Request]:
-    """The table without elements and without anything that the kernel would call."""
-    yield nft.add_table(table, comment(service_cidr, pod_cidr), dormant=dormant)
-    yield from _body(table, service_cidr, pod_cidr)
-
-
-def _body(table: str, service_cidr: str, pod_cidr: str | None) -> Iterator[nft.Request]:
-
-    def rule(chain: str, *expressions: bytes, comment: str = "") -> nft.Request:
-        return nft.add_rule(table, chain, *expressions, comment=comment)
-
-    for identity, one in enumerate(SETS, 1):
-        yield nft_set.define(table, one, identity)
-    for chain in _CHAINS:
-        yield nft.add_chain(table, chain)
-
-    def numbered(chain: str, counts: str, then: str, lists: str) -> Iterator[nft.Request]:
-        """The count first: a list that is longer than what a packet heard of does no harm."""
-        yield rule(
-            chain,
-            _KEY,
-            nft_expr.lookup(counts, _R[0], _R[0]),
-            nft_expr.set_meta(Meta.PRIORITY, _R[0]),
-            nft_expr.goto(then),
+    def __init__(self, family: str, service_cidr: str, pod_cidr: str | None) -> None:
+        self.family, self.service_cidr, self.pod_cidr = family, service_cidr, pod_cidr
+        self._v6 = family == IPV6
+        self.kernel_family = nft.IPV6 if self._v6 else nft.IPV4
+        self.sets = _sets(Type.IPV6 if self._v6 else Type.IPV4)
+        width = 4 if self._v6 else 1
+        self._after = _R[width:]
+        """The registers behind an address in the first ones."""
+        second, third = self._after[:2]
+        protocol_port = nft_expr.meta(Meta.L4PROTO, second)
+        self._key = self._destination(_R[0]) + protocol_port + nft_expr.destination_port(third)
+        self._original = nft_expr.ct(Ct.DST_IP6 if self._v6 else Ct.DST_IP, _R[0], original=True)
+        self._original_key = self._original + protocol_port + nft_expr.ct(Ct.PROTO_DST, third, original=True)
+        self._client = (
+            self._source(_R[0])
+            + nft_expr.meta(Meta.MARK, second)
+            + nft_expr.bitwise(second, second, struct.pack("=I", SERVICE_PORT), bytes(4))
         )
-        number = nft_expr.lookup(lists, _R[0], _R[0])
-        yield rule(then, _KEY, number, nft_expr.set_meta(Meta.MARK, _R[0]), nft_expr.goto("pick"))
-        yield rule(then, nft_expr.counter(), nft_expr.drop(), comment=_MISS)
 
-    guarded = nft_expr.lookup("guarded", _R[0])
-    if pod_cidr is not None:
-        pods = nft_expr.source(_R[0]) + nft_expr.in_prefix(_R[0], pod_cidr)
-        yield rule("arrive", pods, nft_expr.jump("near"), comment="pods of this node")
-    yield rule("arrive", nft_expr.goto("balance"))
-    yield rule("depart", nft_expr.jump("near"))
-    yield rule("depart", nft_expr.goto("balance"))
-    allowed = nft_expr.source(_R[3]) + nft_expr.lookup("allowed", _R[0])
-    yield rule("guard", _KEY, guarded, nft_expr.goto("admit"))
-    yield rule("admit", _KEY, allowed, nft_expr.verdict(Code.RETURN))
-    yield rule("admit", nft_expr.drop(), comment="not from there")
-    yield from numbered("near", "near-counts", "near-list", "near-lists")
-    yield from numbered("balance", "counts", "list", "lists")
-    by_count = nft_expr.meta(Meta.PRIORITY, _R[0]) + nft_expr.lookup("dispatch", _R[0], nft_expr.VERDICT)
-    yield rule("pick", by_count)
-    yield rule("pick", nft_expr.counter(), nft_expr.drop(), comment=_MISS)
+    @classmethod
+    def of(cls, node: Node, family: str) -> Shape:
+        """The one for a node."""
+        return cls(family, node.service_cidr(family), node.pod_cidr(family))
 
-    to_place = nft_expr.lookup("affinity", _R[0], _R[0]) + nft_expr.set_meta(Meta.PRIORITY, _R[0])
-    yield rule("stick", _CLIENT, to_place, nft_expr.goto("stuck"))
-    there = nft_expr.meta(Meta.MARK, _R[0]) + nft_expr.meta(Meta.PRIORITY, _R[1])
-    yield rule("stuck", there, nft_expr.lookup("places", _R[0], _R[0]), nft_expr.dnat(_R[0], _R[1]))
-    # The record's backend has left: it must go, since learning what is known only winds its clock up.
-    forget = nft_expr.unlearn("affinity", _R[0], _R[2])
-    yield rule("stuck", _CLIENT, nft_expr.meta(Meta.PRIORITY, _R[2]), forget)
+    def _source(self, target: int) -> bytes:
+        return nft_expr.source(target, v6=self._v6)
 
-    # After nat the destination is the backend and the source still the client.
-    backend = nft_expr.meta(Meta.MARK, _R[0]) + nft_expr.destination(_R[1]) + nft_expr.destination_port(_R[2])
-    its_place = nft_expr.lookup("ids", _R[0], _R[0]) + nft_expr.set_meta(Meta.PRIORITY, _R[0])
-    yield rule("settle", _HAS_AFFINITY, nft_expr.jump("learn"))
-    clean = nft_expr.load(bytes(4), _R[0])
-    yield rule("settle", clean, nft_expr.set_meta(Meta.MARK, _R[0]), nft_expr.set_meta(Meta.PRIORITY, _R[0]))
-    yield rule("settle", nft_expr.accept())
-    yield rule("learn", backend, its_place, nft_expr.goto("remember"))
-    by_slot = nft_expr.bitwise(_R[0], _R[0], struct.pack("=I", SLOTS), bytes(4))
-    to_keeper = by_slot + nft_expr.lookup("keepers", _R[0], nft_expr.VERDICT)
-    yield rule("remember", nft_expr.meta(Meta.MARK, _R[0]), to_keeper)
+    def _destination(self, target: int) -> bytes:
+        return nft_expr.destination(target, v6=self._v6)
 
-    # A reset and not ICMP for TCP: ICMP errors are rate-limited to one a second, and a client would wait.
-    is_tcp = nft_expr.meta(Meta.L4PROTO, _R[0]) + nft_expr.compare(_R[0], b"\x06")
-    yield rule("refuse", is_tcp, nft_expr.reject_reset())
-    yield rule("refuse", nft_expr.reject_unreachable())
+    def _dnat(self) -> bytes:
+        return nft_expr.dnat(_R[0], self._after[0], v6=self._v6)
 
-    # Runs after nat: a packet that still carries a frontend's address here found no backend.
-    yield rule("check", _NEW, _TRANSLATED, nft_expr.goto("settle"))
-    in_services = nft_expr.destination(_R[0]) + nft_expr.in_prefix(_R[0], service_cidr)
-    yield rule("check", in_services, nft_expr.goto("cluster-ips"))
-    yield rule("check", _NEW, _KEY, nft_expr.lookup("refused", _R[0]), nft_expr.goto("refuse"))
-    yield rule("check", _NEW, _KEY, nft_expr.lookup("dropped", _R[0]), nft_expr.drop())
-    # A backend, or a server of this node's own, may have an address out of the service range (DNS servers like to).
-    yield rule("cluster-ips", _TRANSLATED, nft_expr.accept())
-    yield rule("cluster-ips", nft_expr.fib_daddr_type(_R[0]), _LOCAL, nft_expr.accept())
-    yield rule("cluster-ips", _KEY, nft_expr.lookup("dropped", _R[0]), nft_expr.drop())
-    yield rule("cluster-ips", nft_expr.destination(_R[0]), nft_expr.lookup("addresses", _R[0]), nft_expr.goto("refuse"))
-    yield rule("cluster-ips", nft_expr.drop(), comment="no Service has this address")
+    def lb_rules(self, table: str, count: int) -> Iterator[nft.Request]:
+        """That chain and its rules."""
+        name = lb_chain(count)
+        yield nft.add_chain(table, name)
+        yield nft.add_rule(table, name, _HAS_AFFINITY, nft_expr.jump("stick"))
+        yield nft.add_rule(
+            table,
+            name,
+            nft_expr.meta(Meta.MARK, _R[0]),
+            nft_expr.numgen_random(count, _R[1]),
+            nft_expr.lookup("endpoints", _R[0], _R[0]),
+            self._dnat(),
+        )
+        yield nft.add_rule(table, name, nft_expr.counter(), nft_expr.drop(), comment=_MISS)
 
-    masquerade = nft_expr.masquerade()
-    itself = nft_expr.source(_R[0]) + nft_expr.destination(_R[1]) + nft_expr.lookup("hairpin", _R[0])
-    yield rule("leave", itself, masquerade, comment="a backend that called itself")
-    yield rule("leave", _ORIGINAL_KEY, nft_expr.lookup("masqueraded", _R[0]), masquerade)
-    original = nft_expr.ct(Ct.DST_IP, _R[0], original=True)
-    outer = original + nft_expr.in_prefix(_R[0], service_cidr, inside=False)
-    own = nft_expr.fib_saddr_type(_R[0]) + _LOCAL
-    yield rule("leave", outer, own, masquerade, comment="the node itself as a client from outside")
-    if pod_cidr is not None:
-        to_services = original + nft_expr.in_prefix(_R[0], service_cidr)
-        foreign = nft_expr.source(_R[0]) + nft_expr.in_prefix(_R[0], pod_cidr, inside=False)
-        yield rule("leave", to_services, foreign, masquerade, comment="clients that are no pods of this node")
+    def keep_rules(self, table: str, seconds: int) -> Iterator[nft.Request]:
+        """That chain and its rule."""
+        name = keep_chain(seconds)
+        yield nft.add_chain(table, name)
+        remember = nft_expr.learn("affinity", _R[0], self._after[1], seconds)
+        yield nft.add_rule(table, name, self._client, nft_expr.meta(Meta.PRIORITY, self._after[1]), remember)
+
+    def comment(self) -> str:
+        """The comment of a table whose rules are ours; those of another version or for other networks differ."""
+        parts = [*self._body(""), *self.hooks(""), *self.lb_rules("", 1), *self.keep_rules("", 1)]
+        digest = hashlib.blake2s(b"".join(one.payload for one in parts), digest_size=8).hexdigest()
+        return f"Skerry service proxy, layout {digest}"
+
+    def skeleton(self, table: str, *, dormant: bool = False) -> Iterator[nft.Request]:
+        """The table without elements and without anything that the kernel would call."""
+        yield nft.add_table(table, self.comment(), dormant=dormant)
+        yield from self._body(table)
+
+    def _body(self, table: str) -> Iterator[nft.Request]:
+        service_cidr, pod_cidr = self.service_cidr, self.pod_cidr
+        key, client, after = self._key, self._client, self._after
+
+        def rule(chain: str, *expressions: bytes, comment: str = "") -> nft.Request:
+            return nft.add_rule(table, chain, *expressions, comment=comment)
+
+        for identity, one in enumerate(self.sets, 1):
+            yield nft_set.define(table, one, identity)
+        for chain in _CHAINS:
+            yield nft.add_chain(table, chain)
+
+        def numbered(chain: str, counts: str, then: str, lists: str) -> Iterator[nft.Request]:
+            """The count first: a list that is longer than what a packet heard of does no harm."""
+            yield rule(
+                chain,
+                key,
+                nft_expr.lookup(counts, _R[0], _R[0]),
+                nft_expr.set_meta(Meta.PRIORITY, _R[0]),
+                nft_expr.goto(then),
+            )
+            number = nft_expr.lookup(lists, _R[0], _R[0])
+            yield rule(then, key, number, nft_expr.set_meta(Meta.MARK, _R[0]), nft_expr.goto("pick"))
+            yield rule(then, nft_expr.counter(), nft_expr.drop(), comment=_MISS)
+
+        guarded = nft_expr.lookup("guarded", _R[0])
+        if pod_cidr is not None:
+            pods = self._source(_R[0]) + nft_expr.in_prefix(_R[0], pod_cidr)
+            yield rule("arrive", pods, nft_expr.jump("near"), comment="pods of this node")
+        yield rule("arrive", nft_expr.goto("balance"))
+        yield rule("depart", nft_expr.jump("near"))
+        yield rule("depart", nft_expr.goto("balance"))
+        allowed = self._source(after[2]) + nft_expr.lookup("allowed", _R[0])
+        yield rule("guard", key, guarded, nft_expr.goto("admit"))
+        yield rule("admit", key, allowed, nft_expr.verdict(Code.RETURN))
+        yield rule("admit", nft_expr.drop(), comment="not from there")
+        yield from numbered("near", "near-counts", "near-list", "near-lists")
+        yield from numbered("balance", "counts", "list", "lists")
+        by_count = nft_expr.meta(Meta.PRIORITY, _R[0]) + nft_expr.lookup("dispatch", _R[0], nft_expr.VERDICT)
+        yield rule("pick", by_count)
+        yield rule("pick", nft_expr.counter(), nft_expr.drop(), comment=_MISS)
+
+        to_place = nft_expr.lookup("affinity", _R[0], _R[0]) + nft_expr.set_meta(Meta.PRIORITY, _R[0])
+        yield rule("stick", client, to_place, nft_expr.goto("stuck"))
+        there = nft_expr.meta(Meta.MARK, _R[0]) + nft_expr.meta(Meta.PRIORITY, _R[1])
+        yield rule("stuck", there, nft_expr.lookup("places", _R[0], _R[0]), self._dnat())
+        # The record's backend has left: it must go, since learning what is known only winds its clock up.
+        forget = nft_expr.unlearn("affinity", _R[0], after[1])
+        yield rule("stuck", client, nft_expr.meta(Meta.PRIORITY, after[1]), forget)
+
+        # After nat the destination is the backend and the source still the client.
+        its_port = _R[1 + _R.index(after[0])]
+        backend = nft_expr.meta(Meta.MARK, _R[0]) + self._destination(_R[1]) + nft_expr.destination_port(its_port)
+        its_place = nft_expr.lookup("ids", _R[0], _R[0]) + nft_expr.set_meta(Meta.PRIORITY, _R[0])
+        yield rule("settle", _HAS_AFFINITY, nft_expr.jump("learn"))
+        clean = nft_expr.load(bytes(4), _R[0])
+        yield rule("settle", clean, nft_expr.set_meta(Meta.MARK, _R[0]), nft_expr.set_meta(Meta.PRIORITY, _R[0]))
+        yield rule("settle", nft_expr.accept())
+        yield rule("learn", backend, its_place, nft_expr.goto("remember"))
+        by_slot = nft_expr.bitwise(_R[0], _R[0], struct.pack("=I", SLOTS), bytes(4))
+        to_keeper = by_slot + nft_expr.lookup("keepers", _R[0], nft_expr.VERDICT)
+        yield rule("remember", nft_expr.meta(Meta.MARK, _R[0]), to_keeper)
+
+        # A reset and not ICMP for TCP: ICMP errors are rate-limited to one a second, and a client would wait.
+        is_tcp = nft_expr.meta(Meta.L4PROTO, _R[0]) + nft_expr.compare(_R[0], b"\x06")
+        yield rule("refuse", is_tcp, nft_expr.reject_reset())
+        yield rule("refuse", nft_expr.reject_unreachable(4 if self._v6 else 3))
+
+        # Runs after nat: a packet that still carries a frontend's address here found no backend.
+        yield rule("check", _NEW, _TRANSLATED, nft_expr.goto("settle"))
+        in_services = self._destination(_R[0]) + nft_expr.in_prefix(_R[0], service_cidr)
+        yield rule("check", in_services, nft_expr.goto("cluster-ips"))
+        yield rule("check", _NEW, key, nft_expr.lookup("refused", _R[0]), nft_expr.goto("refuse"))
+        yield rule("check", _NEW, key, nft_expr.lookup("dropped", _R[0]), nft_expr.drop())
+        # A backend, or a server of this node's own, may have an address out of the service range (DNS servers like to).
+        yield rule("cluster-ips", _TRANSLATED, nft_expr.accept())
+        yield rule("cluster-ips", nft_expr.fib_daddr_type(_R[0]), _LOCAL, nft_expr.accept())
+        yield rule("cluster-ips", key, nft_expr.lookup("dropped", _R[0]), nft_expr.drop())
+        yield rule(
+            "cluster-ips", self._destination(_R[0]), nft_expr.lookup("addresses", _R[0]), nft_expr.goto("refuse")
+        )
+        yield rule("cluster-ips", nft_expr.drop(), comment="no Service has this address")
+
+        masquerade = nft_expr.masquerade()
+        itself = self._source(_R[0]) + self._destination(after[0]) + nft_expr.lookup("hairpin", _R[0])
+        yield rule("leave", itself, masquerade, comment="a backend that called itself")
+        yield rule("leave", self._original_key, nft_expr.lookup("masqueraded", _R[0]), masquerade)
+        original = self._original
+        outer = original + nft_expr.in_prefix(_R[0], service_cidr, inside=False)
+        own = nft_expr.fib_saddr_type(_R[0]) + _LOCAL
+        yield rule("leave", outer, own, masquerade, comment="the node itself as a client from outside")
+        if pod_cidr is not None:
+            to_services = original + nft_expr.in_prefix(_R[0], service_cidr)
+            foreign = self._source(_R[0]) + nft_expr.in_prefix(_R[0], pod_cidr, inside=False)
+            yield rule("leave", to_services, foreign, masquerade, comment="clients that are no pods of this node")
+
+    def hooks(self, table: str) -> Iterator[nft.Request]:
+        """What makes the kernel call the table; comes last, when the maps are full."""
+        for name, hook, to in (("prerouting", nft.Hook.PREROUTING, "arrive"), ("output", nft.Hook.OUTPUT, "depart")):
+            yield nft.add_base_chain(table, f"nat-{name}", "nat", hook, -100)
+            yield nft.add_rule(table, f"nat-{name}", nft_expr.jump("guard"))
+            yield nft.add_rule(table, f"nat-{name}", nft_expr.jump(to))
+            yield nft.add_base_chain(table, f"filter-{name}", "filter", hook, -90)
+            yield nft.add_rule(table, f"filter-{name}", nft_expr.jump("check"))
+        yield nft.add_base_chain(table, "nat-postrouting", "nat", nft.Hook.POSTROUTING, 100)
+        yield nft.add_rule(table, "nat-postrouting", _TRANSLATED, nft_expr.verdict(Code.JUMP, "leave"))
 
 
-def hooks(table: str) -> Iterator[nft.Request]:
-    """What makes the kernel call the table; comes last, when the maps are full."""
-    for name, hook, to in (("prerouting", nft.Hook.PREROUTING, "arrive"), ("output", nft.Hook.OUTPUT, "depart")):
-        yield nft.add_base_chain(table, f"nat-{name}", "nat", hook, -100)
-        yield nft.add_rule(table, f"nat-{name}", nft_expr.jump("guard"))
-        yield nft.add_rule(table, f"nat-{name}", nft_expr.jump(to))
-        yield nft.add_base_chain(table, f"filter-{name}", "filter", hook, -90)
-        yield nft.add_rule(table, f"filter-{name}", nft_expr.jump("check"))
-    yield nft.add_base_chain(table, "nat-postrouting", "nat", nft.Hook.POSTROUTING, 100)
-    yield nft.add_rule(table, "nat-postrouting", _TRANSLATED, nft_expr.verdict(Code.JUMP, "leave"))
+def _sets(address: Type) -> tuple[Set, ...]:
+    frontend = (address, Type.PROTOCOL, Type.SERVICE)
+    return (
+        Set("counts", frontend, (Type.MARK,), comment="how many backends a frontend has"),
+        Set("lists", frontend, (Type.MARK,), comment="which list of backends it uses"),
+        Set("dispatch", (Type.MARK,), verdicts=True, comment="the chain that picks one of so many"),
+        Set(
+            "endpoints", (Type.MARK, Type.MARK), (address, Type.SERVICE), counters=True, comment="list, index: backend"
+        ),
+        Set("near-counts", frontend, (Type.MARK,), comment="the same for clients on this node, where that differs"),
+        Set("near-lists", frontend, (Type.MARK,), comment="the same for clients on this node"),
+        Set("addresses", (address,), comment="cluster IPs in use"),
+        Set("refused", frontend, comment="external frontends without endpoints"),
+        Set("dropped", frontend, comment="frontends whose endpoints are all elsewhere"),
+        Set("masqueraded", frontend, comment="frontends that hide the client"),
+        Set("hairpin", (address, address), comment="backends here, which may be their own clients"),
+        Set("guarded", frontend, comment="frontends that not everybody may use"),
+        Set("allowed", (*frontend, address), ranges=True, comment="who may"),
+        Set("affinity", (address, Type.MARK), (Type.MARK,), learns=1 << 20, comment="client, service port: place"),
+        Set("ids", (Type.MARK, address, Type.SERVICE), (Type.MARK,), comment="list, backend: place"),
+        Set("places", (Type.MARK, Type.MARK), (address, Type.SERVICE), counters=True, comment="list, place: backend"),
+        Set("keepers", (Type.MARK,), verdicts=True, comment="the chain that remembers a client for so long"),
+    )

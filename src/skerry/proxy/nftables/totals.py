@@ -1,6 +1,6 @@
 """How many connections each endpoint has been given, over all the elements that it has had in the kernel's maps.
 
-Called by backend.py. The kernel counts per element, and an element's count goes with it; so it is read right before and
+Called by family.py. The kernel counts per element, and an element's count goes with it; so it is read right before and
 added to what its backend had. Packets that choose it in those microseconds are not counted.
 """
 

@@ -8,10 +8,11 @@ import pytest
 
 from skerry.api.types import core, meta
 from skerry.node.agent.environment import ConfigError, needs, service_variables, variables
+from skerry.node.pods.downward import addresses
 from skerry.node.pods.text import expand
 from skerry.node.volumes.payload import Sources
 
-FACTS = {"podIP": "10.244.1.5", "hostIP": "10.243.0.2", "cpu": "2", "memory": "1Gi"}
+FACTS = {**addresses(["10.244.1.5"], ["10.243.0.2"]), "cpu": "2", "memory": "1Gi"}
 
 
 def service(name, namespace="default", ip="10.0.0.11", ports=((6379, ""),), **more):

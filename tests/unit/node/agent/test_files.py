@@ -21,14 +21,14 @@ def services() -> Any:
 
 def test_messages_of_killed_instances_are_deleted_when_the_pod_begins_again(tmp_path: Path) -> None:
     files = PodFiles(tmp_path, POD)
-    files.write_own(services(), POD, "10.244.1.2")
+    files.write_own(services(), POD, ["10.244.1.2"])
     container = core.Container(name="c")
     for instance in ("1" * 64, "2" * 64):
         assert Path(files.message_mount(container, instance).source).exists()
     log = files.log("c", 0)
     log.parent.mkdir()
     log.write_text("kept")
-    files.write_own(services(), POD, "10.244.1.3")
+    files.write_own(services(), POD, ["10.244.1.3"])
     assert sorted(one.name for one in (files.root / "_files").iterdir()) == ["hostname", "hosts", "resolv.conf"]
     assert log.read_text() == "kept"
     assert "10.244.1.3" in (files.root / "_files" / "hosts").read_text()

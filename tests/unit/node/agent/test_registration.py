@@ -28,8 +28,8 @@ async def node(tmp_path):
     await informers.start()
     services = SimpleNamespace(
         name="node-1",
-        ip="10.243.0.2",
-        pod_cidr="10.244.1.0/24",
+        ips=("10.243.0.2",),
+        pod_cidrs=("10.244.1.0/24",),
         client=api.client,
         clock=clock,
         informers=informers,

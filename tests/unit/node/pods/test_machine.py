@@ -9,6 +9,7 @@ from skerry.node.pods.machine import PodMachine
 from skerry.node.pods.state import (
     AbortLaunch,
     CreateSandbox,
+    Drain,
     Event,
     Finish,
     Kill,
@@ -48,14 +49,19 @@ class Play:
         self.events = []
         self.wake = None
         self.serial = 0
+        self.serves = False
+        """Whether Services lead to the pod: else it is drained as soon as that is asked for."""
 
     def step(self, seconds=0.0):
         """The actions due `seconds` later, events apart."""
         self.now += seconds
         plan = self.m.advance(self.now)
+        if not self.serves and any(isinstance(one, Drain) for one in plan.actions):
+            self.m.on_drained()
+            plan = self.m.advance(self.now)
         self.wake = None if plan.wake_at is None else plan.wake_at - self.now
         self.events += [(one.reason, one.message) for one in plan.actions if isinstance(one, Event)]
-        self.status = render(self.m, self.status, "10.243.0.2", self.now)
+        self.status = render(self.m, self.status, ["10.243.0.2"], self.now)
         return [one for one in plan.actions if not isinstance(one, Event)]
 
     def run(self, name="web"):

@@ -33,7 +33,7 @@ def by_type(status):
 
 
 def test_the_types_and_their_order_r9():
-    status = render(machine(), core.PodStatus(), "10.243.0.2", T0)
+    status = render(machine(), core.PodStatus(), ["10.243.0.2"], T0)
     kinds = [one.type for one in status.conditions]
     assert kinds == ["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled"]
     assert (status.host_ip, status.host_i_ps[0].ip, status.start_time) == (
@@ -46,7 +46,7 @@ def test_the_types_and_their_order_r9():
 def test_unready_containers_are_named_r10():
     found = machine(names=["a", "b", "c"])
     running(found, "b")
-    conditions = by_type(render(found, core.PodStatus(), "10.243.0.2", T0))
+    conditions = by_type(render(found, core.PodStatus(), ["10.243.0.2"], T0))
     for kind in ("Ready", "ContainersReady"):
         assert conditions[kind].status == "False"
         assert conditions[kind].reason == "ContainersNotReady"
@@ -55,11 +55,11 @@ def test_unready_containers_are_named_r10():
 
 def test_transition_times_move_only_with_the_status_r9():
     found = machine()
-    first = render(found, core.PodStatus(), "10.243.0.2", T0)
-    second = render(found, first, "10.243.0.2", T0 + 5)
+    first = render(found, core.PodStatus(), ["10.243.0.2"], T0)
+    second = render(found, first, ["10.243.0.2"], T0 + 5)
     assert second == first
     running(found, "web")
-    third = by_type(render(found, second, "10.243.0.2", T0 + 9))
+    third = by_type(render(found, second, ["10.243.0.2"], T0 + 9))
     assert third["Ready"].last_transition_time == "2026-01-01T00:00:09Z"
     assert third["PodScheduled"].last_transition_time == "2026-01-01T00:00:00Z"
 
@@ -76,7 +76,7 @@ def test_readiness_gates_r11(given, message):
     found = machine(readiness_gates=[core.PodReadinessGate(condition_type="x/y")])
     running(found, "web")
     found.pod.status.conditions = [core.PodCondition(type=kind, status=status) for kind, status in given]
-    conditions = by_type(render(found, core.PodStatus(), "10.243.0.2", T0))
+    conditions = by_type(render(found, core.PodStatus(), ["10.243.0.2"], T0))
     assert conditions["ContainersReady"].status == "True"
     ready = conditions["Ready"]
     assert ready.message == message

@@ -1,0 +1,171 @@
+"""The kernel table of one family: sends what the planner planned to the network namespace it runs in.
+
+Called by backend.py. A table that is in the kernel already is adopted: read, compared, and changed where it differs, so
+connections, clients' records and counters live on. Only one whose chains, rules or maps are not ours is replaced, by
+one that is filled beside it and takes its place in one transaction. The same mends what somebody else damaged.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from skerry.clock import Clock, Timer
+from skerry.netlink import nft
+from skerry.netlink.wire import NetlinkError
+from skerry.proxy.nftables import encode, read, schema
+from skerry.proxy.nftables.plan import Planner, Step
+from skerry.proxy.nftables.schema import Shape
+from skerry.proxy.nftables.totals import Connections, Totals
+from skerry.proxy.table import Change, ServiceTable
+
+log = logging.getLogger(__name__)
+
+_NEXT = f"{schema.TABLE}-next"
+
+
+class FamilyTable:
+    """Carries out one family's part of service tables.
+
+    Calls block for as long as the kernel works, usually some tens of microseconds.
+    """
+
+    def __init__(self, shape: Shape, kernel: nft.Nft, clock: Clock, linger: float) -> None:
+        self._shape, self._nft, self._clock, self._linger = shape, kernel, clock, linger
+        self._planner = Planner()
+        self._totals = Totals()
+        self._sweep: Timer | None = None
+        self._others: int | None = None
+        self.changed = 0
+        """Elements in which the table that was adopted last differed from what it should be."""
+        self.repairs = 0
+        """How often somebody else's damage was found."""
+        self.rebuilds = 0
+        """How often it could only be mended by building the table anew."""
+
+    def start(self, table: ServiceTable) -> None:
+        """Makes the kernel's table this one, whatever is there. NetlinkError if the kernel refuses."""
+        self._cancel_sweep()
+        self._others = self._transactions_of_others()
+        there = self._nft.tables()
+        if _NEXT in there:
+            self._nft.commit([nft.delete_table(_NEXT)])
+        if schema.TABLE not in there:
+            self._planner = self._build(schema.TABLE, table)
+        elif there[schema.TABLE] != self._shape.comment():
+            log.info("replacing a service table of another version: %s", there[schema.TABLE] or "no comment")
+            self._replace(table)
+        else:
+            self._adopt(table)
+        self._plan_sweep()
+
+    def _adopt(self, table: ServiceTable) -> None:
+        """Goes on from what the kernel holds."""
+        try:
+            held = read.maps(self._nft, schema.TABLE)
+            if not read.intact(self._nft, schema.TABLE, self._shape, held):
+                raise ValueError("its rules are not ours")
+            last = read.last_place(self._nft, schema.TABLE)
+            self._planner, steps = Planner.adopt(held, table, self._shape.family, last)
+            for step in steps:
+                self._send(schema.TABLE, step)
+            self.changed = sum(map(len, steps))
+        except (ValueError, NetlinkError) as error:
+            log.warning("the service table in the kernel cannot be mended, building it anew: %s", error)
+            self.rebuilds += 1
+            self._replace(table)
+
+    def _replace(self, table: ServiceTable) -> None:
+        self._build(_NEXT, table, replaces=schema.TABLE)
+        self._planner = self._build(schema.TABLE, table, replaces=_NEXT)
+
+    def _build(self, name: str, table: ServiceTable, replaces: str = "") -> Planner:
+        """Fills the maps first and hooks the chains last, in the transaction in which the table replaced goes."""
+        planner = Planner()
+        self._nft.commit(list(self._shape.skeleton(name)))
+        for step in planner.plan(table, table.everything().of(self._shape.family)):
+            self._send(name, step)
+        last = list(self._shape.hooks(name))
+        if replaces:
+            last.append(nft.delete_table(replaces))
+        self._nft.commit(last)
+        return planner
+
+    def program(self, table: ServiceTable, change: Change) -> None:
+        """Makes the kernel follow a change of this family. NetlinkError if it cannot be made to."""
+        try:
+            for step in self._planner.plan(table, change):
+                self._send(schema.TABLE, step)
+        except NetlinkError as error:
+            self._mend(table, f"it refused a change: {error}")
+        self._plan_sweep()
+
+    def check(self, table: ServiceTable) -> bool:
+        """Mends what somebody else did to our table; True if there was anything. `table`: what was programmed last.
+
+        While nobody else touches any table it costs one question to the kernel.
+        """
+        others = self._transactions_of_others()
+        if others == self._others or self._planner.stale:  # what is stale is swept soon: then there is less to compare
+            return False
+        try:
+            held = read.maps(self._nft, schema.TABLE)
+            same = held == self._planner.maps and read.intact(self._nft, schema.TABLE, self._shape, held)
+        except ValueError:
+            same = False
+        self._others = others
+        if not same:
+            self._mend(table, "it does not hold what was written")
+        return not same
+
+    def _mend(self, table: ServiceTable, reason: str) -> None:
+        log.warning("somebody else changed the kernel's service table, putting it right: %s", reason)
+        self.repairs += 1
+        self.start(table)
+
+    def _transactions_of_others(self) -> int:
+        """Counts, from anywhere, the transactions that others made in this network namespace."""
+        return (self._nft.generation() - self._nft.commits) & 0xFFFFFFFF
+
+    def _plan_sweep(self) -> None:
+        if self._planner.stale and self._sweep is None:
+            stamp = self._planner.stamp
+            self._sweep = self._clock.call_later(self._linger, lambda: self._do_sweep(stamp))
+
+    def _do_sweep(self, stamp: int) -> None:
+        self._sweep = None
+        try:
+            self._send(schema.TABLE, self._planner.sweep(stamp))
+        except NetlinkError as error:
+            log.warning("the kernel refused to sweep the service table: %s", error)  # the next check finds out
+        self._plan_sweep()
+
+    def _cancel_sweep(self) -> None:
+        if self._sweep is not None:
+            self._sweep.cancel()
+            self._sweep = None
+
+    def _send(self, name: str, step: Step) -> None:
+        if name == schema.TABLE:
+            self._totals.fold(self._nft, step)
+            if self._totals.crowded(self._planner):
+                self.connections()
+        for requests in encode.transactions(self._shape, name, step):
+            self._nft.commit(requests)
+
+    def misses(self) -> int:
+        """Connections that left the end of a balancing chain: 0, or there is a bug."""
+        return sum(self._nft.rule_counters(schema.TABLE).values())
+
+    def connections(self) -> list[Connections]:
+        """How many connections each backend has been given since the table was made."""
+        return list(self._totals.connections(self._nft, self._planner))
+
+    def close(self) -> None:
+        """Forgets what is planned; the table stays, and so do its connections."""
+        self._cancel_sweep()
+
+    def remove(self) -> None:
+        """Takes the table out of the kernel."""
+        self._cancel_sweep()
+        if schema.TABLE in self._nft.tables():
+            self._nft.commit([nft.delete_table(schema.TABLE)])
