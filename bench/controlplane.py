@@ -1,4 +1,4 @@
-"""A control plane of one process for benches: API server, store on disk, all controllers; plain HTTP on loopback.
+"""A control plane of one process for benches: API server, store on disk, all controllers; HTTP(S) on loopback.
 
 `serving(seed)` starts it as a child process whose store holds the objects of `seed` already, so that a bench can begin
 with a hundred thousand pods without writing them one by one.
@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import multiprocessing
 import os
 import socket
+import ssl
 import sys
 import tempfile
 import time
@@ -24,10 +24,12 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from skerry.api import codec, resources
 from skerry.api.types import coordination, core, meta
-from skerry.api.wire import User
+from skerry.api.wire import Request, Response, User
 from skerry.client.client import Client
 from skerry.client.http import Address, HttpTransport
 from skerry.clock import SystemClock, rfc3339_micro
+from skerry.cluster import certificates
+from skerry.cluster.paths import ClusterPaths
 from skerry.store.log import Log, Row
 
 CREATED = "2026-01-01T00:00:00Z"
@@ -98,42 +100,73 @@ def rows(seed: Iterable[Any]) -> Iterable[Row]:
 
 @dataclass
 class Running:
-    """`client` speaks HTTP to the child `pid`, which listens on `port` and takes TOKEN."""
+    """`client` speaks HTTP to the child `pid`, which listens on `port` and takes TOKEN; over `tls` if that is set."""
 
     client: Client
     pid: int
     port: int
+    tls: ssl.SSLContext | None
 
 
 @contextlib.asynccontextmanager
-async def serving(seed: Iterable[Any]) -> AsyncIterator[Running]:
-    """A control plane with these objects, its controllers at rest."""
+async def serving(
+    seed: Iterable[Any], *, tls: bool = False, controllers: bool = True, bare: int = 0
+) -> AsyncIterator[Running]:
+    """A control plane with these objects, its controllers (if any) at rest, in a process that has nothing of this one.
+
+    `bare` bytes are answered to everything instead, by the same edge: nothing behind it can be faster than that.
+    """
     with tempfile.TemporaryDirectory() as directory, socket.create_server(("127.0.0.1", 0)) as listener:
-        path = os.path.join(directory, "store.db")
-        log = Log(path)
+        paths = ClusterPaths(Path(directory), Path(directory))
+        log = Log(str(paths.store))
         found = list(rows(seed))
         log.write(found, len(found))
         log.close()
-        context = multiprocessing.get_context("fork")
-        told, tell = context.Pipe()
-        child = context.Process(target=_child, args=(path, listener, tell), daemon=True)
-        child.start()
+        context = None
+        if tls:
+            certificates.ensure(paths, "bench", None, time.time())
+            context = ssl.create_default_context(cafile=str(paths.ca_certificate))
+        child = await asyncio.create_subprocess_exec(
+            sys.executable, __file__, directory, str(listener.fileno()), str(int(controllers)), str(bare),
+            pass_fds=[listener.fileno()], stdout=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        assert child.stdout is not None
+        port = listener.getsockname()[1]
+        transport = HttpTransport(Address(host="127.0.0.1", port=port, tls=context), token=TOKEN)
         try:
-            await asyncio.to_thread(told.recv)
-            transport = HttpTransport(Address(host="127.0.0.1", port=listener.getsockname()[1]), token=TOKEN)
-            yield Running(Client(transport), child.pid or 0, listener.getsockname()[1])
+            assert await child.stdout.readline(), "the control plane did not start"
+            yield Running(Client(transport), child.pid, port, context)
         finally:
+            await transport.close()
             child.terminate()
-            child.join()
+            await child.wait()
 
 
-def _child(path: str, listener: socket.socket, tell: Any) -> None:
-    asyncio.set_event_loop_policy(None)
-    with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(_serve(path, listener, tell))
+async def _child(directory: str, descriptor: int, controllers: bool, bare: int) -> None:
+    paths = ClusterPaths(Path(directory), Path(directory))
+    tls = None
+    if paths.server_key.exists():
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        tls.load_cert_chain(paths.server_certificate, paths.server_key)
+    listener = socket.socket(fileno=descriptor)
+    if bare:
+        await _bare(b"x" * bare, listener, tls)
+    else:
+        await _serve(str(paths.store), listener, tls, controllers)
 
 
-async def _serve(path: str, listener: socket.socket, tell: Any) -> None:
+async def _bare(body: bytes, listener: socket.socket, tls: ssl.SSLContext | None) -> None:
+    from skerry.apiserver.edge import Edge
+
+    async def app(_: Request) -> Response:
+        return Response(200, body, {"content-type": "application/json"})
+
+    await Edge(app).listen(listener, tls)  # type: ignore[arg-type]
+    print("up", flush=True)
+    await asyncio.Event().wait()
+
+
+async def _serve(path: str, listener: socket.socket, tls: ssl.SSLContext | None, controllers: bool) -> None:
     from skerry.apiserver import bootstrap
     from skerry.apiserver.app import App, in_process
     from skerry.apiserver.edge import Edge
@@ -142,20 +175,21 @@ async def _serve(path: str, listener: socket.socket, tell: Any) -> None:
     from skerry.controllers import manager
     from skerry.store.embedded import EmbeddedStore
 
-    store = EmbeddedStore(path, window=1 << 17)
+    store = EmbeddedStore(path, window=1 << 17 if controllers else 4096)
     app = App(Server(store, SystemClock()), {TOKEN: ADMIN}.get)
     client = Client(in_process(app, ADMIN))
     await bootstrap.namespaces(client)
     edge = Edge(app)
-    await edge.listen(listener, None)
+    await edge.listen(listener, tls)
     app.ready = True
-    informers = Informers(client, SystemClock())
-    await manager.run(client, SystemClock(), informers, ca="")
+    if controllers:
+        informers = Informers(client, SystemClock())
+        await manager.run(client, SystemClock(), informers, ca="")
     beating = asyncio.create_task(_heartbeats(client))
     await quiet(store)
     gc.collect()
     gc.freeze()
-    tell.send("up")
+    print("up", flush=True)
     await beating
 
 
@@ -233,3 +267,8 @@ async def quiet(store: Any, seconds: float = 0.5) -> None:
     while before != store.revision:
         before = store.revision
         await asyncio.sleep(seconds)
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(_child(sys.argv[1], int(sys.argv[2]), sys.argv[3] == "1", int(sys.argv[4])))

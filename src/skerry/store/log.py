@@ -10,13 +10,18 @@ that gives back something else than it was given is noticed when the file is ope
 
 from __future__ import annotations
 
+import functools
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from hashlib import blake2b
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from skerry.store.version import FORMAT, newer
+
+T = TypeVar("T")
+_TOGETHER = 64  # rows in one statement, at most
+_PUT = " ON CONFLICT(key) DO UPDATE SET value=excluded.value, created=excluded.created, revision=excluded.revision"
 
 
 class LogError(Exception):
@@ -24,15 +29,20 @@ class LogError(Exception):
 
 
 class Row(NamedTuple):
-    """A key's newest state; value None means that the key is gone."""
+    """A key's newest state; value None means that the key is gone.
+
+    `digest` is that of the others, 0 while nobody has worked it out: the worker had better find it done, since every
+    time that it asks for the interpreter costs both threads a turn.
+    """
 
     key: str
     value: bytes | None
     created: int
     revision: int
+    digest: int = 0
 
 
-def _digest(key: str, value: bytes, created: int, revision: int) -> int:
+def digest(key: str, value: bytes, created: int, revision: int) -> int:
     head = b"%b\0%d\0%d\0" % (key.encode(), created, revision)
     # 63 bits: SQLite's integers have a sign.
     return int.from_bytes(blake2b(head + value, digest_size=8).digest(), "big") >> 1
@@ -48,6 +58,8 @@ class Log:
         new = not os.path.exists(path)
         self._sum: int | None = None
         """All rows' digests XORed; None until they have been read."""
+        self._digests: dict[str, int] = {}
+        """Of the rows as they are on disk, by key."""
         try:
             self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=0)
             self._db.execute("PRAGMA journal_mode=WAL")
@@ -81,7 +93,8 @@ class Log:
             rows = self._db.execute("SELECT key, value, created, revision FROM kv ORDER BY key").fetchall()
             found = 0
             for row in rows:
-                found ^= _digest(*row)
+                known = self._digests[row[0]] = digest(*row)
+                found ^= known
             revision = meta.get("revision", 0)
             # Files of the first versions have no sum until they are written to.
             if meta.get("sum", found ^ revision) != found ^ revision:
@@ -93,22 +106,24 @@ class Log:
         return revision, (Row(*row) for row in rows)
 
     def write(self, rows: Iterable[Row], revision: int) -> None:
-        """One transaction. LogError, and nothing is written, if the disk refuses."""
+        """One transaction, of a key's rows only the last. LogError, and nothing is written, if the disk refuses."""
         if self._sum is None:
             self.load()
         assert self._sum is not None
+        newest = {row.key: row for row in rows}
+        kept = [row for row in newest.values() if row.value is not None]
+        gone = [row.key for row in newest.values() if row.value is None]
+        digests = {row.key: row.digest or digest(row.key, row.value or b"", row.created, row.revision) for row in kept}
         found = self._sum
+        for key in newest:
+            found ^= self._digests.get(key, 0) ^ digests.get(key, 0)
         try:
             self._db.execute("BEGIN IMMEDIATE")
             try:
-                for row in rows:
-                    for old in self._db.execute("SELECT value, created, revision FROM kv WHERE key=?", (row.key,)):
-                        found ^= _digest(row.key, *old)
-                    if row.value is None:
-                        self._db.execute("DELETE FROM kv WHERE key=?", (row.key,))
-                    else:
-                        self._db.execute("INSERT OR REPLACE INTO kv VALUES (?,?,?,?)", row)
-                        found ^= _digest(row.key, row.value, row.created, row.revision)
+                for some in _pieces(kept):
+                    self._db.execute(_put(len(some)), [field for row in some for field in row[:4]])
+                for keys in _pieces(gone):
+                    self._db.execute(_drop(len(keys)), keys)
                 values = (revision, found ^ revision)
                 self._db.execute("INSERT OR REPLACE INTO meta VALUES ('revision',?), ('sum',?)", values)
                 self._db.execute("COMMIT")
@@ -119,6 +134,31 @@ class Log:
         except sqlite3.Error as error:
             raise LogError(str(error)) from error
         self._sum = found
+        self._digests |= digests
+        for key in gone:
+            self._digests.pop(key, None)
 
     def close(self) -> None:
         self._db.close()
+
+
+# Few statements, since SQLite lets go of the interpreter with each and then waits for it: of sizes that are powers of
+# two, so that each is prepared once.
+
+
+def _pieces(rows: Sequence[T]) -> Iterator[Sequence[T]]:
+    at = 0
+    while at < len(rows):
+        size = min(_TOGETHER, 1 << (len(rows) - at).bit_length() - 1)
+        yield rows[at : at + size]
+        at += size
+
+
+@functools.cache
+def _put(rows: int) -> str:
+    return f"INSERT INTO kv VALUES {','.join(['(?,?,?,?)'] * rows)}{_PUT}"  # noqa: S608  (nothing of anybody's)
+
+
+@functools.cache
+def _drop(keys: int) -> str:
+    return f"DELETE FROM kv WHERE key IN ({','.join('?' * keys)})"  # noqa: S608
