@@ -44,6 +44,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add("--pod-cidr", type=_pods, metavar="CIDR", help=f"the pods' addresses, a /24 a node (default: {POD_CIDR})")
     add("--service-cidr", type=_services, metavar="CIDR", help=f"the Services' addresses (default: {SERVICE_CIDR})")
     add("--max-pods", type=_max_pods, metavar="N", help=f"how many pods a node takes (default: {MAX_PODS})")
+    add(
+        "--proxy-mode",
+        choices=["auto", "nftables", "userspace"],
+        help="what carries the traffic of Services (auto, the default: nftables where the kernel lets us)",
+    )
     add("--foreground", action="store_true", help="stay until the cluster ends; its log goes to this terminal")
 
 
@@ -63,7 +68,10 @@ def words(parsed: argparse.Namespace) -> list[str]:
 
 
 _PATHS = ("data_dir", "kubeconfig")
-_SIMPLE = ("name", "nodes", *_PATHS, "store", "network", "api_port", "max_pods", "pod_cidr", "service_cidr")
+_SIMPLE = (
+    *("name", "nodes", *_PATHS, "store", "network", "api_port", "max_pods", "pod_cidr", "service_cidr"),
+    "proxy_mode",
+)
 """Options with one value."""
 
 
@@ -86,6 +94,7 @@ def run(parsed: argparse.Namespace) -> int:
         pod_cidr=parsed.pod_cidr,
         service_cidr=parsed.service_cidr,
         max_pods=parsed.max_pods,
+        proxy_mode=parsed.proxy_mode,
         foreground=parsed.foreground,
     )
     manager = Notifier()

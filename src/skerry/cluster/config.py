@@ -42,6 +42,8 @@ class ClusterConfig(NamedTuple):
     """URL of an outside store; empty for the embedded one (`paths.store`)."""
     registry_mirrors: tuple[tuple[str, str], ...] = ()
     """(registry host, base URL) pairs: pulls from that host go to the URL."""
+    proxy_mode: str = "auto"
+    """What carries the traffic of Services: "nftables", "userspace", or the first of them that works."""
     networks: Networks = Networks()
     """Which addresses nodes, pods and Services have."""
 

@@ -292,6 +292,7 @@ def _launch(
         network=plan.network,
         store=plan.store,
         registry_mirrors=plan.registry_mirrors,
+        proxy_mode=plan.proxy_mode,
         networks=plan.networks,
     )
     launched = daemon.start(config, lock, foreground=options.foreground)

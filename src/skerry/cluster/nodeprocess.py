@@ -44,6 +44,7 @@ class _Node:
     def __init__(self, context: NodeContext, config: ClusterConfig, claim: Claim) -> None:
         self._context, self._config, self._claim = context, config, claim
         self._name = context.node.name
+        self._conditions: list[tuple[str, bool, str, str]] = []
 
     async def run(self) -> None:
         from skerry.client.client import Client
@@ -99,24 +100,25 @@ class _Node:
         await follow(self._informers, records, self._acknowledges(stack, "dns"))
 
     async def _proxy(self, stack: contextlib.AsyncExitStack) -> None:
-        """The service proxy in the node's kernel, and the node ports on the host's loopback."""
+        """The service proxy of the node, and the node ports on the host's loopback."""
         from skerry.api.types import core, meta
         from skerry.client.events import Recorder
-        from skerry.proxy.conntrack import Conntrack
+        from skerry.proxy import modes
         from skerry.proxy.health import HealthServers
-        from skerry.proxy.nftables.backend import Nftables
         from skerry.proxy.server import Proxy
         from skerry.proxy.table import Node
 
         node = self._context.node
         recorder = Recorder(self._client, "skerry-proxy", node.name, clock=self._clock)
         here = Node(node.name, (node.node_ip,), service_cidr=self._config.networks.service_cidr, pod_cidr=node.pod_cidr)
+        chosen = modes.choose(self._config.proxy_mode, here, self._clock)
+        self._conditions.append(chosen.condition())
         proxy = Proxy(
             self._informers,
             here,
-            Nftables(here, self._clock),
+            chosen.back_end,
             self._clock,
-            conntrack=Conntrack(),
+            conntrack=chosen.conntrack,
             on_applied=self._acknowledges(stack, "proxy"),
             on_repair=lambda: recorder.event(
                 core.Node(metadata=meta.ObjectMeta(name=node.name, uid=node.name)),
@@ -208,6 +210,7 @@ class _Node:
             cluster_domain=ZONE,
             host_resolv_conf=of_contained_node(_host_resolv_conf(), (self._config.networks.dns_ip,)),
             cgroups=PodCgroups(self._claim, node.name),
+            conditions=tuple(self._conditions),
         )
         return _background(stack, agent.run(services))
 

@@ -28,6 +28,7 @@ class Options(NamedTuple):
     pod_cidr: str | None = None
     service_cidr: str | None = None
     max_pods: int | None = None
+    proxy_mode: str | None = None
     foreground: bool = False
 
 
@@ -48,6 +49,7 @@ def merge(before: State | None, options: Options) -> State:
         ("--pod-cidr", options.pod_cidr, before.pod_cidr),
         ("--service-cidr", options.service_cidr, before.service_cidr),
         ("--max-pods", options.max_pods, before.max_pods),
+        ("--proxy-mode", options.proxy_mode, before.proxy_mode),
     ]
     checks += [(f"--registry-mirror {host}", url, mirrors.get(host, url)) for host, url in options.registry_mirrors]
     for option, wanted, have in checks:
@@ -71,6 +73,7 @@ def _new(options: Options) -> State:
         pod_cidr=options.pod_cidr or POD_CIDR,
         service_cidr=options.service_cidr or SERVICE_CIDR,
         max_pods=options.max_pods or MAX_PODS,
+        proxy_mode=options.proxy_mode or "auto",
         registry_mirrors=options.registry_mirrors,
         created=time.time(),
     )

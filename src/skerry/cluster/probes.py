@@ -41,7 +41,7 @@ def judge(trial: Trial, machine: obstacles.Machine, ids: idmap.Facts, about: Sur
         sentence = f"This is Linux {about.release}, and nodes need {wanted}: use a newer kernel."
         found.append(Finding("kernel", True, sentence))
     elif trial.step == "nftables":
-        found.append(Finding("nftables", True, _no_nftables(about)))
+        found.append(Finding("nftables", False, _no_nftables(about)))
     elif trial.step:
         name = "proc" if trial.step == "proc" else "user-namespaces"
         error = obstacles.explain(trial.step, trial.code, "", machine)
@@ -87,7 +87,7 @@ _CARRY_OVERLAYS = ("ext4", "xfs", "btrfs")
 
 
 def _no_nftables(about: Surroundings) -> str:
-    what = "The kernel has no nftables, which carries the traffic of Services: "
+    what = "The kernel has no nftables: Services are carried in user space, which is slower. If you can, "
     if surroundings.wsl(about.release):
         return what + "run `wsl --update` in Windows for a kernel that has it."
     if about.container:

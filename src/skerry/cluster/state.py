@@ -41,6 +41,7 @@ class State(NamedTuple):
     service_cidr: str = SERVICE_CIDR
     max_pods: int = MAX_PODS
     """Of one node."""
+    proxy_mode: str = "auto"
     registry_mirrors: tuple[tuple[str, str], ...] = ()
     kubeconfigs: tuple[str, ...] = ()
     """Every file that our context was written into, so that `delete` can take it out again."""
@@ -91,6 +92,7 @@ def save(paths: ClusterPaths, state: State) -> None:
         "podCIDR": state.pod_cidr,
         "serviceCIDR": state.service_cidr,
         "maxPods": state.max_pods,
+        "proxyMode": state.proxy_mode,
         "registryMirrors": dict(state.registry_mirrors),
         "kubeconfigs": list(state.kubeconfigs),
         "certificates": state.certificates._asdict() if state.certificates else None,
@@ -111,6 +113,7 @@ def _from_json(table: dict[str, Any]) -> State:
         pod_cidr=str(table.get("podCIDR", POD_CIDR)),
         service_cidr=str(table.get("serviceCIDR", SERVICE_CIDR)),
         max_pods=int(table.get("maxPods", MAX_PODS)),
+        proxy_mode=str(table.get("proxyMode", "auto")),
         registry_mirrors=tuple((str(host), str(url)) for host, url in table["registryMirrors"].items()),
         kubeconfigs=tuple(str(path) for path in table["kubeconfigs"]),
         certificates=Expiry(float(ends["ca"]), float(ends["server"])) if ends else None,

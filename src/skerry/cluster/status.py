@@ -41,6 +41,8 @@ def describe(name: str) -> dict[str, Any]:
     nodes = _nodes(paths, found.nodes) if held and held.phase == state.READY else []
     lacking = sorted({node.pop("limits") for node in nodes} - {""})
     limits += [{"name": "cgroups", "fatal": False, "sentence": text} for text in lacking]
+    proxies = [node.pop("proxy") for node in nodes]
+    proxy = next((one for one in proxies if one["mode"]), {"mode": "", "message": ""})
     return _summary(name, paths, found) | {
         "pid": held.pid if held else None,
         "kubeconfigs": list(found.kubeconfigs),
@@ -49,6 +51,7 @@ def describe(name: str) -> dict[str, Any]:
         "registryMirrors": dict(found.registry_mirrors),
         "version": found.version,
         "nodeStatus": nodes,
+        "proxy": {"asked": found.proxy_mode, **proxy},
         "internet": "none" if found.network == "contained" else "host",
         "limits": [{"name": one["name"], "fatal": one["fatal"], "message": one["sentence"]} for one in limits],
     }
@@ -81,6 +84,8 @@ def lines(found: dict[str, Any]) -> list[str]:
             text.append("Nodes     none: the API and the controllers run alone")
     elif found["nodes"]:
         text.append(f"Nodes     {found['nodes']}")
+    if found["proxy"]["mode"]:
+        text.append(f"Proxy     {found['proxy']['mode']}: {found['proxy']['message']}")
     if found["nodes"] and found["internet"] == "none":
         text.append("Internet  pods cannot reach it; images and DNS go through the control plane")
     for host, url in found["registryMirrors"].items():
@@ -124,6 +129,7 @@ def _node(name: str, item: dict[str, Any] | None, running: bool, *, own: bool) -
     conditions = item.get("status", {}).get("conditions", []) if item else []
     ready = next((one for one in conditions if one["type"] == "Ready"), {"status": "Unknown"})
     limits = next((one for one in conditions if one["type"] == "LimitsNotEnforced"), {"status": "Unknown"})
+    userspace = next((one for one in conditions if one["type"] == "ServicesInUserspace"), {"status": "Unknown"})
     message = ready.get("message", "") or ready.get("reason", "")
     if own and not running:
         message = "its processes have ended: `skerry up` starts it again"
@@ -135,4 +141,8 @@ def _node(name: str, item: dict[str, Any] | None, running: bool, *, own: bool) -
         "running": running,
         "message": message,
         "limits": limits["message"] if limits["status"] == "True" else "",
+        "proxy": {
+            "mode": {"True": "userspace", "False": "nftables"}.get(userspace["status"], ""),
+            "message": userspace.get("message", ""),
+        },
     }

@@ -208,6 +208,7 @@ def test_up_on_one_that_lost_its_api_server_says_so(home: Home) -> None:
         ("pod_cidr", "10.1.0.0/16", "--pod-cidr 10.244.0.0/16"),
         ("service_cidr", "10.2.0.0/16", "--service-cidr 10.96.0.0/12"),
         ("max_pods", 300, "--max-pods 110"),
+        ("proxy_mode", "userspace", "--proxy-mode auto"),
         ("registry_mirrors", (("docker.io", "http://b"),), "--registry-mirror docker.io http://a"),
     ],
 )

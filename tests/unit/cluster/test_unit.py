@@ -66,7 +66,7 @@ def test_every_option_of_up_goes_into_it() -> None:
     values = {
         "name": "x", "nodes": "2", "data_dir": "/d", "kubeconfig": "/k", "store": "http://s", "network": "contained",
         "registry_mirror": "a=http://b", "api_port": "7000", "max_pods": "50", "pod_cidr": "10.1.0.0/16",
-        "service_cidr": "10.2.0.0/16",
+        "service_cidr": "10.2.0.0/16", "proxy_mode": "userspace",
     }  # fmt: skip
     parser = argparse.ArgumentParser()
     up.arguments(parser)

@@ -56,6 +56,7 @@ def node_object(services: NodeServices, now: float, *, ready: bool) -> core.Node
     if services.health.disk_pressure:
         conditions[1] = condition("DiskPressure", True, "KubeletHasDiskPressure", "kubelet has disk pressure")
     conditions.append(condition(LIMITS, *services.cgroups.verdict()))
+    conditions += [condition(*one) for one in services.conditions]
     if ready:
         conditions.append(condition("Ready", True, "KubeletReady", "kubelet is posting ready status"))
     else:

@@ -50,6 +50,8 @@ class NodeServices:
     host_resolv_conf: str = ""
     ready: asyncio.Event | None = None
     health: Health = field(default_factory=Health)
+    conditions: tuple[tuple[str, bool, str, str], ...] = ()
+    """Type, status, reason and message of what others in this process have the Node say."""
     cgroups: PodCgroups = field(default_factory=lambda: PodCgroups(Claim(None, "nobody claimed any"), ""))
     objects: Objects = field(init=False)
     turns: Turns = field(init=False)
