@@ -139,6 +139,22 @@ def set_name(name: str) -> None:
     _check(_libc.prctl(PR_SET_NAME, buffer, 0, 0, 0))
 
 
+def set_command_line(text: str) -> None:
+    """Shows `text` where others look for this process's command line, and nothing where they look for its environment.
+
+    In a fork that executes nothing of its own, both would be those of the program that it was forked from.
+    """
+    with open("/proc/self/stat", "rb") as file:
+        fields = file.read().rpartition(b")")[2].split()
+    start, end, env_start, env_end = map(int, fields[45:49])
+    if 0 < env_start < env_end:
+        ctypes.memset(env_start, 0, env_end - env_start)
+    if 0 < start < end:
+        # The kernel shows no more than the first string where the last byte of all is not a zero.
+        data = text.encode()[: end - start - 2]
+        ctypes.memmove(start, data.ljust(end - start - 1, b"\0") + b"\1", end - start)
+
+
 def sysctl(name: str, value: str) -> None:
     """Sets a sysctl ("net.ipv4.ip_forward") of the namespaces in which this process is."""
     path = "/proc/sys/" + (name if "/" in name else name.replace(".", "/"))

@@ -41,6 +41,8 @@ def test_containers_of_a_pod_see_each_others_processes(tmp_path: Path) -> None:
         code, out, err = await run(runtime, host("tool", "cat /proc/[0-9]*/cmdline | tr '\\0' ' '; echo; echo $$"))
         assert code == 0 and "sleep 1001" in out and "sleep 1002" in out, (out, err)
         assert out.split()[-1] != "1"
+        shown = "tr '\\0' '|' < /proc/1/cmdline; echo; cat /proc/1/comm"
+        assert (await run(runtime, host("first", shown)))[1] == "/pause|\npause\n"
         # Not the first process of the namespace: a signal without a handler ends it.
         await runtime.signal("web", signal.SIGTERM)
         assert (await runtime.wait("web")).signal == signal.SIGTERM

@@ -97,6 +97,7 @@ def pause() -> NoReturn:
     linux.reset_signals()
     os.setsid()
     linux.set_name("pause")
+    linux.set_command_line("/pause")
     os.closerange(0, os.sysconf("SC_OPEN_MAX"))
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
     while True:
