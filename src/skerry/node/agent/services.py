@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from skerry.node.agent.drains import Drains
 from skerry.node.agent.health import Health
 from skerry.node.agent.objects import Objects
 from skerry.node.agent.turns import Turns
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True)
 class NodeServices:
-    """`name`, `ip`, `pod_cidr`, `max_pods`: the node's. `data`: its own directory. `socket`: where its streams
-    server listens.
+    """`name`, `ips` and `pod_cidrs` (one a family, the primary first), `max_pods`: the node's. `data`: its own
+    directory. `socket`: where its streams server listens.
 
     `informers` are shared with whatever else runs in the process and started by the caller. `recorder` writes events as
     component "kubelet". `host_resolv_conf` is the text of the machine's own file. The node says Ready when `ready` is
@@ -34,8 +35,8 @@ class NodeServices:
     """
 
     name: str
-    ip: str
-    pod_cidr: str
+    ips: tuple[str, ...]
+    pod_cidrs: tuple[str, ...]
     client: Client
     informers: Informers
     clock: Clock
@@ -55,10 +56,12 @@ class NodeServices:
     cgroups: PodCgroups = field(default_factory=lambda: PodCgroups(Claim(None, "nobody claimed any"), ""))
     objects: Objects = field(init=False)
     turns: Turns = field(init=False)
+    drains: Drains = field(init=False)
 
     def __post_init__(self) -> None:
         self.objects = Objects(self.client, self.clock)
         self.turns = Turns(self.clock)
+        self.drains = Drains(self.client, self.informers, self.clock, self.runtime, self.name)
 
     @property
     def pods_directory(self) -> Path:

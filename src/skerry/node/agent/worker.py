@@ -21,6 +21,7 @@ from skerry.node.pods.machine import PodMachine
 from skerry.node.pods.state import (
     AbortLaunch,
     CreateSandbox,
+    Drain,
     Event,
     Finish,
     Kill,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine
 
     from skerry.clock import Timer
+    from skerry.node.agent.drains import Draining
     from skerry.node.agent.services import NodeServices
     from skerry.node.pods.state import Action, Problem
 
@@ -63,6 +65,7 @@ class PodWorker:
         self._timer: Timer | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._done = False
+        self._draining: Draining | None = None
         self._claim = (pod.metadata.generation, room.claim(pod))
 
     @property
@@ -154,7 +157,7 @@ class PodWorker:
         plan = self.machine.advance(self.now)
         for action in plan.actions:
             self._do(action)
-        self.status = render(self.machine, self.status, self._services.ip, self.now)
+        self.status = render(self.machine, self.status, self._services.ips, self.now)
         self._writer.want(self.status)
         self._disarm()
         if plan.wake_at is not None:
@@ -175,6 +178,8 @@ class PodWorker:
                 self.instances.launch(action.name, action.attempt)
             case AbortLaunch():
                 self.instances.abort(action.name)
+            case Drain():
+                self._drain(action.seconds)
             case RunHook():
                 self.spawn(self.instances.pre_stop(action.name, action.id, action.seconds))
             case Terminate():
@@ -186,17 +191,37 @@ class PodWorker:
             case Finish():
                 self.spawn(self._finish())
 
+    def _drain(self, seconds: float) -> None:
+        """Of a pod that no Service leads to, nothing has to be waited for."""
+        if self._draining is not None:
+            self._draining.hurry(seconds)
+            return
+        self._draining = self._services.drains.of(self.machine.uid, seconds)
+        if self._draining is None:
+            self.machine.on_drained()
+            self.wake()
+        else:
+            self.spawn(self._drained(self._draining))
+
+    async def _drained(self, draining: Draining) -> None:
+        try:
+            event = (await draining.run()).event()
+            self.say(event.type, event.reason, event.message)
+        finally:
+            self.machine.on_drained()
+            self.wake()
+
     async def _create_sandbox(self) -> None:
         try:
             async with self._services.turns.turn():
-                ip = await make_sandbox(self._services, self.pod, self.files, self.volumes, self.say)
+                ips = await make_sandbox(self._services, self.pod, self.files, self.volumes, self.say)
         except SandboxError as error:
             self.machine.on_sandbox_failed(error.reason, str(error), self.now)
         except Exception as error:
             self.machine.on_sandbox_failed("FailedCreatePodSandBox", repr(error), self.now)
             raise
         else:
-            self.machine.on_sandbox(ip)
+            self.machine.on_sandbox(*ips)
         self.wake()
 
     async def _remove_sandbox(self) -> None:

@@ -12,26 +12,22 @@ from skerry.clock import parse_rfc3339
 from skerry.node.pods.admission import refused
 from skerry.node.pods.recall import recall
 from skerry.node.pods.state import (
-    AbortLaunch,
-    Action,
     Container,
     CreateSandbox,
     Ended,
     Event,
     Finish,
-    Kill,
     Launch,
     Plan,
     Problem,
     RemoveSandbox,
     Role,
-    RunHook,
     Sandbox,
     Stage,
     Stop,
-    Terminate,
     common,
 )
+from skerry.node.pods.stopping import Outbox, Stopping
 from skerry.node.pods.text import go_duration
 
 if TYPE_CHECKING:
@@ -68,7 +64,7 @@ class PodMachine:
         self.pod = pod
         self.uid: str = pod.metadata.uid
         self.sandbox = Sandbox.NONE
-        self.ip = ""
+        self.ips: tuple[str, ...] = ()
         self.initialized = not pod.spec.init_containers
         self.over = False
         self.verdict: Problem | None = None
@@ -89,9 +85,8 @@ class PodMachine:
         self._news_at = -1.0
         self._finished = False
         self._now = now
-        self._events: list[Event] = []
-        self._actions: list[Action] = []
-        self._wake: float | None = None
+        self._out = Outbox()
+        self._stopping = Stopping(self.containers, self._out)
         recall(self, now)
         if not self.over:
             self._admit(refusal)
@@ -114,7 +109,7 @@ class PodMachine:
         if self.verdict is not None:
             self.rejected = True
             said = self.verdict.message.partition(": ")[2]
-            self._events.append(Event("Warning", self.verdict.reason, said))
+            self._out.do(Event("Warning", self.verdict.reason, said))
 
     def _add_ephemeral(self) -> None:
         for one in self.pod.spec.ephemeral_containers:
@@ -126,7 +121,7 @@ class PodMachine:
         if self.over or self.verdict is not None or self.leave_at is not None:
             return
         self.verdict = Problem(EVICTED, message)
-        self._events.append(Event("Warning", EVICTED, message))
+        self._out.do(Event("Warning", EVICTED, message))
 
     def on_vanished(self, now: float) -> None:
         """The object is gone (a forced deletion): what runs must go, and nobody need be told."""
@@ -139,15 +134,20 @@ class PodMachine:
             if one.stop is not None:
                 one.stop.kill_at = min(one.stop.kill_at, at)
 
-    def on_sandbox(self, ip: str) -> None:
-        self.sandbox, self.ip = Sandbox.READY, ip
+    def on_sandbox(self, *ips: str) -> None:
+        self.sandbox, self.ips = Sandbox.READY, ips
+
+    @property
+    def ip(self) -> str:
+        """The pod's address, of the cluster's primary family; "" while it has none."""
+        return self.ips[0] if self.ips else ""
 
     def on_sandbox_failed(self, reason: str, message: str, now: float) -> None:
         """`reason` is the event's: FailedCreatePodSandBox or FailedMount."""
         self.sandbox = Sandbox.NONE
         self._sandbox_after = now if self._news_at >= self._sandbox_began else now + self._sandbox_pause
         self._sandbox_pause = min(2 * self._sandbox_pause, 60.0)
-        self._events.append(Event("Warning", reason, message))
+        self._out.do(Event("Warning", reason, message))
 
     def on_sources(self, now: float) -> None:
         """Something that was missing may be there now: who waits for it, or is about to, need not wait any longer."""
@@ -168,7 +168,7 @@ class PodMachine:
         if reason == "ErrImagePull":
             image = one.spec.image
             one.not_before = now + one.pull.lengthen(now, now)
-            self._say(name, "Error: ErrImagePull")
+            self._out.failed(name, "Error: ErrImagePull")
             text = f'Back-off pulling image "{image}"'
             events = (
                 Event("Normal", "BackOff", text, name),
@@ -177,7 +177,7 @@ class PodMachine:
             one.later = (now + SETTLE, Problem("ImagePullBackOff", f"{text}: ErrImagePull: {message}"), events)
             return
         one.not_before = now + RETRY
-        self._say(name, f"Error: {reason}")
+        self._out.failed(name, f"Error: {reason}")
 
     def on_started(self, name: str, instance: str, started_at: float, image: str = "", image_id: str = "") -> None:
         """The container's command runs; its postStart hook, if it has one, is yet to come."""
@@ -192,8 +192,8 @@ class PodMachine:
         one.hooking = one.spec.lifecycle is not None and one.spec.lifecycle.post_start is not None
         one.started, one.ready = not one.hooking and one.spec.startup_probe is None, one.spec.readiness_probe is None
         one.doom, one.grace, one.stop, one.aborted = "", None, None, False
-        self._events.append(Event("Normal", "Created", "Container created", name))
-        self._events.append(Event("Normal", "Started", "Container started", name))
+        self._out.do(Event("Normal", "Created", "Container created", name))
+        self._out.do(Event("Normal", "Started", "Container started", name))
 
     def on_start_failed(
         self, name: str, reason: str, message: str, now: float, instance: str = "", image: str = "", image_id: str = ""
@@ -206,11 +206,11 @@ class PodMachine:
         one.stage = Stage.IDLE
         one.problem, one.later = Problem(reason, message), None
         if reason != "RunContainerError":
-            self._say(name, f"Error: {message}")
+            self._out.failed(name, f"Error: {message}")
             one.not_before = now if self._news_at >= one.launched_at else now + RETRY / 5
             return
-        self._events.append(Event("Normal", "Created", "Container created", name))
-        self._say(name, f"Error: {message}")
+        self._out.do(Event("Normal", "Created", "Container created", name))
+        self._out.failed(name, f"Error: {message}")
         one.attempts += 1
         one.id = instance
         one.image, one.image_id = image or one.spec.image, image_id
@@ -256,7 +256,7 @@ class PodMachine:
             return
         one.hooking = False
         if failure:
-            self._events.append(Event("Warning", "FailedPostStartHook", failure, name))
+            self._out.do(Event("Warning", "FailedPostStartHook", failure, name))
             one.doom = "FailedPostStartHook"
         else:
             one.started = one.spec.startup_probe is None
@@ -285,29 +285,31 @@ class PodMachine:
             one.stop.hook = True
             one.stop.kill_at = max(one.stop.kill_at, now + AFTER_HOOK)
 
+    def on_drained(self) -> None:
+        """Nothing is to be waited for any more before the deleted pod's containers are told to stop."""
+        self._stopping.drained = True
+
     # Decisions.
 
     def advance(self, now: float) -> Plan:
         """What is to be done at `now`. Every action is handed out once; the caller answers with an input."""
-        self._now, self._actions, self._wake = now, [], None
+        self._now = now
         for one in self.containers.values():
             if one.later is not None:
                 if now >= one.later[0]:
                     _, one.problem, events = one.later
-                    self._events += events
+                    self._out.do(*events)
                     one.later = None
                 else:
-                    self._wake_at(one.later[0])
+                    self._out.wake_at(one.later[0])
         if self.leave_at is not None:
-            self._leave()
+            self._leave(now)
         elif self.over or self._done():
             self._wind_down(now)
         else:
             self._work(now)
-        self._drive_stops(now)
-        actions = (*self._events, *self._actions)
-        self._events = []
-        return Plan(actions, self._wake)
+        self._stopping.drive(now)
+        return self._out.take()
 
     def of(self, *roles: Role) -> Iterable[Container]:
         return (one for one in self.containers.values() if one.role in roles)
@@ -315,7 +317,7 @@ class PodMachine:
     @property
     def quiet(self) -> bool:
         """Whether no container has a process or may get one."""
-        return not any(one.active for one in self.containers.values())
+        return self._stopping.quiet
 
     @property
     def takes_room(self) -> bool:
@@ -347,7 +349,7 @@ class PodMachine:
         if self.verdict is None and limit is not None and self._now >= self.start_time + limit:
             text = "Pod was active on the node longer than the specified deadline"
             self.verdict = Problem("DeadlineExceeded", text)
-            self._events.append(Event("Normal", "DeadlineExceeded", text))
+            self._out.do(Event("Normal", "DeadlineExceeded", text))
         if self.verdict is not None or self.failed_init():
             return True
         return self.initialized and all(
@@ -358,13 +360,13 @@ class PodMachine:
     def _work(self, now: float) -> None:
         limit = self.pod.spec.active_deadline_seconds
         if limit is not None:
-            self._wake_at(self.start_time + limit)
+            self._out.wake_at(self.start_time + limit)
         if self.sandbox is Sandbox.NONE:
             if now >= self._sandbox_after:
                 self.sandbox, self._sandbox_began = Sandbox.MAKING, now
-                self._actions.append(CreateSandbox())
+                self._out.do(CreateSandbox())
             else:
-                self._wake_at(self._sandbox_after)
+                self._out.wake_at(self._sandbox_after)
         if self.sandbox is not Sandbox.READY:
             return
         for one in self.of(Role.EPHEMERAL):
@@ -389,17 +391,17 @@ class PodMachine:
             one.doom = f"Container {one.name} definition changed, will be restarted"
         if one.doom and one.stop is None and one.stage is Stage.RUNNING:
             one.stop = Stop(now + (self._grace() if one.grace is None else one.grace))
-            self._events.append(Event("Normal", "Killing", one.doom, one.name))
+            self._out.do(Event("Normal", "Killing", one.doom, one.name))
         if one.active or (one.ended is not None and not self.restarts(one, one.ended.code)):
             return
         if now < one.not_before:
-            self._wake_at(one.not_before)
+            self._out.wake_at(one.not_before)
             return
         if one.ended is not None and (one.problem is None or one.problem.reason == "CrashLoopBackOff"):
             one.crash.lengthen(one.ended.finished_at, now)
         one.stage, one.aborted, one.later = Stage.LAUNCHING, False, None
         one.launched, one.launched_at = one.spec.image, now
-        self._actions.append(Launch(one.name, one.attempts))
+        self._out.do(Launch(one.name, one.attempts))
 
     def _pause(self, one: Container, now: float) -> None:
         """Holds the next instance back, and says so a moment later."""
@@ -420,69 +422,25 @@ class PodMachine:
         grace = self.pod.spec.termination_grace_period_seconds
         return 30.0 if grace is None else float(grace)
 
-    def _leave(self) -> None:
+    def _leave(self, now: float) -> None:
         assert self.leave_at is not None
-        if not self._stop_all(self.leave_at):
+        if not self._stopping.drain(now, self.leave_at, self.pod, vanished=self.vanished):
+            return
+        if not self._stopping.all(self.leave_at):
             return
         if self.sandbox is Sandbox.READY:
             self.sandbox = Sandbox.REMOVING
-            self._actions.append(RemoveSandbox())
+            self._out.do(RemoveSandbox())
         elif self.sandbox in (Sandbox.NONE, Sandbox.GONE) and not self._finished:
             self._finished = True
-            self._actions.append(Finish())
+            self._out.do(Finish())
 
     def _wind_down(self, now: float) -> None:
-        if not self.over and self._stop_all(now + self._grace()):
+        if not self.over and self._stopping.all(now + self._grace()):
             self.over = True
         if self.over and self.sandbox is Sandbox.READY:
             self.sandbox = Sandbox.REMOVING
-            self._actions.append(RemoveSandbox())
-
-    def _stop_all(self, kill_at: float) -> bool:
-        """Sees all containers out, sidecars last and in reverse order (R14). True when none is left."""
-        for one in self.of(Role.INIT, Role.APP, Role.EPHEMERAL):
-            self._let_go(one, kill_at)
-        if not any(one.active for one in self.of(Role.INIT, Role.APP, Role.EPHEMERAL)):
-            for one in reversed(list(self.of(Role.SIDECAR))):
-                if one.active:
-                    self._let_go(one, kill_at)
-                    break
-        return self.quiet
-
-    def _let_go(self, one: Container, kill_at: float) -> None:
-        one.later = None
-        if one.stage is Stage.LAUNCHING and not one.aborted:
-            one.aborted = True
-            self._actions.append(AbortLaunch(one.name))
-        elif one.stage is Stage.RUNNING and one.stop is None:
-            one.stop = Stop(kill_at)
-            self._events.append(Event("Normal", "Killing", f"Stopping container {one.name}", one.name))
-
-    def _drive_stops(self, now: float) -> None:
-        for one in self.containers.values():
-            stop = one.stop
-            if stop is None or one.stage is not Stage.RUNNING or stop.killed:
-                continue
-            left = stop.kill_at - now
-            if left <= 0:
-                stop.killed = True
-                self._actions.append(Kill(one.name, one.id))
-                continue
-            self._wake_at(stop.kill_at)
-            if stop.hook is None:
-                lifecycle = one.spec.lifecycle
-                stop.hook = lifecycle is None or lifecycle.pre_stop is None
-                if not stop.hook:
-                    self._actions.append(RunHook(one.name, one.id, left))
-            if stop.hook and not stop.signalled:
-                stop.signalled = True
-                self._actions.append(Terminate(one.name, one.id))
-
-    def _wake_at(self, at: float) -> None:
-        self._wake = at if self._wake is None else min(self._wake, at)
-
-    def _say(self, name: str, message: str) -> None:
-        self._events.append(Event("Warning", "Failed", message, name))
+            self._out.do(RemoveSandbox())
 
 
 def _applies(rule: core.ContainerRestartRule, code: int) -> bool:

@@ -163,6 +163,16 @@ class AbortLaunch:
 
 
 @dataclass(frozen=True, slots=True)
+class Drain:
+    """Wait until the pod gets no new connections and the open ones are done, for `seconds` from now at most.
+
+    Answer: on_drained. It comes again, with less, when patience with the pod grows shorter meanwhile.
+    """
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class RunHook:
     """Run the preStop hook, for at most `seconds`. Answer: on_hook_done."""
 
@@ -207,7 +217,7 @@ class Event:
     container: str = ""
 
 
-Action = CreateSandbox | Launch | AbortLaunch | RunHook | Terminate | Kill | RemoveSandbox | Finish | Event
+Action = CreateSandbox | Launch | AbortLaunch | Drain | RunHook | Terminate | Kill | RemoveSandbox | Finish | Event
 
 
 @dataclass(frozen=True, slots=True)
