@@ -227,6 +227,12 @@ def _already(options: Options, paths: ClusterPaths, report: Report) -> Started:
         who = f" (process {held.pid})" if held else ""
         what = "stopped" if held is not None and held.phase == state.STOPPING else "started"
         raise ClusterError(f'Cluster "{options.name}" is being {what} by another command{who}: wait for that one.')
+    if options.foreground:
+        option = "" if options.name == "default" else f" --name {options.name}"
+        raise ClusterError(
+            f'Cluster "{options.name}" is running already (process {held.pid}), and not from this terminal: leave out '
+            f"--foreground, or `skerry down{option}` first."
+        )
     merged = merge(found, options)
     if merged != found:
         raise ClusterError(
@@ -261,13 +267,18 @@ def _require_answer(name: str, paths: ClusterPaths, pid: int) -> None:
         connection.request("GET", "/livez")
         connection.getresponse()
     except (OSError, http.client.HTTPException) as error:
-        option = "" if name == "default" else f" --name {name}"
-        raise ClusterError(
-            f'The control plane of cluster "{name}" (process {pid}) does not answer ({error}): end it with '
-            f"`skerry down{option}`, then `skerry up{option}` starts it again; its log is {paths.control_plane_log}."
-        ) from None
+        raise silent(name, paths, pid, error) from None
     finally:
         connection.close()
+
+
+def silent(name: str, paths: ClusterPaths, pid: int, error: Exception) -> ClusterError:
+    """What is said of a control plane that runs and does not answer, and what helps."""
+    option = "" if name == "default" else f" --name {name}"
+    return ClusterError(
+        f'The control plane of cluster "{name}" (process {pid}) does not answer ({error}): end it with '
+        f"`skerry down{option}`, then `skerry up{option}` starts it again; its log is {paths.control_plane_log}."
+    )
 
 
 class _Launched(NamedTuple):

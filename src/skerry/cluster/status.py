@@ -38,7 +38,7 @@ def describe(name: str) -> dict[str, Any]:
     from skerry.cluster import probes  # what tries the kernel and speaks HTTP is not for `skerry list`
 
     limits = [finding._asdict() for finding in probes.findings(str(paths.root), found.networks)] if found.nodes else []
-    nodes = _nodes(paths, found.nodes) if held and held.phase == state.READY else []
+    nodes = _nodes(name, paths, held.pid, found.nodes) if held and held.phase == state.READY else []
     lacking = sorted({node.pop("limits") for node in nodes} - {""})
     limits += [{"name": "cgroups", "fatal": False, "sentence": text} for text in lacking]
     proxies = [node.pop("proxy") for node in nodes]
@@ -98,7 +98,7 @@ def _readiness(node: dict[str, Any]) -> str:
     return "ready" if node["ready"] else f"not ready: {node['message']}"
 
 
-def _nodes(paths: ClusterPaths, count: int) -> list[dict[str, Any]]:
+def _nodes(name: str, paths: ClusterPaths, pid: int, count: int) -> list[dict[str, Any]]:
     """Name, readiness and the reason for it as the API has them, and whether the node's processes run."""
     import http.client
 
@@ -115,7 +115,7 @@ def _nodes(paths: ClusterPaths, count: int) -> list[dict[str, Any]]:
             raise ClusterError(f"The API server answered {answer.status} when asked for its nodes.")
         items = json.loads(body)["items"]
     except (OSError, http.client.HTTPException) as error:
-        raise ClusterError(f"The API server does not answer ({error}): see {paths.control_plane_log}.") from None
+        raise lifecycle.silent(name, paths, pid, error) from None
     finally:
         connection.close()
     running = entrance.node_processes(paths)
