@@ -84,12 +84,13 @@ class Histogram(_Metric):
         self._counts: dict[tuple[str, ...], list[int]] = {}
         self._sums: dict[tuple[str, ...], float] = {}
 
-    def observe(self, number: float, *labels: str) -> None:
+    def observe(self, number: float, *labels: str, times: int = 1) -> None:
+        """`number` was seen, so many times."""
         counts = self._counts.get(labels)
         if counts is None:
             counts = self._counts[labels] = [0] * (len(self._bounds) + 1)
-        counts[bisect_left(self._bounds, number)] += 1
-        self._sums[labels] = self._sums.get(labels, 0.0) + number
+        counts[bisect_left(self._bounds, number)] += times
+        self._sums[labels] = self._sums.get(labels, 0.0) + number * times
 
     def count(self, *labels: str) -> int:
         return sum(self._counts.get(labels, ()))

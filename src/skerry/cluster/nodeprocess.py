@@ -82,22 +82,18 @@ class _Node:
 
     async def _dns(self, stack: contextlib.AsyncExitStack) -> None:
         """The cluster's DNS server on its own address of this node, and what it needs to know."""
-        from skerry.dns.forward import Forwarder, upstreams
-        from skerry.dns.records import Records
-        from skerry.dns.server import DnsServer, follow
-        from skerry.netlink.route import HOST, Routes
+        from skerry.cluster.nodedns import start
 
-        networks = self._config.networks
-        with Routes() as routes:
-            routes.add_address(routes.index("lo"), f"{networks.dns_ip}/32", HOST)
-        records = Records(ZONE, own_networks=[networks.service_cidr, networks.pod_cidr])
-        # Asked from the host's side: a server there that has the same address as ours is another one.
-        server = DnsServer(records, Forwarder(upstreams(_host_resolv_conf()), self._outward, self._clock))
+        server = await start(
+            self._context.node,
+            self._config.networks,
+            self._informers,
+            self._clock,
+            self._broker,
+            self._acknowledges(stack, "dns"),
+            _host_resolv_conf(),
+        )
         stack.push_async_callback(server.close)
-        udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        udp.bind((networks.dns_ip, 53))
-        await server.serve(udp, socket.create_server((networks.dns_ip, 53)))
-        await follow(self._informers, records, self._acknowledges(stack, "dns"))
 
     async def _proxy(self, stack: contextlib.AsyncExitStack) -> None:
         """The service proxy of the node, and the node ports on the host's loopback."""
@@ -110,7 +106,12 @@ class _Node:
 
         node = self._context.node
         recorder = Recorder(self._client, "skerry-proxy", node.name, clock=self._clock)
-        here = Node(node.name, (node.node_ip,), service_cidr=self._config.networks.service_cidr, pod_cidr=node.pod_cidr)
+        here = Node(
+            node.name,
+            node.node_ips,
+            service_cidrs=self._config.networks.service_cidrs,
+            pod_cidrs=node.pod_cidrs,
+        )
         chosen = modes.choose(self._config.proxy_mode, here, self._clock)
         self._conditions.append(chosen.condition())
         proxy = Proxy(
@@ -185,7 +186,7 @@ class _Node:
 
         node, paths = self._context.node, self._config.paths
         paths.node(node.name).mkdir(parents=True, exist_ok=True)
-        runtime = Runtime(self._context.spawner, pod_cidr=node.pod_cidr, node_ip=node.node_ip, clock=self._clock)
+        runtime = Runtime(self._context.spawner, pod_cidrs=node.pod_cidrs, node_ips=node.node_ips, clock=self._clock)
         stack.push_async_callback(runtime.close)
         mirrors: dict[str, list[str]] = {}
         for registry, url in self._config.registry_mirrors:
@@ -195,8 +196,8 @@ class _Node:
         stack.push_async_callback(images.close)
         services = NodeServices(
             name=node.name,
-            ip=node.node_ip,
-            pod_cidr=node.pod_cidr,
+            ips=node.node_ips,
+            pod_cidrs=node.pod_cidrs,
             max_pods=self._config.networks.max_pods,
             client=self._client,
             informers=self._informers,
@@ -213,10 +214,6 @@ class _Node:
             conditions=tuple(self._conditions),
         )
         return _background(stack, agent.run(services))
-
-    async def _outward(self, family: int, kind: int) -> socket.socket:
-        """A socket of the host's network, which can reach the world."""
-        return await self._broker.socket("host", family, kind)
 
 
 def _background(stack: contextlib.AsyncExitStack, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:

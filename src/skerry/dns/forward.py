@@ -1,8 +1,8 @@
-"""Asks the machine's own resolvers for names that are not the cluster's.
+"""Asks other servers for names that are not the cluster's: the machine's own, or those of a stub domain.
 
-Used by the DNS server. The sockets come from a function, since the node has no way out of its own: they are born in the
-host's network namespace. A server that does not answer is left alone for a while, so that a machine without internet
-gets its SERVFAIL at once instead of after a time-out each time.
+Used by the resolver. The sockets come from a function, since the node has no way out of its own: those for the world
+are born in the host's network namespace. A server that does not answer is left alone for a while, so that a machine
+without internet gets its SERVFAIL at once instead of after a time-out each time.
 """
 
 from __future__ import annotations
@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 
     from skerry.clock import Clock
 
-OpenSocket = Callable[[int, int], Awaitable[socket.socket]]
+OpenSocket = Callable[[str, int, int], Awaitable[socket.socket]]
+"""`await open_socket(server, family, type)`: an unconnected socket from which this server can be reached."""
+
+Observe = Callable[[str, str, float], None]
+"""`observe(server, rcode, seconds)`: a server answered, or failed to (rcode "")."""
 
 TIMEOUT = 2.0  # seconds for one server; a stub resolver asks again after 5
 PENALTY = 5.0  # seconds for which a silent server is not asked while it is known to be silent
@@ -38,13 +42,14 @@ class Forwarder:
         open_socket: OpenSocket,
         clock: Clock,
         *,
-        port: int = 53,
         timeout: float = TIMEOUT,
         rng: random.Random | None = None,
+        observe: Observe | None = None,
     ) -> None:
-        """`servers`: addresses, asked in this order. `open_socket(family, type)` gives an unconnected socket."""
-        self._servers = list(servers)
-        self._open, self._clock, self._port, self._timeout = open_socket, clock, port, timeout
+        """`servers`: addresses, with a port where it is not 53 (192.0.2.1:5353), asked in this order."""
+        self._servers = {one: address_of(one) for one in servers}
+        self._open, self._clock, self._timeout = open_socket, clock, timeout
+        self._observe = observe or (lambda *_: None)
         self._rng = rng or random.SystemRandom()
         self._silent_until: dict[str, float] = {}
         self._in_flight = 0
@@ -71,10 +76,12 @@ class Forwarder:
             ours = self._rng.randrange(0x10000)
             try:
                 async with asyncio.timeout(self._timeout):
-                    reply = await self._exchange(server, wire.renumber(packet, ours), ours, tcp)
+                    reply = await self._exchange(self._servers[server], wire.renumber(packet, ours), ours, tcp)
             except (OSError, TimeoutError, asyncio.IncompleteReadError):
                 self._silent_until[server] = self._clock.monotonic() + PENALTY
+                self._observe(server, "", self._clock.monotonic() - now)
                 continue
+            self._observe(server, wire.rcode_name(reply[3] & 15), self._clock.monotonic() - now)
             self._silent_until.pop(server, None)
             reply = wire.renumber(reply, ident)
             if reply[3] & 15 in (wire.SERVFAIL, wire.REFUSED):
@@ -83,13 +90,13 @@ class Forwarder:
             return reply
         return refusal
 
-    async def _exchange(self, server: str, packet: bytes, ident: int, tcp: bool) -> bytes:
-        family = socket.AF_INET6 if ipaddress.ip_address(server.partition("%")[0]).version == 6 else socket.AF_INET
+    async def _exchange(self, server: tuple[str, int], packet: bytes, ident: int, tcp: bool) -> bytes:
+        family = socket.AF_INET6 if ":" in server[0] else socket.AF_INET
         loop = asyncio.get_running_loop()
-        sock = await self._open(family, socket.SOCK_STREAM if tcp else socket.SOCK_DGRAM)
+        sock = await self._open(server[0], family, socket.SOCK_STREAM if tcp else socket.SOCK_DGRAM)
         with contextlib.closing(sock):
             sock.setblocking(False)
-            await loop.sock_connect(sock, (server, self._port))
+            await loop.sock_connect(sock, server)
             asked = wire.question_section(packet)
             if tcp:
                 await loop.sock_sendall(sock, len(packet).to_bytes(2, "big") + packet)
@@ -114,6 +121,20 @@ async def _exactly(sock: socket.socket, size: int) -> bytes:
             raise ConnectionError("the server closed the connection")
         parts += piece
     return bytes(parts)
+
+
+def address_of(text: str) -> tuple[str, int]:
+    """`192.0.2.1`, `192.0.2.1:5353`, `fe80::1%eth0`, `[2001:db8::1]:53` as address and port. ValueError for others."""
+    host, port = text, "53"
+    if text.startswith("["):
+        host, _, rest = text[1:].partition("]")
+        port = rest.removeprefix(":") if rest else port
+    elif text.count(":") == 1:
+        host, port = text.split(":")
+    ipaddress.ip_address(host.partition("%")[0])
+    if not port.isdecimal() or not 0 < int(port) < 65536:
+        raise ValueError(f"{port!r} is no port")
+    return host, int(port)
 
 
 def upstreams(resolv_conf: str) -> list[str]:

@@ -2,67 +2,30 @@
 
 The DNS server applies every change it hears of (cost: the size of the changed object, never of the cluster) and asks
 `answer`. Everything goes in and comes out as plain values; the wire format is the server's business. Rules D1-D16.
+
+Every answer says what it was made of (`Answer.depends`), and every change says what it touches (`on_change`): so
+answers can be kept packed until something of theirs changes.
 """
 
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal
+
+from skerry.dns.answer import CHAIN_LIMIT, Answer, Record
+from skerry.dns.entries import address_of_arpa, canonical, read_service, read_slice
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Hashable, Iterable
 
     from skerry.api.types import core, discovery
+    from skerry.dns.entries import ServiceEntry, SliceEntry
 
-Rcode = Literal["NOERROR", "SERVFAIL", "NXDOMAIN", "REFUSED"]
-PodMode = Literal["disabled", "insecure"]
+PodMode = Literal["disabled", "insecure", "verified"]
 
 SCHEMA_VERSION = "1.1.0"
-SERVICE_NAME_LABEL = "kubernetes.io/service-name"
-_CHAIN_LIMIT = 8  # ExternalName Services that point at each other
-
-
-class Record(NamedTuple):
-    """One resource record. `data` is an address (A, AAAA), a name (CNAME, NS, PTR), a text (TXT),
-    (priority, weight, port, target) for SRV or (mname, rname, serial, refresh, retry, expire, minimum) for SOA.
-    Names end with a dot.
-    """
-
-    name: str
-    type: str
-    ttl: int
-    data: str | tuple[int, int, int, str] | tuple[str, str, int, int, int, int, int]
-
-
-@dataclass(slots=True)
-class Answer:
-    """What to reply. `chase`: a name outside the zone which ends a CNAME chain; its records belong into the answer."""
-
-    rcode: Rcode = "NOERROR"
-    answers: Sequence[Record] = ()
-    authority: Sequence[Record] = ()
-    additional: Sequence[Record] = ()
-    chase: str | None = None
-
-
-class _Port(NamedTuple):
-    name: str
-    protocol: str
-    port: int
-
-
-class _Service(NamedTuple):
-    kind: Literal["cluster", "headless", "external"]
-    ips: tuple[str, ...]
-    ports: tuple[_Port, ...]
-    external: str
-
-
-class _Slice(NamedTuple):
-    service: tuple[str, str]
-    hosts: dict[str, list[str]]  # label of an endpoint -> its ready addresses
-    ports: tuple[_Port, ...]
+EVERYTHING, REVERSE = "*", "*reverse"
+"""What `on_change` says besides: namespaces' names, and (namespace, name) of Services."""
 
 
 class Records:
@@ -74,24 +37,39 @@ class Records:
         *,
         ttl: int = 5,
         pods: PodMode = "insecure",
+        ignore_empty: bool = False,
         own_networks: Iterable[str] = (),
+        on_change: Callable[[Hashable], None] | None = None,
     ) -> None:
-        """PTR questions for unknown addresses are NXDOMAIN within `own_networks` (CIDRs), not ours outside."""
+        """PTR questions for unknown addresses are NXDOMAIN within `own_networks` (CIDRs), not ours outside.
+
+        `pods` as in D8. `ignore_empty`: cluster IPs without ready endpoints have no name (D16). `ttl`: seconds (D9).
+        """
         self.zone = zone.strip(".").lower() + "."
         self.ttl = ttl
         self.synced = False
+        self.on_change = on_change or (lambda _: None)
         self._pods: PodMode = pods
+        self._ignore_empty = ignore_empty
         self._zone_labels = tuple(self.zone.rstrip(".").split("."))
         self._own = [ipaddress.ip_network(cidr) for cidr in own_networks]
         self._serial = 1
         self._namespaces: set[str] = set()
-        self._services: dict[tuple[str, str], _Service] = {}
-        self._slices: dict[str, _Slice] = {}
-        self._slices_of: dict[tuple[str, str], dict[str, _Slice]] = {}
+        self._services: dict[tuple[str, str], ServiceEntry] = {}
+        self._slices: dict[str, SliceEntry] = {}
+        self._slices_of: dict[tuple[str, str], dict[str, SliceEntry]] = {}
         self._cluster_ips: dict[str, tuple[str, str]] = {}
-        self._endpoint_ips: dict[str, dict[str, None]] = {}  # address -> keys of the slices that hold it
+        self._endpoint_ips: dict[str, str | dict[str, None]] = {}  # address -> the slice that holds it, or several
+        self._pod_ips: dict[tuple[str, str], set[str]] = {}  # (namespace, address) -> the pods that have it
+        self._ips_of_pod: dict[str, tuple[str, ...]] = {}
+        self._touched: set[Hashable] = set()
 
     # Changes
+
+    def configure(self, *, ttl: int, pods: PodMode, ignore_empty: bool) -> None:
+        """Answers otherwise from now on (D8, D9, D16)."""
+        self.ttl, self._pods, self._ignore_empty = ttl, pods, ignore_empty
+        self.on_change(EVERYTHING)
 
     def apply_namespace(self, name: str, present: bool) -> None:
         """A namespace appeared (True) or went (False)."""
@@ -100,6 +78,7 @@ class Records:
             self._namespaces.add(name)
         else:
             self._namespaces.discard(name)
+        self.on_change(name)
 
     def apply_service(self, key: str, service: core.Service | None) -> None:
         """The Service `namespace/name` is now `service`, or gone."""
@@ -111,33 +90,70 @@ class Records:
             for ip in old.ips:
                 if self._cluster_ips.get(ip) == place:
                     del self._cluster_ips[ip]
-        new = _read_service(service) if service is not None else None
+        new = read_service(service) if service is not None else None
         if new is not None:
             self._services[place] = new
             for ip in new.ips:
                 self._cluster_ips[ip] = place
+        if new != old:
+            self.on_change(place)
+            self.on_change(REVERSE)
 
     def apply_slice(self, key: str, endpoint_slice: discovery.EndpointSlice | None) -> None:
         """The EndpointSlice `namespace/name` is now `endpoint_slice`, or gone."""
         self._serial += 1
-        old = self._slices.pop(key, None)
+        new = read_slice(key, endpoint_slice) if endpoint_slice is not None else None
+        old = self._slices.get(key)
+        if new == old:
+            return
         if old is not None:
+            del self._slices[key]
             mine = self._slices_of[old.service]
             del mine[key]
             if not mine:
                 del self._slices_of[old.service]
             for ip in {ip for ips in old.hosts.values() for ip in ips}:
-                holders = self._endpoint_ips[ip]
-                del holders[key]
-                if not holders:
-                    del self._endpoint_ips[ip]
-        new = _read_slice(key, endpoint_slice) if endpoint_slice is not None else None
+                self._release(ip, key)
+            self.on_change(old.service)
         if new is not None:
             self._slices[key] = new
             self._slices_of.setdefault(new.service, {})[key] = new
             for ips in new.hosts.values():
                 for ip in ips:
-                    self._endpoint_ips.setdefault(ip, {})[key] = None
+                    self._hold(ip, key)
+            self.on_change(new.service)
+        self.on_change(REVERSE)
+
+    def apply_pod(self, key: str, ips: Iterable[str]) -> None:
+        """The pod `namespace/name` has these addresses now; none when it is gone. Only for mode "verified" (D8)."""
+        namespace = key.partition("/")[0]
+        for ip in self._ips_of_pod.pop(key, ()):
+            holders = self._pod_ips[namespace, ip]
+            holders.discard(key)
+            if not holders:
+                del self._pod_ips[namespace, ip]
+        found = tuple(ip for ip in map(canonical, ips) if ip is not None)
+        if found:
+            self._ips_of_pod[key] = found
+            for ip in found:
+                self._pod_ips.setdefault((namespace, ip), set()).add(key)
+
+    def _hold(self, ip: str, key: str) -> None:
+        holders = self._endpoint_ips.get(ip)
+        if holders is None:
+            self._endpoint_ips[ip] = key
+        elif isinstance(holders, dict):
+            holders[key] = None
+        elif holders != key:
+            self._endpoint_ips[ip] = {holders: None, key: None}
+
+    def _release(self, ip: str, key: str) -> None:
+        holders = self._endpoint_ips[ip]
+        if isinstance(holders, dict):
+            del holders[key]
+            if holders:
+                return
+        del self._endpoint_ips[ip]
 
     def statistics(self) -> dict[str, int]:
         """How many of each thing the index holds."""
@@ -150,10 +166,11 @@ class Records:
 
     # Questions
 
-    def answer(self, qname: str, qtype: str) -> Answer | None:
+    def answer(self, qname: str, qtype: str, depth: int = 0) -> Answer | None:
         """The answer to `qname` (any case, with or without the last dot) of `qtype` ("A", "SRV", ...).
 
-        None: the name is not the cluster's; ask elsewhere. Order of records is that of the index.
+        None: the name is not the cluster's; ask elsewhere. Order of records is that of the index. `depth`: how many
+        CNAMEs led here.
         """
         name = qname.lower().rstrip(".")
         labels = name.split(".")
@@ -163,10 +180,27 @@ class Records:
                 return Answer("SERVFAIL")
             if qtype in ("AXFR", "IXFR"):
                 return Answer("REFUSED")
-            return self._in_zone(qname.rstrip(".") + ".", labels[:-size], qtype)
+            self._touched = set()
+            found = self._in_zone(qname.rstrip(".") + ".", labels[:-size], qtype, depth)
+            # A pod's name in this mode depends on all pods: too many to tell of.
+            if not (self._pods == "verified" and labels[-size - 1 : -size] == ["pod"]):
+                found.depends = frozenset(self._touched)
+            return found
         if qtype == "PTR" and labels[-1] == "arpa":
-            return self._reverse(qname.rstrip(".") + ".", name)
+            found_name = self._reverse(qname.rstrip(".") + ".", name)
+            if found_name is not None and self.synced:
+                found_name.depends = frozenset((REVERSE,))
+            return found_name
         return None
+
+    def has(self, namespace: str) -> bool:
+        """Is there such a namespace? An answer being made depends on it from now on."""
+        self._touched.add(namespace)
+        return namespace in self._namespaces
+
+    def _find(self, place: tuple[str, str]) -> ServiceEntry | None:
+        self._touched.add(place)
+        return self._services.get(place) if self.has(place[0]) else None
 
     def _in_zone(self, owner: str, labels: list[str], qtype: str, depth: int = 0) -> Answer:
         match labels:
@@ -179,7 +213,7 @@ class Records:
             case ["ns", "dns"]:
                 return self._of_type(qtype, self._addresses(owner, self._server_ips()))
             case [namespace, "svc"] | [namespace, "pod"]:
-                return self._nodata() if namespace in self._namespaces else self._nxdomain()
+                return self._nodata() if self.has(namespace) else self._nxdomain()
             case [ip, namespace, "pod"]:
                 return self._pod(owner, ip, namespace, qtype)
             case [name, namespace, "svc"]:
@@ -201,17 +235,17 @@ class Records:
         return self._nodata()
 
     def _pod(self, owner: str, label: str, namespace: str, qtype: str) -> Answer:
-        if self._pods == "disabled" or namespace not in self._namespaces:
+        if self._pods == "disabled" or not self.has(namespace):
             return self._nxdomain()
         # 10-1-2-3 is 10.1.2.3; anything else can only be IPv6
-        ip = _canonical(label.replace("-", ".")) or _canonical(label.replace("-", ":"))
-        if ip is None:
+        ip = canonical(label.replace("-", ".")) or canonical(label.replace("-", ":"))
+        if ip is None or (self._pods == "verified" and (namespace, ip) not in self._pod_ips):
             return self._nxdomain()
         return self._of_type(qtype, self._addresses(owner, [ip]))
 
     def _service(self, owner: str, place: tuple[str, str], qtype: str, depth: int) -> Answer:
-        service = self._services.get(place)
-        if service is None or place[0] not in self._namespaces:
+        service = self._find(place)
+        if service is None:
             return self._nxdomain()
         if service.kind == "external":
             return self._external(owner, service.external, qtype, depth)
@@ -222,13 +256,19 @@ class Records:
             if qtype == "SRV":
                 return self._headless_srv(owner, place, None, None)
             return self._of_type(qtype, self._addresses(owner, ips))
+        if self._ignored(place):
+            return self._nxdomain()
         if qtype == "SRV":
             return self._srv(owner, [(port.port, self._name(place), service.ips) for port in service.ports])
         return self._of_type(qtype, self._addresses(owner, service.ips))
 
+    def _ignored(self, place: tuple[str, str]) -> bool:
+        """Is this Service to be silent about, for want of ready endpoints (D16)?"""
+        return self._ignore_empty and not any(one.hosts for one in self._slices_of.get(place, {}).values())
+
     def _endpoint(self, owner: str, host: str, place: tuple[str, str], qtype: str) -> Answer:
-        service = self._services.get(place)
-        if service is None or service.kind == "external" or place[0] not in self._namespaces:
+        service = self._find(place)
+        if service is None or service.kind == "external":
             return self._nxdomain()
         slices = self._slices_of.get(place, {}).values()
         ips = [ip for s in slices for ip in s.hosts.get(host, ())]
@@ -236,16 +276,18 @@ class Records:
             return self._nxdomain()
         if qtype == "SRV":
             target = f"{host}.{self._name(place)}"
-            found = [(p.port, target, tuple(s.hosts[host])) for s in slices if host in s.hosts for p in s.ports]
+            found = [(p.port, target, s.hosts[host]) for s in slices if host in s.hosts for p in s.ports]
             return self._srv(owner, found)
         return self._of_type(qtype, self._addresses(owner, ips))
 
     def _port(self, owner: str, port: str, protocol: str, place: tuple[str, str], qtype: str) -> Answer:
-        service = self._services.get(place)
-        if service is None or service.kind == "external" or place[0] not in self._namespaces:
+        service = self._find(place)
+        if service is None or service.kind == "external":
             return self._nxdomain()
         if service.kind == "headless":
             found = self._headless_srv(owner, place, port, protocol)
+        elif self._ignored(place):
+            return self._nxdomain()
         else:
             ports = [p for p in service.ports if p.name == port and p.protocol == protocol]
             found = self._srv(owner, [(p.port, self._name(place), service.ips) for p in ports])
@@ -257,7 +299,7 @@ class Records:
         return self._srv(
             owner,
             [
-                (p.port, f"{host}.{self._name(place)}", tuple(ips))
+                (p.port, f"{host}.{self._name(place)}", ips)
                 for s in self._slices_of.get(place, {}).values()
                 for p in s.ports
                 if port is None or (p.name == port and p.protocol == protocol)
@@ -277,7 +319,7 @@ class Records:
         return Answer(answers=answers, additional=list(additional))
 
     def _external(self, owner: str, target: str, qtype: str, depth: int) -> Answer:
-        if _canonical(target) is not None:
+        if canonical(target) is not None:
             return self._nxdomain()  # D7
         if qtype not in ("A", "AAAA", "CNAME", "ANY"):
             return self._nodata()
@@ -289,7 +331,7 @@ class Records:
         size = len(self._zone_labels)
         if tuple(labels[-size:]) != self._zone_labels:
             return Answer(answers=[cname], chase=target)
-        if depth >= _CHAIN_LIMIT:
+        if depth >= CHAIN_LIMIT:
             return Answer("SERVFAIL")
         rest = self._in_zone(target, labels[:-size], qtype, depth + 1)  # D15
         if rest.rcode == "SERVFAIL":
@@ -297,7 +339,7 @@ class Records:
         return Answer(rest.rcode, [cname, *rest.answers], rest.authority, (), rest.chase)
 
     def _reverse(self, owner: str, name: str) -> Answer | None:
-        ip = _address_of_arpa(name)
+        ip = address_of_arpa(name)
         if ip is None:
             return None
         if not self.synced:
@@ -305,9 +347,10 @@ class Records:
         place = self._cluster_ips.get(ip)
         if place is not None:
             return Answer(answers=[Record(owner, "PTR", self.ttl, self._name(place))])
+        holders = self._endpoint_ips.get(ip, {})
         names = [
             f"{host}.{self._name(found.service)}"
-            for found in map(self._slices.__getitem__, self._endpoint_ips.get(ip, ()))
+            for found in map(self._slices.__getitem__, [holders] if isinstance(holders, str) else holders)
             for host, ips in found.hosts.items()
             if ip in ips and found.service in self._services
         ]
@@ -324,7 +367,7 @@ class Records:
         return f"{place[1]}.{place[0]}.svc.{self.zone}"
 
     def _server_ips(self) -> tuple[str, ...]:
-        service = self._services.get(("kube-system", "kube-dns"))
+        service = self._find(("kube-system", "kube-dns"))
         return service.ips if service is not None else ()
 
     def _addresses(self, owner: str, ips: Iterable[str]) -> list[Record]:
@@ -346,66 +389,5 @@ class Records:
         return Answer("NXDOMAIN", authority=[self._soa()])
 
 
-def endpoint_label(hostname: str, ip: str) -> str:
-    """The label an endpoint is known by (D4): its hostname, else its address with dashes."""
-    if hostname:
-        return hostname.lower()
-    label = ip.replace(".", "-").replace(":", "-")
-    return label + "0" if label.endswith("-") else label
-
-
 def _bare(label: str) -> str:
     return label.removeprefix("_")
-
-
-def _canonical(text: str) -> str | None:
-    try:
-        return str(ipaddress.ip_address(text))
-    except ValueError:
-        return None
-
-
-def _read_service(service: core.Service) -> _Service | None:
-    spec = service.spec
-    ports = tuple(_Port((p.name or "").lower(), (p.protocol or "TCP").lower(), p.port) for p in spec.ports)
-    if spec.type == "ExternalName":
-        return _Service("external", (), (), spec.external_name.lower()) if spec.external_name else None
-    if spec.cluster_ip == "None":
-        return _Service("headless", (), ports, "")
-    ips = tuple(ip for ip in map(_canonical, spec.cluster_i_ps or [spec.cluster_ip]) if ip is not None)
-    return _Service("cluster", ips, ports, "") if ips else None
-
-
-def _read_slice(key: str, endpoint_slice: discovery.EndpointSlice) -> _Slice | None:
-    name = endpoint_slice.metadata.labels.get(SERVICE_NAME_LABEL)
-    if not name or endpoint_slice.address_type not in ("IPv4", "IPv6"):
-        return None
-    hosts: dict[str, list[str]] = {}
-    for endpoint in endpoint_slice.endpoints:
-        if endpoint.conditions.ready is False:  # nil counts as ready (D5)
-            continue
-        for address in endpoint.addresses:
-            ip = _canonical(address)
-            if ip is not None:
-                mine = hosts.setdefault(endpoint_label(endpoint.hostname or "", ip), [])
-                if ip not in mine:
-                    mine.append(ip)
-    ports = tuple(
-        _Port((p.name or "").lower(), (p.protocol or "TCP").lower(), p.port)
-        for p in endpoint_slice.ports
-        if p.port is not None and p.port > 0
-    )
-    return _Slice((key.partition("/")[0], name), hosts, ports)
-
-
-def _address_of_arpa(name: str) -> str | None:
-    """`4.3.2.10.in-addr.arpa` as `10.2.3.4`; None when it is not a whole address."""
-    if name.endswith(".in-addr.arpa"):
-        parts = name.removesuffix(".in-addr.arpa").split(".")
-        return _canonical(".".join(reversed(parts)))
-    if name.endswith(".ip6.arpa"):
-        nibbles = name.removesuffix(".ip6.arpa").split(".")
-        if len(nibbles) == 32 and all(len(n) == 1 for n in nibbles):
-            digits = "".join(reversed(nibbles))
-            return _canonical(":".join(digits[i : i + 4] for i in range(0, 32, 4)))
-    return None

@@ -1,7 +1,8 @@
-"""The cluster's DNS server: UDP and TCP on sockets that it is given, answers from `records`, the rest from upstream.
+"""The cluster's DNS server: UDP and TCP on sockets that it is given; `names` knows the answers, `resolver` asks others.
 
-One a node, started by the node's process; the sockets are already bound (pods reach it without NAT). `follow` keeps the
-records up to date from informers.
+One a node, started by the node's process; the sockets are already bound (pods reach it without NAT). What can be
+answered without waiting is: from kept packets where the same was asked before, else made and kept. A question that
+needs an upstream server becomes a task, which starts the decision again with what it has heard.
 """
 
 from __future__ import annotations
@@ -11,35 +12,61 @@ import contextlib
 import logging
 import random
 import socket
+import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from skerry.dns import wire
-from skerry.dns.records import Answer, Records
+from skerry.dns.answer import Answer
+from skerry.dns.clients import STRANGER, Clients
+from skerry.dns.metrics import About, DnsMetrics
+from skerry.dns.names import Names, walked
+from skerry.dns.packed import Answers, Packed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from skerry.client.informer import Informers
-    from skerry.dns.forward import Forwarder
+    from skerry.dns.resolver import Resolver
 
 log = logging.getLogger(__name__)
 
 TCP_IDLE = 10.0  # seconds a connection may stay silent
-TCP_CONNECTIONS = 256
+TCP_CONNECTIONS, TCP_OF_ONE = 256, 32
+BURST = 64
+"""Packets read at one wake-up, so that others get their turn."""
+WAITING = 2048
+"""Questions that wait for upstream servers; further ones are dropped, and their askers ask again."""
+_LARGEST = 4097  # one byte more than an honest question may have
+
+
+class _Ask(Exception):
+    def __init__(self, packet: bytes, name: str, forwarded: bool) -> None:
+        self.packet, self.name, self.forwarded = packet, name, forwarded
 
 
 class DnsServer:
-    """Serves until `close`. `forwarder` None: names outside of the cluster are SERVFAIL."""
+    """Serves until `close`. `resolver` None: names outside of the cluster are SERVFAIL. `clients` None: all may ask."""
 
-    def __init__(self, records: Records, forwarder: Forwarder | None = None, rng: random.Random | None = None) -> None:
-        self.records = records
-        self.replies: Counter[str] = Counter()  # rcode or "dropped" -> how many
-        self._forwarder = forwarder
+    def __init__(
+        self,
+        names: Names,
+        resolver: Resolver | None = None,
+        *,
+        clients: Clients | None = None,
+        metrics: DnsMetrics | None = None,
+        rng: random.Random | None = None,
+    ) -> None:
+        self.names, self.records = names, names.records
+        self.clients = clients or Clients()
+        self.metrics = metrics or DnsMetrics()
+        self.answers = Answers(self.metrics.fold)
+        self.records.on_change = self.answers.changed
+        self.replies: Counter[str] = Counter()
+        """Reply codes (or "dropped") of what was not answered from kept packets -> how many."""
+        self._resolver = resolver
         self._rng = rng or random.Random()
-        self._transports: list[asyncio.DatagramTransport] = []
+        self._udp: list[socket.socket] = []
         self._servers: list[asyncio.Server] = []
         self._tasks: set[asyncio.Task[None]] = set()
+        self._connections: Counter[str] = Counter()
 
     async def serve(self, udp: socket.socket | None, tcp: socket.socket | None) -> None:
         """Starts answering on a bound UDP and a bound TCP socket (listening or not); returns at once. Owns them now."""
@@ -47,60 +74,97 @@ class DnsServer:
             udp.setblocking(False)
             with contextlib.suppress(OSError):
                 udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
-            transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(lambda: _Udp(self), sock=udp)
-            self._transports.append(transport)
+            asyncio.get_running_loop().add_reader(udp, self._readable, udp)
+            self._udp.append(udp)
         if tcp is not None:
             self._servers.append(await asyncio.start_server(self._tcp, sock=tcp, backlog=128))
 
     async def close(self) -> None:
         """Stops listening and drops what is still being asked upstream."""
-        for transport in self._transports:
-            transport.close()
+        for sock in self._udp:
+            asyncio.get_running_loop().remove_reader(sock)
+            sock.close()
+        self._udp.clear()
         for server in self._servers:
             server.close()
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._resolver is not None:
+            await self._resolver.close()
 
     def statistics(self) -> dict[str, Any]:
-        """Replies by code, and what the index holds."""
-        return {"replies": dict(self.replies), "records": self.records.statistics()}
+        """Replies by code, kept answers, and what the index holds."""
+        return {"replies": dict(self.replies), "kept": len(self.answers.kept), "records": self.records.statistics()}
 
-    def reply_now(self, packet: bytes, limit: bool) -> bytes | wire.Query | None:
-        """The reply if it needs no waiting, the query if it does, None if none is due. `limit`: it goes out by UDP."""
+    def scrape(self) -> str:
+        """All metrics, as a scraper reads them."""
+        return self.metrics.scrape(self.answers, self._resolver.cache if self._resolver is not None else None)
+
+    # UDP
+
+    def _readable(self, sock: socket.socket) -> None:
+        """Reads what has come and answers what can be answered at once."""
+        receive, send, clock = sock.recvfrom, sock.sendto, time.perf_counter
+        known, kept, took = self.clients.known, self.answers.kept, self.metrics.took
+        begun = clock()
+        for _ in range(BURST):
+            try:
+                packet, sender = receive(_LARGEST)
+            except BlockingIOError:
+                return
+            except OSError:  # an answer of ours found nobody
+                continue
+            number = known.get(sender[0])
+            if number is None:
+                number = self.clients.number(sender[0])
+            one = kept.get((number, packet[2:]))
+            if one is not None:
+                reply: bytes | None = one.reply(packet[:2])
+                zone = one.about.zone  # type: ignore[attr-defined]
+            else:
+                reply, zone = self._fresh(sock, packet, sender, number)
+            if reply is None:
+                continue
+            try:
+                send(reply, sender)
+            except OSError:
+                self.metrics.dropped.add(1, "not sent")
+            ended = clock()
+            took(ended - begun, zone)
+            begun = ended
+
+    def _fresh(self, sock: socket.socket, packet: bytes, sender: Any, number: int) -> tuple[bytes | None, str]:
+        """The reply to what is not kept, and its zone; None if none is due, or later."""
+        if number == STRANGER:
+            self.metrics.dropped.add(1, "stranger")
+            return None, ""
+        begun = time.perf_counter()
         query = wire.read(packet)
         if not isinstance(query, wire.Query):
-            return self._counted(query)
-        answer = self.records.answer(query.name, query.type)
-        if answer is None or answer.chase is not None:
-            return query
-        return self._counted(wire.write(query, answer, shuffle=self._rng, limit=query.limit if limit else None))
+            return self._refused(query), "."
+        try:
+            return self._answered(query, number, True, {})
+        except _Ask as ask:
+            if len(self._tasks) < WAITING:
+                self._later(sock, query, sender, number, ask, begun)
+            else:
+                self.metrics.dropped.add(1, "too many")
+        except Exception:  # a bug in one answer must not end the service for all; the log tells
+            log.exception("dns: no answer to a packet of %d bytes", len(packet))
+            self.metrics.panics.add(1)
+            return wire.error(packet, wire.SERVFAIL), "."
+        return None, ""
 
-    async def reply(self, query: wire.Query, udp: bool) -> bytes:
-        """The reply to a question that needs an upstream server."""
-        limit = query.limit if udp else None
-        answer = self.records.answer(query.name, query.type)
-        if answer is not None and answer.chase is not None:
-            extra: list[Any] = []
-            if self._forwarder is not None:
-                ask = wire.question(answer.chase, query.type, self._rng.randrange(0x10000))
-                found = await self._forwarder.ask(ask)
-                extra = wire.answers_of(found) if found is not None else []
-            return wire.write(query, answer, extra=extra, limit=limit)
-        if answer is not None:
-            return wire.write(query, answer, shuffle=self._rng, limit=limit)
-        found = await self._forwarder.ask(query.packet, tcp=not udp) if self._forwarder is not None else None
-        if found is None:
-            return wire.write(query, Answer("SERVFAIL"), authoritative=False, limit=limit)
-        return wire.cut(found, limit) if limit is not None else found
-
-    def spawn(self, query: wire.Query, send: Any, address: Any) -> None:
+    def _later(self, sock: socket.socket, query: wire.Query, sender: Any, number: int, ask: _Ask, begun: float) -> None:
         """Answers by UDP as soon as upstream has."""
 
         async def run() -> None:
-            reply = self._counted(await self.reply(query, udp=True))
-            if reply is not None:
-                send(reply, address)
+            reply, zone = await self._patiently(query, number, True, ask)
+            if sock.fileno() >= 0:
+                with contextlib.suppress(OSError):
+                    sock.sendto(reply, sender)
+            self.metrics.took(time.perf_counter() - begun, zone)
 
         task = asyncio.get_running_loop().create_task(run())
         self._tasks.add(task)
@@ -109,29 +173,151 @@ class DnsServer:
     def _finished(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
+            self.metrics.panics.add(1)
             log.error("dns: a forwarded question failed", exc_info=task.exception())
 
-    def _counted(self, reply: bytes | None) -> bytes | None:
-        self.replies["dropped" if reply is None else str(reply[3] & 15)] += 1
+    # Decisions
+
+    async def _patiently(self, query: wire.Query, number: int, udp: bool, ask: _Ask | None = None) -> tuple[bytes, str]:
+        """The reply, and its zone, however long upstream takes."""
+        heard: dict[str, bytes | None] = {}
+        while True:
+            if ask is not None:
+                heard[ask.name] = await self._heard(ask, tcp=ask.forwarded and not udp)
+            try:
+                return self._answered(query, number, udp, heard)
+            except _Ask as found:
+                ask = found
+
+    async def _heard(self, ask: _Ask, *, tcp: bool) -> bytes | None:
+        assert self._resolver is not None
+        found = await self._resolver.ask(ask.packet, ask.name, tcp=tcp)
+        if found is not None and not ask.forwarded and found[2] & 0x02:  # it becomes a part of our own reply
+            found = await self._resolver.ask(ask.packet, ask.name, tcp=True) or found
+        return found
+
+    def _answered(self, query: wire.Query, number: int, udp: bool, heard: dict[str, bytes | None]) -> tuple[bytes, str]:
+        """The reply, and its zone; raises `_Ask` when somebody else must be asked first."""
+        limit = query.limit if udp else None
+        path = self.clients.path(number)
+        steps = self.names.steps(query.name, query.type, path) if path else [query.name]
+        depends: frozenset[Any] | None = frozenset()
+        first: Answer | None = None
+        for name in steps:
+            found = self.names.answer(name, query.type)
+            extra: list[Any] = []
+            if found is None:
+                said = self._said(query, name, heard)
+                if len(steps) == 1:
+                    return self._passed_on(query, said, limit, udp), "."
+                if said is None or said[3] & 15 not in (0, 3):
+                    depends = None
+                    break  # whoever asks may have more luck with the rest of the path
+                found, extra = Answer("NXDOMAIN" if said[3] & 15 else "NOERROR"), wire.answers_of(said)
+            elif found.chase is not None:
+                said = self._said(query, found.chase, heard)
+                extra = wire.answers_of(said) if said is not None else []
+            if found.rcode == "SERVFAIL" and first is not None:
+                break
+            depends = depends | found.depends if depends is not None and found.depends is not None else None
+            first = first or found
+            if found.rcode != "NXDOMAIN":
+                if name is not steps[0]:
+                    self.metrics.walked()
+                return self._written(
+                    query, walked(query.name, found, name, self.records.ttl), extra, depends, number, udp
+                )
+        assert first is not None
+        return self._written(query, first, [], depends, number, udp)
+
+    def _said(self, query: wire.Query, name: str, heard: dict[str, bytes | None]) -> bytes | None:
+        """What upstream says of a name, from what was heard or is kept."""
+        if name in heard:
+            return heard[name]
+        if self._resolver is None:
+            return None
+        forwarded = name == query.name
+        packet = query.packet if forwarded else wire.question(name, query.type, self._rng.randrange(0x10000))
+        found = self._resolver.known(packet)
+        if found is None:
+            raise _Ask(packet, name, forwarded)
+        return found
+
+    def _written(
+        self,
+        query: wire.Query,
+        answer: Answer,
+        extra: list[Any],
+        depends: frozenset[Any] | None,
+        number: int,
+        udp: bool,
+    ) -> tuple[bytes, str]:
+        limit = query.limit if udp else None
+        zone = self.records.zone
+        reply = wire.write(query, answer, extra=extra, shuffle=self._rng, limit=limit)
+        about = self._about(query, reply, zone, udp)
+        self.replies[str(reply[3] & 15)] += 1
+        if udp and depends is not None and answer.chase is None and not extra and not reply[2] & 0x02:
+            one = Packed(reply, depends, about)
+            one.hits = 1
+            self.answers.put((number, query.packet[2:]), one)
+        else:
+            self.metrics.exchanged(about, len(reply))
+        return reply, zone
+
+    def _passed_on(self, query: wire.Query, said: bytes | None, limit: int | None, udp: bool) -> bytes:
+        if said is None:
+            reply = wire.write(query, Answer("SERVFAIL"), authoritative=False, limit=limit)
+        else:
+            reply = wire.renumber(said, int.from_bytes(query.packet[:2], "big"))
+            reply = wire.cut(reply, limit) if limit is not None else reply
+        self.replies[str(reply[3] & 15)] += 1
+        self.metrics.exchanged(self._about(query, reply, ".", udp), len(reply))
         return reply
+
+    def _refused(self, reply: bytes | None) -> bytes | None:
+        """What was no question got this error, or nothing."""
+        self.replies["dropped" if reply is None else str(reply[3] & 15)] += 1
+        if reply is None:
+            self.metrics.dropped.add(1, "no question")
+        else:
+            self.metrics.exchanged(About(".", "udp", "other", wire.rcode_name(reply[3] & 15), 0), len(reply))
+        return reply
+
+    @staticmethod
+    def _about(query: wire.Query, reply: bytes, zone: str, udp: bool) -> About:
+        proto = "udp" if udp else "tcp"
+        return About(zone, proto, query.type, wire.rcode_name(reply[3] & 15), len(query.packet))
+
+    # TCP
 
     async def _tcp(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
-        if len(self._tasks) >= TCP_CONNECTIONS:
+        sender = writer.get_extra_info("peername")[0]
+        number = self.clients.number(sender)
+        many = self._connections.total() >= TCP_CONNECTIONS or self._connections[sender] >= TCP_OF_ONE
+        if many or number == STRANGER:
+            self.metrics.dropped.add(1, "stranger" if number == STRANGER else "too many")
             writer.close()
             return
         self._tasks.add(task)
+        self._connections[sender] += 1
         try:
             while True:
                 async with asyncio.timeout(TCP_IDLE):
                     size = int.from_bytes(await reader.readexactly(2), "big")
                     packet = await reader.readexactly(size)
-                found = self.reply_now(packet, limit=False)
-                if isinstance(found, wire.Query):
-                    found = self._counted(await self.reply(found, udp=False))
-                if found is None:
-                    return
+                begun = time.perf_counter()
+                query = wire.read(packet)
+                if isinstance(query, wire.Query):
+                    found, zone = await self._patiently(query, number, False)
+                    self.metrics.took(time.perf_counter() - begun, zone)
+                else:
+                    refused = self._refused(query)
+                    if refused is None:
+                        return
+                    found = refused
                 async with asyncio.timeout(TCP_IDLE):
                     writer.write(len(found).to_bytes(2, "big") + found)
                     await writer.drain()
@@ -139,65 +325,7 @@ class DnsServer:
             pass  # the client's own affair
         finally:
             self._tasks.discard(task)
+            self._connections[sender] -= 1
+            if not self._connections[sender]:
+                del self._connections[sender]
             writer.close()
-
-
-class _Udp(asyncio.DatagramProtocol):
-    def __init__(self, server: DnsServer) -> None:
-        self._server = server
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport: Any = transport
-
-    def datagram_received(self, data: bytes, addr: Any) -> None:
-        try:
-            found = self._server.reply_now(data, limit=True)
-        except Exception:  # a bug in one answer must not end the service for all; the log tells
-            log.exception("dns: no answer to a packet of %d bytes", len(data))
-            found = wire.error(data, wire.SERVFAIL) if len(data) >= wire.HEADER else None
-        if isinstance(found, wire.Query):
-            self._server.spawn(found, self._transport.sendto, addr)
-        elif found is not None:
-            self._transport.sendto(found, addr)
-
-
-async def follow(informers: Informers, records: Records, on_applied: Callable[[int, int], None] | None = None) -> None:
-    """Keeps `records` up to date; returns once it has seen everything there is (answers are SERVFAIL before).
-
-    `on_applied(slices, services)` is called with the newest revisions that answers show, whenever one has grown.
-    """
-    from skerry.api.types import core, discovery
-
-    services, slices = informers.of(core.Service), informers.of(discovery.EndpointSlice)
-    namespaces = informers.of(core.Namespace)
-
-    def key(thing: Any) -> str:
-        return f"{thing.metadata.namespace}/{thing.metadata.name}"
-
-    def on_namespace(old: Any, new: Any) -> None:
-        records.apply_namespace((new or old).metadata.name, new is not None)
-
-    applied = [0, 0]
-
-    def done(which: int, revision: str) -> None:
-        if revision.isdigit():
-            applied[which] = max(applied[which], int(revision))
-        if records.synced and on_applied is not None:
-            on_applied(applied[0], applied[1])
-
-    def on_service(old: Any, new: Any) -> None:
-        records.apply_service(key(new or old), new)
-        done(1, (new or old).metadata.resource_version)
-
-    def on_slice(old: Any, new: Any) -> None:
-        records.apply_slice(key(new or old), new)
-        done(0, (new or old).metadata.resource_version)
-
-    namespaces.subscribe(on_namespace)
-    services.subscribe(on_service)
-    slices.subscribe(on_slice)
-    await asyncio.gather(namespaces.synced(), services.synced(), slices.synced())
-    records.synced = True
-    done(0, slices.resource_version)
-    done(1, services.resource_version)
-    log.info("dns: synced, %s", records.statistics())

@@ -8,8 +8,8 @@ from tests.helpers import server
 
 from skerry.api.types import core, discovery, meta
 from skerry.client.informer import Informers
+from skerry.dns.follow import follow
 from skerry.dns.records import Records
-from skerry.dns.server import follow
 
 
 def data(records, name, qtype="A"):

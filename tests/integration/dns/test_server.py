@@ -13,8 +13,9 @@ import pytest
 
 from skerry.api.types import core, meta
 from skerry.clock import FakeClock, SystemClock
-from skerry.dns.forward import Forwarder
+from skerry.dns.names import Names
 from skerry.dns.records import Records
+from skerry.dns.resolver import Resolver
 from skerry.dns.server import DnsServer
 
 
@@ -44,15 +45,15 @@ def pair(host="127.0.0.1"):
         return udp, tcp
 
 
-async def host_socket(family, kind):
+async def host_socket(server, family, kind):
     return socket.socket(family, kind)
 
 
 @contextlib.asynccontextmanager
-async def serving(forwarder=None):
+async def serving(resolver=None, **options):
     udp, tcp = pair()
     port = udp.getsockname()[1]
-    server = DnsServer(records(), forwarder)
+    server = DnsServer(Names(records()), resolver, **options)
     await server.serve(udp, tcp)
     try:
         yield server, port
@@ -158,7 +159,7 @@ async def test_two_questions_on_one_connection():
 async def test_other_names_are_forwarded_and_forged_replies_ignored():
     async with (
         upstream() as (made, up),
-        serving(Forwarder(["127.0.0.1"], host_socket, SystemClock(), port=up)) as (_, port),
+        serving(Resolver([f"127.0.0.1:{up}"], host_socket, SystemClock())) as (_, port),
     ):
         reply = await ask(port, "www.Example.org")
         assert (str(reply.a.rdata), reply.header.aa) == ("192.0.2.0", 0)
@@ -169,7 +170,7 @@ async def test_other_names_are_forwarded_and_forged_replies_ignored():
 async def test_a_long_forwarded_reply_is_truncated_for_a_classic_client():
     async with (
         upstream(count=60) as (_, up),
-        serving(Forwarder(["127.0.0.1"], host_socket, SystemClock(), port=up)) as (_, port),
+        serving(Resolver([f"127.0.0.1:{up}"], host_socket, SystemClock())) as (_, port),
     ):
         assert (await ask(port, "www.example.org")).header.tc == 1
         assert len((await ask(port, "www.example.org", edns=4096)).rr) == 60
@@ -179,7 +180,7 @@ async def test_a_long_forwarded_reply_is_truncated_for_a_classic_client():
 async def test_d7_external_name_carries_the_resolved_addresses():
     async with (
         upstream() as (_, up),
-        serving(Forwarder(["127.0.0.1"], host_socket, SystemClock(), port=up)) as (_, port),
+        serving(Resolver([f"127.0.0.1:{up}"], host_socket, SystemClock())) as (_, port),
     ):
         reply = await ask(port, "ext.default.svc.cluster.local")
         assert [str(r.rdata) for r in reply.rr] == ["www.example.org.", "192.0.2.0"]
@@ -198,15 +199,15 @@ async def test_an_upstream_that_is_not_there_is_servfail_at_once():
     closed = udp.getsockname()[1]
     udp.close()
     tcp.close()
-    async with serving(Forwarder(["127.0.0.1"], host_socket, SystemClock(), port=closed, timeout=60)) as (_, port):
+    async with serving(Resolver([f"127.0.0.1:{closed}"], host_socket, SystemClock(), timeout=60)) as (_, port):
         assert (await ask(port, "www.example.org")).header.rcode == 2
 
 
 async def test_a_silent_upstream_is_asked_rarely_and_comes_back():
     clock = FakeClock()
     async with upstream(silent=True) as (made, up):
-        forwarder = Forwarder(["127.0.0.1"], host_socket, clock, port=up, timeout=0.05)
-        async with serving(forwarder) as (_, port):
+        resolver = Resolver([f"127.0.0.1:{up}"], host_socket, clock, timeout=0.05)
+        async with serving(resolver) as (_, port):
             assert (await ask(port, "www.example.org")).header.rcode == 2
             assert (await ask(port, "www.example.org")).header.rcode == 2
             assert len(made.asked) == 1
@@ -217,6 +218,6 @@ async def test_a_silent_upstream_is_asked_rarely_and_comes_back():
 
 async def test_the_second_upstream_answers_when_the_first_is_gone():
     async with upstream() as (_, up):
-        forwarder = Forwarder(["127.0.0.9", "127.0.0.1"], host_socket, SystemClock(), port=up)
-        async with serving(forwarder) as (_, port):
+        resolver = Resolver([f"127.0.0.9:{up}", f"127.0.0.1:{up}"], host_socket, SystemClock())
+        async with serving(resolver) as (_, port):
             assert str((await ask(port, "www.example.org")).a.rdata) == "192.0.2.0"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from skerry.api.types import core, discovery, meta
-from skerry.dns.records import Records, endpoint_label
+from skerry.dns.entries import endpoint_label
+from skerry.dns.records import Records
 
 Z = "cluster.local."
 

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skerry.dns import wire
+from skerry.dns.answer import Answer, Record
 from skerry.dns.forward import upstreams
-from skerry.dns.records import Answer, Record, Records
+from skerry.dns.records import Records
 
 
 def packet(name="web.default.svc.cluster.local", qtype="A", edns=None, **header):
