@@ -24,6 +24,7 @@ VERBS = {
     "shell": "a shell of this machine inside the cluster's network",
     "why": "say why a Service has the endpoints it has, and why a pod is not one of them",
     "port-forward": "forward local ports to the pods of a Service, re-dialling when one dies",
+    "proxy": "proxy the Services of any Kubernetes on this machine, in place of kube-proxy",
     "load": "put an image archive into the nodes",
     "systemd": "print a systemd unit that keeps a cluster running",
     "version": "print the version",

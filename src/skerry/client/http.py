@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
@@ -93,11 +94,18 @@ class StreamDuplex:
             await self._writer.wait_closed()
 
 
+def _keep_alive(channel: socket.socket) -> None:
+    """A watch only listens: without this it would never learn that a server has gone without a word."""
+    channel.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in ((socket.TCP_KEEPIDLE, 15), (socket.TCP_KEEPINTVL, 5), (socket.TCP_KEEPCNT, 3)):
+        channel.setsockopt(socket.IPPROTO_TCP, option, value)
+
+
 class HttpTransport:
-    """A client.Transport. Connections are kept and used again; `token` goes with every request."""
+    """A client.Transport. Connections are kept and used again; `token`, which may change, goes with every request."""
 
     def __init__(self, address: Address, *, token: str = "") -> None:
-        self._address, self._token = address, token
+        self._address, self.token = address, token
         self._idle: list[_Connection] = []
 
     async def close(self) -> None:
@@ -157,8 +165,8 @@ class HttpTransport:
         if request.raw_query or request.query:
             target += "?" + (request.raw_query or urlencode(request.query))
         headers = [("host", self._address.host or "localhost"), *request.headers.items()]
-        if self._token:
-            headers.append(("authorization", f"Bearer {self._token}"))
+        if self.token:
+            headers.append(("authorization", f"Bearer {self.token}"))
         headers.append(("content-length", str(len(request.body))))
         return h11.Request(method=request.method, target=target, headers=headers)
 
@@ -179,6 +187,8 @@ class HttpTransport:
 
             text = f"the API server at {address.text} cannot be reached: {linux.reason(error)}"
             raise ApiError(503, text, reason="ServiceUnavailable") from error
+        if not address.unix:
+            _keep_alive(streams[1].get_extra_info("socket"))
         return _Connection(*streams)
 
     async def _exchange(self, connection: _Connection, head: h11.Request, body: bytes) -> Response:

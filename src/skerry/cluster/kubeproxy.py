@@ -1,0 +1,327 @@
+"""The service proxy alone, for a machine of any Kubernetes: what `skerry proxy` runs in place of kube-proxy.
+
+It works in the network namespace it was started in, and asks the API server for nothing but Services, EndpointSlices,
+its own Node and, where they are served, ServiceCIDRs. What it decides is proxy/'s; here are its surroundings: the
+rights it needs, the wait for a server and a Node, and what happens when the Node gets other addresses.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import gc
+import logging
+import signal
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from skerry.api import resources, status
+from skerry.api.types import core, discovery, meta, skerry
+from skerry.client import kubeconfig
+from skerry.client.acknowledge import Acknowledger
+from skerry.client.client import Client
+from skerry.client.events import Recorder
+from skerry.client.http import HttpTransport
+from skerry.client.informer import Informers
+from skerry.clock import Clock, SystemClock
+from skerry.cluster import nodeports
+from skerry.cluster.errors import ClusterError
+from skerry.cluster.notify import Notifier
+from skerry.netlink.nft import Nft
+from skerry.netlink.route import Routes
+from skerry.netlink.wire import NetlinkError
+from skerry.proxy import modes
+from skerry.proxy.health import HealthServers, Place
+from skerry.proxy.nftables.backend import Nftables
+from skerry.proxy.server import Proxy
+from skerry.proxy.table import Node
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+PATIENCE = 30.0
+"""Seconds for which a Node may be missing at the start: the machine may be joining."""
+RETRY_FIRST, RETRY_MOST = 0.2, 5.0
+"""Seconds until an API server that did not answer is asked again; doubled each time."""
+TOKEN_AGE = 60.0
+"""Seconds after which a token file is read again: such tokens are replaced while they are in use."""
+UNKNOWN = {"IPv4": "0.0.0.0/0", "IPv6": "::/0"}
+"""The range of a family's cluster IPs where nobody says it."""
+_SERVICE_CIDRS = "/apis/networking.k8s.io/v1/servicecidrs"
+_LOCK = "\0skerry-proxy"
+_RIGHTS = "bind its user to the ClusterRole system:node-proxier, for example."
+
+_log = logging.getLogger(__name__)
+
+
+class _Ranges(msgspec.Struct, frozen=True):
+    cidrs: list[str] = []
+
+
+class _ServiceCIDR(msgspec.Struct):
+    spec: _Ranges = _Ranges()
+
+
+class _ServiceCIDRs(msgspec.Struct):
+    items: list[_ServiceCIDR] = []
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What `skerry proxy` was asked for. No `service_cidrs`: ask the API server. `health`, `metrics`: None for off."""
+
+    kubeconfig: Path
+    context: str
+    node: str
+    service_cidrs: tuple[str, ...] = ()
+    cluster_cidrs: tuple[str, ...] = ()
+    nodeport_addresses: tuple[str, ...] = (nodeports.PRIMARY,)
+    mode: str = modes.NFTABLES
+    health: Place | None = None
+    metrics: Place | None = None
+
+
+def run(wanted: Wanted) -> int:
+    """Proxies until SIGTERM or SIGINT; what is in the kernel then stays there. ClusterError if it cannot go on."""
+    target = _target(wanted)
+    if wanted.mode == modes.NFTABLES:
+        _may()
+    with _alone():
+        try:
+            asyncio.run(_Running(wanted, target, SystemClock(), Notifier()).run())
+        except NetlinkError as error:
+            raise ClusterError(f"The kernel refused the service table: {error.strerror}.") from error
+    return 0
+
+
+def clean_up() -> None:
+    """Takes what a proxy left in the kernel out of it. ClusterError while one runs."""
+    _may()
+    with _alone():
+        back_end = Nftables(Node("", service_cidrs=tuple(UNKNOWN.values())), SystemClock())
+        back_end.remove()
+        back_end.close()
+
+
+def _target(wanted: Wanted) -> kubeconfig.Target:
+    try:
+        return kubeconfig.load(wanted.kubeconfig.expanduser(), wanted.context)
+    except kubeconfig.KubeconfigError as error:
+        raise ClusterError(str(error)) from error
+
+
+def _may() -> None:
+    """May this process change nftables here, and can the kernel? ClusterError says what to do."""
+    try:
+        with Nft() as kernel:
+            kernel.tables()
+    except OSError as error:
+        if error.errno in (errno.EPERM, errno.EACCES):
+            raise ClusterError(
+                "Not permitted to change nftables in this network namespace: it takes root or CAP_NET_ADMIN."
+            ) from error
+        if error.errno in (errno.EPROTONOSUPPORT, errno.EOPNOTSUPP, errno.EINVAL, errno.EAFNOSUPPORT):
+            raise ClusterError("This kernel has no nftables (the module nf_tables).") from error
+        raise
+
+
+@contextlib.contextmanager
+def _alone() -> Any:
+    """One proxy a network namespace: that is how far a name of this kind reaches."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as lock:
+        try:
+            lock.bind(_LOCK)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+            raise ClusterError("A `skerry proxy` runs in this network namespace already: stop it first.") from error
+        yield
+
+
+class _Running:
+    def __init__(self, wanted: Wanted, target: kubeconfig.Target, clock: Clock, notifier: Notifier) -> None:
+        self._wanted, self._target, self._clock, self._notifier = wanted, target, clock, notifier
+        self._transport = HttpTransport(target.address, token=target.token)
+        self._client = Client(self._transport, agent=f"skerry-proxy/{wanted.node}")
+        self._informers = Informers(self._client, clock)
+
+    async def run(self) -> None:
+        work = asyncio.create_task(self._work())
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, work.cancel)
+        with contextlib.suppress(asyncio.CancelledError):
+            await work
+
+    async def _work(self) -> None:
+        async with contextlib.AsyncExitStack() as stack:
+            stack.push_async_callback(self._transport.close)
+            _background(stack, self._keep_token())
+            node = await self._reach()
+            here = await self._here(node)
+            self._warn()
+            stack.push_async_callback(self._informers.stop)
+            changed = self._follow_addresses(node)
+            recorder = Recorder(self._client, "skerry-proxy", here.name, clock=self._clock)
+            chosen = modes.choose(self._wanted.mode, here, self._clock)
+            proxy = Proxy(
+                self._informers,
+                here,
+                chosen.back_end,
+                self._clock,
+                conntrack=chosen.conntrack,
+                on_applied=await self._acknowledges(stack, here.name),
+                on_repair=lambda: recorder.event(
+                    core.Node(metadata=meta.ObjectMeta(name=here.name, uid=here.name)),
+                    "Warning",
+                    "ServiceTableRepaired",
+                    "somebody else had changed the kernel's service table of this node; it is as it should be again",
+                ),
+            )
+            stack.callback(proxy.stop)
+            health = HealthServers(
+                proxy, here.addresses, self._clock, health=self._wanted.health, metrics=self._wanted.metrics
+            )
+            stack.push_async_callback(health.close)
+            await health.start()
+            await self._informers.start()
+            await proxy.start()
+            _background(stack, health.follow())
+            gc.collect()
+            gc.freeze()
+            sentence = f"proxying for node {here.name}: {proxy.statistics().frontends} addresses of Services"
+            _log.info("%s; %s", sentence, chosen.message)
+            _log.info("node ports are on %s", ", ".join(here.addresses) or "no address")
+            self._notifier.ready(sentence)
+            raise ClusterError(await changed)
+
+    async def _reach(self) -> core.Node:
+        """Our Node, when the server answers and lets us read what we need."""
+        delay, said, since = RETRY_FIRST, "", self._clock.monotonic()
+        while True:
+            try:
+                for kind in (core.Service, discovery.EndpointSlice):
+                    await self._client.raw("GET", resources.of(kind).path(""), {"limit": "1"})
+                found = await self._client.list(core.Node, field_selector=f"metadata.name={self._wanted.node}")
+                if found.items:
+                    return found.items[0]
+                if self._clock.monotonic() - since > PATIENCE:
+                    raise ClusterError(await self._no_node())
+                text = f'node "{self._wanted.node}" does not exist at {self._target.address.text}'
+            except status.ApiError as error:
+                text = self._retried(error)
+            if text != said:
+                _log.warning("%s; trying again", text)
+                said = text
+            await self._clock.sleep(delay)
+            delay = min(2 * delay, RETRY_MOST)
+
+    def _retried(self, error: status.ApiError) -> str:
+        """Why we ask again. ClusterError for what trying again does not change."""
+        where = self._target.address.text
+        if error.code == 401:
+            raise ClusterError(
+                f"The API server at {where} does not know this user (401): are the credentials still good?"
+            ) from error
+        if error.code == 403:
+            raise ClusterError(
+                f"The kubeconfig's user may not read what a proxy needs (list and watch of services, endpointslices "
+                f"and nodes): {error.message.rstrip('.')}; {_RIGHTS}"
+            ) from error
+        if error.code == 404:
+            raise ClusterError(f"{where} is no Kubernetes API server: {error.message.rstrip('.')}.") from error
+        return error.message
+
+    async def _no_node(self) -> str:
+        known = sorted(one.metadata.name for one in (await self._client.list(core.Node)).items)
+        names = ", ".join(known[:10]) + (f" and {len(known) - 10} more" if len(known) > 10 else "")
+        return f'There is no node "{self._wanted.node}"; there is {names or "none"}. Choose one with --node.'
+
+    async def _here(self, node: core.Node) -> Node:
+        """What the proxy has to know of this machine."""
+        with Routes() as routes:
+            own = [one for _, one in routes.addresses()]
+        addresses = nodeports.choose(self._wanted.nodeport_addresses, nodeports.primary(node), own)
+        return Node(
+            node.metadata.name,
+            addresses,
+            service_cidrs=self._wanted.service_cidrs or await self._service_cidrs(node),
+            pod_cidrs=self._wanted.cluster_cidrs,
+            zone=node.metadata.labels.get("topology.kubernetes.io/zone", ""),
+        )
+
+    async def _service_cidrs(self, node: core.Node) -> tuple[str, ...]:
+        """The ranges of cluster IPs that the API server tells, one a family; unknown ones where it does not."""
+        found: dict[str, list[str]] = {}
+        try:
+            served = msgspec.json.decode(await self._client.raw("GET", _SERVICE_CIDRS), type=_ServiceCIDRs)
+        except (status.ApiError, msgspec.DecodeError) as error:
+            _log.info("the ServiceCIDRs cannot be read: %s", error)
+        else:
+            for one in served.items:
+                for cidr in one.spec.cidrs:
+                    found.setdefault(nodeports.family(cidr), []).append(cidr)
+        if not found:
+            found = {nodeports.family(one): [] for one in nodeports.primary(node)} or {"IPv4": []}
+        return tuple(cidrs[0] if len(cidrs) == 1 else UNKNOWN[family] for family, cidrs in found.items())
+
+    def _warn(self) -> None:
+        """Says what would keep Services from working although all is well here."""
+        with contextlib.suppress(OSError):
+            if Path("/proc/sys/net/ipv4/ip_forward").read_text().strip() == "0":
+                _log.warning(
+                    "packets are not forwarded here (net.ipv4.ip_forward is 0): only this machine reaches Services"
+                )
+        with contextlib.suppress(OSError), Nft() as kernel:
+            if "kube-proxy" in kernel.tables() or "KUBE-SERVICES" in kernel.chains("nat"):
+                _log.warning("kube-proxy has rules here, too: stop it, and remove them with `kube-proxy --cleanup`")
+
+    def _follow_addresses(self, node: core.Node) -> asyncio.Future[str]:
+        """Done, with a sentence, when the Node has other addresses than now: what goes by them begins anew then."""
+        before = nodeports.primary(node)
+        done: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+        def see(_: core.Node | None, new: core.Node | None) -> None:
+            now = nodeports.primary(new) if new is not None else before
+            if now != before and not done.done():
+                done.set_result(
+                    f"The addresses of node {self._wanted.node} changed from {', '.join(before) or 'none'} to "
+                    f"{', '.join(now) or 'none'}: start again."
+                )
+
+        self._informers.of(core.Node, field_selector=f"metadata.name={self._wanted.node}").subscribe(see)
+        return done
+
+    async def _acknowledges(self, stack: contextlib.AsyncExitStack, node: str) -> Any:
+        """What the proxy calls with the revisions that it has applied: only Skerry's own API server wants to know."""
+        try:
+            await self._client.list(skerry.Acknowledgement)
+        except status.ApiError:
+            return None
+        made = Acknowledger(self._client, self._informers, self._clock, node, "proxy")
+        _background(stack, made.run())
+        return made.applied
+
+    async def _keep_token(self) -> None:
+        """A token that is in a file is replaced there before it ends."""
+        while True:
+            await self._clock.sleep(TOKEN_AGE)
+            try:
+                self._transport.token = _target(self._wanted).token
+            except ClusterError as error:
+                _log.warning("%s", error)
+
+
+def _background(stack: contextlib.AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:
+    """Runs something until the stack unwinds."""
+    task = asyncio.create_task(work)
+
+    async def end() -> None:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    stack.push_async_callback(end)
