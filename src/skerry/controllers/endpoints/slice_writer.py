@@ -66,9 +66,7 @@ class SliceWriter:
             if status.is_not_found(error):
                 self._view.gone(one)
             if was_behind(error):
-                self._view.refused(one)
-                name = f"{one.metadata.namespace}/{one.metadata.name}"
-                self._clock.call_later(PATIENCE, lambda: self._view.wait_no_longer(name))
+                self._refused(one)
             raise
 
     async def _delete(self, one: discovery.EndpointSlice) -> None:
@@ -77,9 +75,17 @@ class SliceWriter:
                 discovery.EndpointSlice, one.metadata.name, one.metadata.namespace, uid=one.metadata.uid
             )
         except status.ApiError as error:
-            if not was_behind(error):
+            if status.is_conflict(error):
+                self._refused(one)
+            if not status.is_not_found(error):
                 raise
         self._view.deleted(one)
+
+    def _refused(self, one: discovery.EndpointSlice) -> None:
+        """The server had something newer: its Service waits for the news of that."""
+        self._view.refused(one)
+        name = f"{one.metadata.namespace}/{one.metadata.name}"
+        self._clock.call_later(PATIENCE, lambda: self._view.wait_no_longer(name))
 
     # Events.
 

@@ -46,7 +46,7 @@ class EndpointsSync:
         if service is None:
             self.books.drop(key)
             if current is not None:
-                await self._delete(current)  # E8
+                await self._delete(key, current)  # E8
             return
         if not members.wants_endpoints(service):
             self.books.drop(key)
@@ -63,15 +63,22 @@ class EndpointsSync:
             book.rest(begun, self._clock.monotonic())
         book.causes.told(service)
 
-    async def _delete(self, current: core.Endpoints) -> None:
+    async def _delete(self, key: str, current: core.Endpoints) -> None:
         try:
             await self._client.delete(
                 core.Endpoints, current.metadata.name, current.metadata.namespace, uid=current.metadata.uid
             )
         except status.ApiError as error:
-            if not was_behind(error):
+            if status.is_conflict(error):
+                self._refused(key, current)
+            if not status.is_not_found(error):
                 raise
         self.view.deleted(current)
+
+    def _refused(self, key: str, what: core.Endpoints) -> None:
+        """The server had something newer: the key waits for the news of that."""
+        self.view.refused(what)
+        self._clock.call_later(PATIENCE, lambda: self.view.wait_no_longer(key))
 
     async def _write(self, key: str, wanted: core.Endpoints, current: core.Endpoints | None) -> None:
         try:
@@ -82,8 +89,7 @@ class EndpointsSync:
             if status.is_not_found(error) and current is not None:
                 self.view.gone(current)
             if was_behind(error):
-                self.view.refused(wanted)
-                self._clock.call_later(PATIENCE, lambda: self.view.wait_no_longer(key))
+                self._refused(key, wanted)
             elif current is None:
                 text = f"Failed to create endpoint for service {key}: {error}"
                 self._events.event(wanted, "Warning", "FailedToCreateEndpoint", text)

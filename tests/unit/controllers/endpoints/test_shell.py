@@ -149,6 +149,26 @@ def test_e8_u17_endpoints_of_a_service_that_is_gone_are_deleted(cluster: Cluster
     assert endpoints(cluster) is None
 
 
+def test_e8_a_deletion_that_is_refused_is_asked_for_again(cluster: Cluster) -> None:
+    """What could not be deleted is still there, whatever was asked: it is not taken for gone."""
+    put(cluster, node(), build.service(), build.pod("p", "10.0.0.1"))
+    rest(cluster)
+    before = endpoints(cluster)
+    cluster.caches.of(core.Service)._put("default/web", None)  # seen to go, by a cache that is wrong or early
+    cluster.client.faults.append("refused")
+    cluster.work()
+    cluster.caches.relist(core.Service)
+    rest(cluster)
+    cluster.work(2.0)
+    after = endpoints(cluster)
+    assert before is not None and after is not None and after.subsets == before.subsets
+    unready = build.pod("p", "10.0.0.1", ready=False)
+    put(cluster, unready)
+    rest(cluster)
+    after = endpoints(cluster)
+    assert after is not None and after.subsets[0].not_ready_addresses
+
+
 def test_e8_a_write_that_was_done_unheard_after_the_service_had_gone(cluster: Cluster) -> None:
     put(cluster, node(), build.service())
     rest(cluster)
