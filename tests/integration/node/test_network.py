@@ -5,16 +5,36 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+from itertools import product
 from pathlib import Path
 
 from tests.integration.node.world import PATIENCE, in_world, ready, server, shell
 
 from skerry.api.types import core
+from skerry.node.network.pods import NODE_MAC
 
 ECHO = (
     "import socket as s; u = s.socket(s.AF_INET, s.SOCK_DGRAM); u.bind(('', 53))\n"
     "while True: data, who = u.recvfrom(99); u.sendto(data + who[0].encode(), who)"
 )
+
+FORGE = """
+import socket, struct, sys
+mac, here, own = bytes.fromhex(sys.argv[1]), sys.argv[2], socket.gethostbyname(socket.gethostname())
+def packet(to, data):
+    head = struct.pack("!BBHHHBBH", 0x45, 0, 28 + len(data), 1, 0, 64, 17, 0)
+    head += socket.inet_aton(own) + socket.inet_aton(to)
+    total = sum(struct.unpack("!10H", head))
+    total = (total & 0xFFFF) + (total >> 16)
+    head = head[:10] + struct.pack("!H", ~total & 0xFFFF) + head[12:]
+    return mac + bytes(6) + b"\\x08\\x00" + head + struct.pack("!HHHH", 9, 8099, 8 + len(data), 0) + data
+with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as link:
+    link.bind(("eth0", 0))
+    link.send(packet("127.0.0.1", b"forged"))
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+    udp.sendto(b"honest", (here, 8099))
+"""
+"""Sends one packet to the loopback of whoever has this MAC, and then an ordinary one."""
 
 
 async def fetch(host, port):
@@ -42,7 +62,13 @@ def test_host_ports(tmp_path: Path) -> None:
         here = world.node.node_ip
         web = server(
             readiness_probe=probe,
-            ports=[port(80, 8080), port(80, 8081, host_ip=here), port(80, 8082, host_ip="10.9.9.9")],
+            ports=[
+                port(80, 8080),
+                port(80, 8081, host_ip=here),
+                port(80, 8082, host_ip="10.9.9.9"),
+                port(80, 8081, host_ip="127.0.0.1"),
+                port(80, 8083, host_ip="127.0.0.1"),
+            ],
         )
         echo = core.Container(
             name="echo", image="host", command=["python3", "-c", ECHO], ports=[port(53, 5353, protocol="UDP")]
@@ -50,8 +76,10 @@ def test_host_ports(tmp_path: Path) -> None:
         await world.create(web, echo, termination_grace_period_seconds=1)
         await world.create(shell("exec sleep 1000"), name="client", termination_grace_period_seconds=0)
         pod, client = await world.until(ready), await world.until(ready, "client")
-        assert await fetch(here, 8080) == await fetch(here, 8081) == b"200"
-        for address, closed in ((here, 8082), ("127.0.0.1", 8080)):
+        for address, open_port in product((here, "127.0.0.1"), (8080, 8081)):
+            assert await fetch(address, open_port) == b"200"
+        assert await fetch("127.0.0.1", 8083) == b"200"
+        for address, closed in ((here, 8082), ("127.0.0.1", 8082), (here, 8083)):
             try:
                 await fetch(address, closed)
             except ConnectionRefusedError:
@@ -61,6 +89,14 @@ def test_host_ports(tmp_path: Path) -> None:
         for who in (client, pod):  # another pod, and the pod itself
             result = await world.runtime.exec(instance(who), ["python3", "-c", get], seconds=5)
             assert result.output == b"200\n"
+        # What pods forge to the node's own loopback does not come to it.
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+            udp.bind(("", 8099))
+            udp.settimeout(PATIENCE)
+            trick = ["python3", "-c", FORGE, NODE_MAC.replace(":", ""), here]
+            done = await world.runtime.exec(instance(client), trick, seconds=5)
+            assert (done.code, done.output) == (0, b"")
+            assert udp.recv(99) == b"honest"
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
             udp.setblocking(False)
             udp.connect((here, 5353))

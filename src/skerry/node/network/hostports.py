@@ -2,6 +2,10 @@
 
 One table of nf_tables a family with a fixed number of rules; the ports are elements of its maps. Connections keep their
 client's address. It comes after the service proxy, which so has its node ports first.
+
+As on other nodes the ports answer on the node's loopback too (IPv4 only: no ::1 can leave a machine). For that the
+kernel must let 127.0.0.1 leave through a pod's link, and so what comes to that address from any other link than the
+loopback is dropped before all else.
 """
 
 from __future__ import annotations
@@ -10,6 +14,7 @@ import socket
 import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from skerry import linux
 from skerry.netlink import nft, nft_expr, nft_set
 from skerry.netlink.nft_expr import Meta, register
 from skerry.netlink.nft_set import Set, Type
@@ -20,6 +25,11 @@ _PORTS, _AT, _HAIRPIN = "ports", "ports-at", "hairpin"
 _PROTOCOLS = {"TCP": socket.IPPROTO_TCP, "UDP": socket.IPPROTO_UDP, "SCTP": socket.IPPROTO_SCTP}
 _DNAT, _SNAT = -98, 99
 """Beside the usual -100 and 100, which the service proxy has."""
+_RAW = -300
+"""Before connections are known, when an answer to the loopback still has the address of the node."""
+_LOOPBACK = "127.0.0.0/8"
+
+_LO = b"lo".ljust(16, b"\0")
 
 _Taken = tuple[str, str, int]
 _Make = Callable[[str, str, Sequence[bytes]], Iterator[nft.Request]]
@@ -75,6 +85,8 @@ class HostPorts:
             if TABLE in made.tables():
                 made.commit([nft.delete_table(TABLE)])
             made.commit(list(_table(v6)))
+            if not v6:
+                linux.sysctl("net.ipv4.conf.all.route_localnet", "1")
             self._tables[v6] = made
         return self._tables[v6]
 
@@ -132,7 +144,7 @@ def _table(v6: bool) -> Iterator[nft.Request]:
     r = [register(0), register(width), register(width + 1)]
     local = nft_expr.fib_daddr_type(r[0]) + nft_expr.compare(r[0], struct.pack("=I", nft_expr.LOCAL_ADDRESS))
     destination, dnat = nft_expr.destination(r[0], v6=v6), nft_expr.dnat(r[0], r[1], v6=v6)
-    not_loopback = destination + nft_expr.in_prefix(r[0], "::1/128" if v6 else "127.0.0.0/8", inside=False)
+    not_loopback = destination + nft_expr.in_prefix(r[0], "::1/128" if v6 else _LOOPBACK, inside=False)
     protocol_port = nft_expr.meta(Meta.L4PROTO, r[1]) + nft_expr.destination_port(r[2])
     both = nft_expr.meta(Meta.L4PROTO, r[0]) + nft_expr.destination_port(register(1))
     yield nft.add_table(TABLE, "Skerry host ports")
@@ -143,7 +155,16 @@ def _table(v6: bool) -> Iterator[nft.Request]:
     yield nft.add_rule(TABLE, "lead", both, nft_expr.lookup(_PORTS, r[0], r[0]), dnat)
     for name, hook in (("prerouting", nft.Hook.PREROUTING), ("output", nft.Hook.OUTPUT)):
         yield nft.add_base_chain(TABLE, name, "nat", hook, _DNAT)
-        yield nft.add_rule(TABLE, name, local, not_loopback, nft_expr.jump("lead"))
+        anywhere = b"" if name == "output" and not v6 else not_loopback
+        yield nft.add_rule(TABLE, name, local, anywhere, nft_expr.jump("lead"))
     yield nft.add_base_chain(TABLE, "postrouting", "nat", nft.Hook.POSTROUTING, _SNAT)
     itself = nft_expr.source(r[0], v6=v6) + nft_expr.destination(r[1], v6=v6) + nft_expr.lookup(_HAIRPIN, r[0])
     yield nft.add_rule(TABLE, "postrouting", itself, nft_expr.masquerade(), comment="a pod that calls itself")
+    if not v6:
+        elsewhere = nft_expr.meta(Meta.OIFNAME, r[0]) + nft_expr.compare(r[0], _LO, equal=False)
+        loopback = nft_expr.source(r[0]) + nft_expr.in_prefix(r[0], _LOOPBACK)
+        yield nft.add_rule(TABLE, "postrouting", elsewhere, loopback, nft_expr.masquerade(), comment="from 127.0.0.1")
+        yield nft.add_base_chain(TABLE, "guard", "filter", nft.Hook.PREROUTING, _RAW)
+        foreign = nft_expr.meta(Meta.IIFNAME, r[0]) + nft_expr.compare(r[0], _LO, equal=False)
+        inside = destination + nft_expr.in_prefix(r[0], _LOOPBACK)
+        yield nft.add_rule(TABLE, "guard", foreign, inside, nft_expr.drop(), comment="to 127.0.0.1 from elsewhere")
