@@ -270,7 +270,7 @@ def test_verbs_start_light(verb: str) -> None:
     """The heavy libraries are the daemon's: a verb's own imports stay without them, or every command would be slow."""
     program = (
         f"import sys, skerry.cli.main, skerry.cli.{verb.replace('-', '_')}\n"
-        "heavy = {'msgspec', 'aiohttp', 'cryptography', 'yaml', 'asyncio', 'ssl', 'dnslib', 'zstandard', 'h11'}\n"
+        "heavy = {'msgspec', 'aiohttp', 'cryptography', 'yaml', 'asyncio', 'ssl', 'dnslib', 'backports', 'h11'}\n"
         "print(*sorted(heavy & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

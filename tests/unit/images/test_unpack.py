@@ -11,13 +11,12 @@ import stat
 import tarfile
 
 import pytest
-import zstandard
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from skerry.node.images.streams import UnpackError
 from skerry.node.images.unpack import Limits, unpack
-from skerry.testing.images import Layer, digest
+from skerry.testing.images import Layer, compress, digest
 
 
 def member(name, kind=tarfile.REGTYPE, content=b"", **fields):
@@ -76,15 +75,20 @@ def sample():
     )
 
 
+def zstd(data):
+    return compress(data, "zstd")
+
+
 @pytest.mark.parametrize(
     "pack",
     [
         lambda d: d,
         gzip.compress,
-        zstandard.compress,
+        zstd,
         lambda d: gzip.compress(d[:700]) + gzip.compress(d[700:]) + b"\0" * 9,
+        lambda d: b"\x50\x2a\x4d\x18\x02\0\0\0no" + zstd(d[:700]) + zstd(d[700:]),
     ],
-    ids=["tar", "gzip", "zstd", "gzip-members"],
+    ids=["tar", "gzip", "zstd", "gzip-members", "zstd-frames"],
 )
 def test_everything_arrives(target, pack):
     result = run(target, pack(sample()))
@@ -287,13 +291,25 @@ def test_a_bomb_is_stopped(target):
 def test_what_unpacks_to_too_often_its_size_is_a_bomb(target):
     zeros = tar(member("fine", content=b"x"), member("zeros", content=b"\0" * (8 << 20)))
     strict = Limits(ratio=100, ratio_from=1 << 20)
-    for pack in (gzip.compress, zstandard.compress):
+    for pack in (gzip.compress, zstd):
         with pytest.raises(UnpackError, match=r"^zeros: the layer unpacks to more than 100 times its size$"):
             run(target, pack(zeros), limits=strict)
         shutil.rmtree(target)
         target.mkdir()
     assert run(target, gzip.compress(zeros), limits=Limits(ratio=100, ratio_from=16 << 20)).size > 8 << 20
     assert run(target, zeros, limits=strict).entries == 2
+
+
+def test_a_zstd_stream_that_wants_too_much_memory_is_refused(target):
+    """The head of a frame may ask for a window of terabytes."""
+    window = (0x1F << 3).to_bytes(1, "little")  # two to the power of 41
+    with pytest.raises(UnpackError, match="zstd stream is broken"):
+        run(target, b"\x28\xb5\x2f\xfd\x00" + window + b"\x01\x00\x00" * 100)
+
+
+def test_a_cut_zstd_stream_says_so(target):
+    with pytest.raises(UnpackError, match="the compressed layer is cut off"):
+        run(target, zstd(tar(member("f", content=os.urandom(100_000))))[:-9])
 
 
 def test_a_sparse_bomb_is_one_too(target):
@@ -387,7 +403,7 @@ def test_scribbles_do_no_harm(tmp_path_factory, scribble, where):
     assert outside_is_untouched(place / "fs")
 
 
-@pytest.mark.parametrize("pack", [lambda d: d, gzip.compress, zstandard.compress])
+@pytest.mark.parametrize("pack", [lambda d: d, gzip.compress, zstd])
 def test_a_cut_archive_is_refused_or_not_what_it_should_be(target, pack):
     whole = tar(member("f", content=os.urandom(100_000)))
     packed = pack(whole)

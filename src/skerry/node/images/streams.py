@@ -6,15 +6,16 @@ Used by `unpack`. Layers come as tar, tar.gz or tar.zst; the first bytes say whi
 from __future__ import annotations
 
 import hashlib
+import sys
 import zlib
-from typing import IO, TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 CHUNK = 256 * 1024
 MAX_HEADER_READ = 1 << 20  # bytes that one tar header (long names, attributes) may take
-_MAX_WINDOW = 128 << 20  # zstd's memory for one stream
+_MAX_WINDOW = 27  # zstd's memory for one stream: two to this power
 
 
 class Readable(Protocol):
@@ -134,15 +135,31 @@ def _gunzip(source: Readable, data: bytes) -> Iterator[bytes]:
         raise UnpackError(f"the gzip stream is broken: {error}") from None
 
 
-def _unzstd(source: Readable, first: bytes) -> Iterator[bytes]:
-    import zstandard  # 6 MB: only where an image needs it
+def _unzstd(source: Readable, data: bytes) -> Iterator[bytes]:
+    # Only where an image needs it; the same module came into the standard library with 3.14.
+    if sys.version_info >= (3, 14):
+        from compression import zstd
+    else:
+        from backports import zstd
 
-    machine = zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW)
+    options = {int(zstd.DecompressionParameter.window_log_max): _MAX_WINDOW}
+    machine = zstd.ZstdDecompressor(options=options)
     try:
-        with machine.stream_reader(cast("IO[bytes]", _Joined(first, source)), read_across_frames=True) as reader:
-            while piece := reader.read(CHUNK):
+        while True:
+            piece = machine.decompress(data, CHUNK)
+            if piece:
                 yield piece
-    except zstandard.ZstdError as error:
+            data = b""
+            if machine.eof:
+                data = machine.unused_data or source.read(CHUNK)
+                if not data:
+                    return
+                machine = zstd.ZstdDecompressor(options=options)  # frames follow each other
+            elif machine.needs_input:
+                data = source.read(CHUNK)
+                if not data:
+                    raise UnpackError("the compressed layer is cut off")
+    except zstd.ZstdError as error:
         raise UnpackError(f"the zstd stream is broken: {error}") from None
 
 
@@ -157,16 +174,3 @@ class _Counted:
         part = self._source.read(size)
         self.count += len(part)
         return part
-
-
-class _Joined:
-    """What was read already, then the rest."""
-
-    def __init__(self, first: bytes, rest: Readable) -> None:
-        self._first, self._rest = first, rest
-
-    def read(self, size: int = -1) -> bytes:
-        if self._first:
-            part, self._first = (self._first, b"") if size < 0 else (self._first[:size], self._first[size:])
-            return part
-        return self._rest.read(size)
