@@ -198,8 +198,13 @@ class _ControlPlane:
         ca = self._config.paths.ca_certificate.read_text()
         running = await manager.run(client, SystemClock(), informers, ca=ca)
         stack.push_async_callback(running.stop)
-        explaining = manager.Manager([NoReadyEndpoints(client, SystemClock(), informers)])
-        stack.push_async_callback(explaining.stop)
+        more: list[manager.Controller] = [NoReadyEndpoints(client, SystemClock(), informers)]
+        if self._nodes:  # else nobody could open a balancer's ports (B7)
+            from skerry.controllers.loadbalancer.controller import LoadBalancerController
+
+            more.append(LoadBalancerController(client, SystemClock(), informers, self._config.name))
+        beside = manager.Manager(more)
+        stack.push_async_callback(beside.stop)
 
     async def _wait_for_nodes(self, nodes: Informer[core.Node]) -> None:
         waiting = {node.name for node in self._nodes}

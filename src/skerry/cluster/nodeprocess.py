@@ -99,6 +99,7 @@ class _Node:
         """The service proxy of the node, and the node ports on the host's loopback."""
         from skerry.api.types import core, meta
         from skerry.client.events import Recorder
+        from skerry.cluster import outside
         from skerry.proxy import modes
         from skerry.proxy.health import HealthServers
         from skerry.proxy.server import Proxy
@@ -140,7 +141,8 @@ class _Node:
         await health.start()
         await proxy.start()
         _background(stack, health.follow())
-        _background(stack, self._host_ports(stack))
+        outer = outside.start(stack, node, self._client, self._informers, self._clock, self._broker)
+        _background(stack, outer)
 
     def _acknowledges(self, stack: contextlib.AsyncExitStack, component: str) -> Callable[[int, int], None]:
         """What a component calls with the revisions that it has applied: the API is told in the background."""
@@ -149,27 +151,6 @@ class _Node:
         made = Acknowledger(self._client, self._informers, self._clock, self._name, component)
         _background(stack, made.run())
         return made.applied
-
-    async def _host_ports(self, stack: contextlib.AsyncExitStack) -> None:
-        """The node ports on the host's loopback, of which there is one: when it is this node's turn."""
-        await self._broker.turn("host ports")
-        from skerry.api.types import core
-        from skerry.client.events import Recorder
-        from skerry.proxy.hostports import HostPorts
-
-        recorder = Recorder(self._client, "skerry-proxy", self._name, clock=self._clock)
-        ports = HostPorts(
-            self._informers.of(core.Service),
-            self._context.node.node_ip,
-            self._open_host,
-            self._clock,
-            on_error=lambda service, message: recorder.event(service, "Warning", "HostPortUnavailable", message),
-        )
-        stack.push_async_callback(ports.close)
-        ports.start()
-
-    async def _open_host(self, kind: str, address: str, port: int) -> socket.socket:
-        return await self._broker.listen("host", address, port, kind="udp" if kind == "udp" else "tcp")
 
     async def _agent(self, stack: contextlib.AsyncExitStack) -> asyncio.Task[None]:
         """The pods of this node."""
