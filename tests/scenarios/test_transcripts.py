@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,16 @@ def test_transcript(path: Path, request: pytest.FixtureRequest) -> None:
         path.write_text(after)
         return
     assert before.splitlines() == after.splitlines()
+
+
+def test_the_course_has_every_transcript_in_its_order() -> None:
+    named = re.findall(r"^\| \[[^]]*\]\(([^)]+)\) \| \S", (_FOLDER / "README.md").read_text(), re.MULTILINE)
+    found = sorted(path.name for path in _FOLDER.glob("*.txt"))
+    assert named == found and len(found) > 25
+    assert [int(name[:2]) for name in found] == list(range(1, len(found) + 1))
+    for name in found:
+        first = (_FOLDER / name).read_text().splitlines()[0]
+        assert first.startswith("# "), f"{name} says at its head what it teaches"
 
 
 def test_the_form_of_a_transcript() -> None:
