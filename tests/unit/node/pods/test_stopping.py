@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.unit.node.pods.test_machine import Play, container, pod
+from tests.unit.node.pods.play import Play, container, pod
 
 from skerry.api.types import core
 from skerry.node.pods.state import AbortLaunch, Drain, Kill, Launch, RemoveSandbox, RunHook, Terminate

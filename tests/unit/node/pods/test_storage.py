@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.unit.node.pods.test_machine import Play
-from tests.unit.node.pods.test_machine import pod as made
+from tests.unit.node.pods.play import Play
+from tests.unit.node.pods.play import pod as made
 
 from skerry.api import codec
 from skerry.api.types import core
