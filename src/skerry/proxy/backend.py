@@ -7,9 +7,19 @@ revision is acknowledged.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from skerry.proxy.table import Backend, Change, ServiceTable
+
+
+class Connections(NamedTuple):
+    """`total` connections to a service port (namespace/name, port name, protocol) were sent to a backend."""
+
+    service: str
+    port: str
+    protocol: str
+    backend: Backend
+    total: int
 
 
 class BackEnd(Protocol):
@@ -28,8 +38,8 @@ class BackEnd(Protocol):
     def check(self, table: ServiceTable) -> bool:
         """Mends what somebody else did to the table; True if there was anything."""
 
-    def connections(self) -> Iterable[tuple[str, str, str, Backend, int]]:
-        """Service, port name, protocol, backend, and how many connections it was given."""
+    def connections(self) -> Iterable[Connections]:
+        """How many connections each backend has been given."""
 
     def misses(self) -> int:
         """Connections that found no backend though there was one."""

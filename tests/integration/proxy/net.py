@@ -19,11 +19,13 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+import pytest
 from tests.unit.proxy.build import endpoint, slice_of
 
 from skerry import linux
 from skerry.api.types import core, discovery
 from skerry.clock import Clock, SystemClock
+from skerry.netlink import nft
 from skerry.netlink.route import Routes
 from skerry.node.network.pods import PodNetwork, inside
 from skerry.proxy.brain import Brain
@@ -34,8 +36,8 @@ from skerry.proxy.userspace.backend import Userspace
 
 NODE_IP = "10.243.0.2"
 OUTSIDE_IP = "10.243.0.9"
-MODES = ("nftables", "userspace")
-"""The back ends: what a test asks of both is parametrized with these."""
+both_back_ends = pytest.mark.parametrize("mode", ["nftables", "userspace", "nftables IPv6", "userspace IPv6"])
+"""For what is asked of both, in either family."""
 
 NODE = Node("a", (NODE_IP,), pod_cidrs=("10.244.1.0/24",))
 FAMILIES = (IPV4, IPV6)
@@ -207,7 +209,10 @@ class Network:
         mode: str = "nftables",
         families: Sequence[str] = (IPV4,),
     ) -> None:
+        mode, _, family = mode.partition(" ")
+        families = (family,) if family else families
         self.families, self.here = families, node_of(*families)
+        self.kernel_family = nft.IPV6 if families[0] == IPV6 else nft.IPV4
         linux.sysctl("net.ipv4.ip_forward", "1")
         linux.sysctl("net.ipv6.conf.all.forwarding", "1")
         for which in ("all", "default"):
@@ -279,11 +284,14 @@ class Network:
         """The pods behind the Service `web` are now these."""
         self.put_slice(slice_of(*(endpoint(one.ip, node="a") for one in pods), **kwargs))
 
-    def finish(self, mended: bool = False) -> None:
-        """What every test ends with: no packet got lost, the nft program lists the table, nothing had to be mended."""
+    def finish(self, *, mended: bool = False, unserved: int = 0) -> None:
+        """What every test ends with: no packet got lost, the nft program lists the table, nothing had to be mended.
+
+        `unserved`: frontends that cannot be listened on in user space.
+        """
         assert self.kernel.misses() == 0
         if self.mode == "userspace":
-            assert not self.kernel.unserved
+            assert len(self.kernel.unserved) == unserved
             self.kernel.close()
             return
         assert mended or (self.kernel.rebuilds, self.kernel.repairs) == (0, 0)

@@ -9,7 +9,7 @@ import socket
 import struct
 
 from tests.helpers.namespaces import in_network_namespace
-from tests.integration.proxy.net import NODE, Host, Network
+from tests.integration.proxy.net import NODE, Host, Network, both_back_ends
 from tests.unit.proxy.build import endpoint, port, service, slice_of
 
 from skerry.api.types import discovery
@@ -56,9 +56,10 @@ async def test_no_new_flow_misses_while_endpoints_come_and_go() -> None:
     network.finish()
 
 
+@both_back_ends
 @in_network_namespace
-async def test_no_connection_fails_while_endpoints_come_and_go() -> None:
-    network = Network()
+async def test_no_connection_fails_while_endpoints_come_and_go(mode: str) -> None:
+    network = Network(mode=mode)
     client = network.pod()
     pods = [network.pod() for _ in range(4)]
     for pod in pods:
@@ -80,9 +81,10 @@ async def test_no_connection_fails_while_endpoints_come_and_go() -> None:
     network.finish()
 
 
+@both_back_ends
 @in_network_namespace
-async def test_who_left_gets_no_new_connection() -> None:
-    network = Network()
+async def test_who_left_gets_no_new_connection(mode: str) -> None:
+    network = Network(mode=mode)
     client = network.pod()
     pods = [network.pod() for _ in range(3)]
     for pod in pods:

@@ -5,12 +5,8 @@ e1 is a pod of this node, e2 a server on another one (which is also where client
 
 from __future__ import annotations
 
-import functools
-
-import pytest
 from tests.helpers.namespaces import in_network_namespace
-from tests.integration.proxy.net import MODES, NODE_IP, OUTSIDE_IP, Host, Network
-from tests.integration.proxy.test_packets import _route_outside
+from tests.integration.proxy.net import NODE_IP, OUTSIDE_IP, Host, Network, both_back_ends
 from tests.unit.proxy.build import endpoint, port, service, slice_of
 
 from skerry.api.types import core, discovery
@@ -46,7 +42,7 @@ ROWS = [
 ]
 
 
-@pytest.mark.parametrize("mode", MODES)
+@both_back_ends
 @in_network_namespace
 async def test_the_oracle_table(mode: str) -> None:
     clock = FakeClock()
@@ -56,7 +52,7 @@ async def test_the_oracle_table(mode: str) -> None:
     for server in (one, network.outside):
         await server.serve()
     for address in (EXTERNAL, BALANCER):
-        network.outside.do(functools.partial(_route_outside, address))
+        network.outside.route(address, NODE_IP)
     ends = {"e1": endpoint(one.ip, node="a"), "e2": endpoint(OUTSIDE_IP, node="b")}
     addresses = {"e1": one.ip, "e2": OUTSIDE_IP}
     for destinations, policy, there, source, answers, hidden in ROWS:
@@ -87,9 +83,8 @@ def put(network: Network, destinations: list[tuple[str, int]], policy: str, ends
         external_i_ps=[EXTERNAL],
         ingress=[core.LoadBalancerIngress(ip=BALANCER, ip_mode="VIP")],
     )
-    table, brain = network.brain.table, network.brain
-    network.kernel.program(table, brain.apply_service("default/web", found))
-    network.kernel.program(table, brain.apply_slice("default/web-1", slice_of(*ends)))
+    network.put_service(found)
+    network.put_slice(slice_of(*ends))
 
 
 async def seen(host: Host, address: str, number: int, times: int) -> set[tuple[str, str]] | str | None:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from skerry.clock import Clock
 from skerry.netlink import nft
+from skerry.proxy.backend import Connections
 from skerry.proxy.nftables.family import FamilyTable
 from skerry.proxy.nftables.schema import Shape
-from skerry.proxy.nftables.totals import Connections
 from skerry.proxy.table import Change, Node, ServiceTable
 
 LINGER = 0.05

@@ -12,10 +12,11 @@ import logging
 from skerry.clock import Clock, Timer
 from skerry.netlink import nft
 from skerry.netlink.wire import NetlinkError
+from skerry.proxy.backend import Connections
 from skerry.proxy.nftables import encode, read, schema
 from skerry.proxy.nftables.plan import Planner, Step
 from skerry.proxy.nftables.schema import Shape
-from skerry.proxy.nftables.totals import Connections, Totals
+from skerry.proxy.nftables.totals import Totals
 from skerry.proxy.table import Change, ServiceTable
 
 log = logging.getLogger(__name__)

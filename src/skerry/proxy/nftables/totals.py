@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from skerry.netlink import nft, nft_set
 from skerry.netlink.wire import NetlinkError
+from skerry.proxy.backend import Connections
 from skerry.proxy.nftables import encode, plan, read, schema
 from skerry.proxy.nftables.numbers import SERVICE_PORT
 from skerry.proxy.nftables.plan import Planner, Put, Remove, Step
@@ -19,16 +19,6 @@ from skerry.proxy.table import Backend
 
 _COUNTED = (plan.ENDPOINTS, plan.PLACES)
 _SPARE = 1024
-
-
-class Connections(NamedTuple):
-    """`total` connections to a service port (namespace/name, port name, protocol) were sent to a backend."""
-
-    service: str
-    port: str
-    protocol: str
-    backend: Backend
-    total: int
 
 
 class Totals:

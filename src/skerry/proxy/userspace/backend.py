@@ -16,9 +16,10 @@ from collections.abc import Iterator, Mapping
 
 from skerry import linux
 from skerry.clock import Clock
+from skerry.proxy.backend import Connections
 from skerry.proxy.relay.tcp import TcpRelay
 from skerry.proxy.relay.udp import UdpRelay
-from skerry.proxy.table import Backend, Change, Empty, Entry, Frontend, ListKey, Node, Scope, ServiceTable
+from skerry.proxy.table import Change, Empty, Entry, Frontend, ListKey, Node, Scope, ServiceTable
 from skerry.proxy.userspace import filters
 from skerry.proxy.userspace.choice import Door, ServicePort, here
 from skerry.proxy.userspace.places import Place, version
@@ -84,11 +85,11 @@ class Userspace:
         """Connections that found no backend though there was one: there is no way to lose one here."""
         return 0
 
-    def connections(self) -> Iterator[tuple[str, str, str, Backend, int]]:
-        """Service, port name, protocol, backend, and how many connections it was given."""
+    def connections(self) -> Iterator[Connections]:
+        """How many connections each backend has been given."""
         for key, port in self._ports.items():
             for backend, total in port.totals.items():
-                yield key.service, key.port, key.protocol, backend, total
+                yield Connections(key.service, key.port, key.protocol, backend, total)
 
     @property
     def unserved(self) -> Mapping[Frontend, str]:

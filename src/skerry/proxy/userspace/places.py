@@ -22,7 +22,7 @@ from typing import Protocol
 
 from skerry import linux
 from skerry.netlink import namespace
-from skerry.netlink.route import Routes
+from skerry.netlink.route import HOST, Routes
 from skerry.proxy.table import Node
 
 log = logging.getLogger(__name__)
@@ -121,8 +121,9 @@ class Room:
         for cidr in self._cidrs.values():
             routes.add_blackhole(cidr)
         # Else the kernel refuses one datagram a second, and the others wait in vain.
-        with contextlib.suppress(OSError):
-            linux.sysctl("net.ipv4.icmp_ratelimit", "0")
+        for name in ("net.ipv4.icmp_ratelimit", "net.ipv6.icmp.ratelimit"):
+            with contextlib.suppress(OSError):
+                linux.sysctl(name, "0")
         return routes
 
     def _lead(self, destination: str) -> None:
@@ -134,13 +135,19 @@ class Room:
     def come(self, address: str) -> None:
         if is_own(address):
             return
-        self._inner.add_local(address, self._lo)
+        if version(address) == 6:  # which listens and refuses on addresses of links alone; for IPv4 they are slow
+            self._inner.add_address(self._lo, address, HOST)
+        else:
+            self._inner.add_local(address, self._lo)
         if not self._covers(address):
             self._lead(address)
 
     def go(self, address: str) -> None:
         with contextlib.suppress(OSError):
-            self._inner.delete_local(address, self._lo)
+            if version(address) == 6:
+                self._inner.delete_address(self._lo, address)
+            else:
+                self._inner.delete_local(address, self._lo)
         if not self._covers(address) and not is_own(address):
             with contextlib.suppress(OSError):
                 self._routes.delete_route(address)
