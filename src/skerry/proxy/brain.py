@@ -25,6 +25,7 @@ from skerry.proxy.table import (
     ServiceTable,
     family_of,
 )
+from skerry.proxy.weights import places
 
 K = TypeVar("K", bound=Hashable)
 
@@ -199,7 +200,7 @@ class _Chooser:
         else:
             chosen = endpoints.cluster(self._candidates, self._node)
         self._here.update(one.backend.address for one in chosen if one.here)
-        return tuple(one.backend for one in chosen)
+        return places(chosen)
 
 
 class Brain:

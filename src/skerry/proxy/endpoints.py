@@ -6,9 +6,10 @@ Called by brain.py: `read` takes an EndpointSlice apart once, `merge` joins all 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from skerry.api import weights
 from skerry.api.types import discovery
 from skerry.proxy.table import IPV4, Backend, Node, family_of
 
@@ -21,7 +22,10 @@ PortKey = tuple[str, str]
 
 
 class Candidate(NamedTuple):
-    """One endpoint of one port. `fallback`: serving although terminating; `here`: a client on this node may be it."""
+    """One endpoint of one port. `fallback`: serving although terminating; `here`: a client on this node may be it.
+
+    `weight`: its share of new connections, compared with others'; 0 for none as long as another has more.
+    """
 
     backend: Backend
     ready: bool
@@ -31,6 +35,7 @@ class Candidate(NamedTuple):
     here: bool
     zones: frozenset[str]
     nodes: frozenset[str]
+    weight: int = weights.USUAL
 
 
 class Slice(NamedTuple):
@@ -51,11 +56,13 @@ def read(one: discovery.EndpointSlice, node: Node) -> Slice:
     if not name or PROXY_NAME in labels or HEADLESS in labels or one.address_type not in node.families:
         return Slice("", {})
     ports: dict[PortKey, tuple[Candidate, ...]] = {}
+    unusual = weights.decode(one.metadata.annotations.get(weights.WEIGHTS, ""))
     for port in one.ports:
         if port.name is None or not port.port:
             continue
         key = (port.name, port.protocol or "TCP")
-        found = tuple(_candidate(each, port.port, node) for each in one.endpoints if _usable(each, one.address_type))
+        usable = (each for each in one.endpoints if _usable(each, one.address_type))
+        found = tuple(_candidate(each, port.port, node, unusual) for each in usable)
         ports[key] = ports.get(key, ()) + found
     return Slice(f"{one.metadata.namespace}/{name}", ports, one.address_type)
 
@@ -65,7 +72,7 @@ def _usable(endpoint: discovery.Endpoint, family: str) -> bool:
     return bool(endpoint.addresses) and family_of(endpoint.addresses[0]) == family
 
 
-def _candidate(endpoint: discovery.Endpoint, port: int, node: Node) -> Candidate:
+def _candidate(endpoint: discovery.Endpoint, port: int, node: Node, unusual: Mapping[str, int]) -> Candidate:
     address = endpoint.addresses[0]
     conditions = endpoint.conditions
     serving = conditions.serving is not False
@@ -80,6 +87,7 @@ def _candidate(endpoint: discovery.Endpoint, port: int, node: Node) -> Candidate
         here=local or (endpoint.node_name is None and node.hosts(address)),
         zones=frozenset(zone.name for zone in hints.for_zones) if hints else _NOWHERE,
         nodes=frozenset(one.name for one in hints.for_nodes) if hints else _NOWHERE,
+        weight=unusual.get(address, weights.USUAL),
     )
 
 
@@ -95,14 +103,19 @@ def merge(slices: Iterable[Slice], port: PortKey) -> list[Candidate]:
 
 def cluster(candidates: Sequence[Candidate], node: Node) -> list[Candidate]:
     """The endpoints for traffic that may go anywhere (P7)."""
-    ready = [one for one in candidates if one.ready]
-    return _topology(ready, node) if ready else [one for one in candidates if one.fallback]
+    ready = _weighty([one for one in candidates if one.ready])
+    return _topology(ready, node) if ready else _weighty([one for one in candidates if one.fallback])
 
 
 def local(candidates: Sequence[Candidate]) -> list[Candidate]:
     """The endpoints for traffic that has to stay on this node (P8): hints have no say, and others never help out."""
     here = [one for one in candidates if one.local]
-    return [one for one in here if one.ready] or [one for one in here if one.fallback]
+    return _weighty([one for one in here if one.ready] or [one for one in here if one.fallback])
+
+
+def _weighty(found: list[Candidate]) -> list[Candidate]:
+    """Without those of weight 0, unless all are."""
+    return [one for one in found if one.weight] or found
 
 
 def any_usable(candidates: Iterable[Candidate]) -> bool:

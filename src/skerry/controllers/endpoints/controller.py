@@ -89,6 +89,8 @@ class EndpointsController:
             self._pods.put(new)
         else:
             self._pods.remove(name)
+        if new is not None:
+            self._slices.check_weight(old, new)
         for key in select.touched(self._index, old, new):
             self._slices.pod_changed(key, name)
             self._endpoints.pod_changed(key, name)

@@ -9,6 +9,7 @@ import functools
 import ipaddress
 from collections.abc import Iterable, Iterator
 
+from skerry.api import weights
 from skerry.api.types import core
 
 IPV4 = "IPv4"
@@ -60,6 +61,13 @@ def ready_since(pod: core.Pod) -> str:
 
 def is_terminating(pod: core.Pod) -> bool:
     return pod.metadata.deletion_timestamp is not None
+
+
+def weight(pod: core.Pod) -> int:
+    """The pod's share of new connections, compared with others'; as usual if its annotation makes no sense."""
+    said = pod.metadata.annotations.get(weights.WEIGHT)
+    found = None if said is None else weights.parse(said)
+    return weights.USUAL if found is None else found
 
 
 def addresses(pod: core.Pod) -> tuple[str, ...]:

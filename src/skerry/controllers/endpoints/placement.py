@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from skerry.api import weights
 from skerry.api.types import core, discovery
 from skerry.controllers.endpoints import hints, members, slices, topology
 from skerry.controllers.endpoints.slices import Identity, Port
@@ -89,7 +90,7 @@ class Placement:
         self._pods[key] = now
         ports = slices.pod_ports(self.service, pod) if self._fixed is None else self._fixed
         for family, identity in now:
-            self._families[family].put(identity, _Wanted(ports, made[family]))
+            self._families[family].put(identity, _Wanted(ports, made[family], members.weight(pod)))
 
     def _endpoints(self, key: str, pod: core.Pod, node: core.Node | None) -> dict[str, discovery.Endpoint]:
         """The pod as an endpoint of each family; empty if it is none (L15, L17, L19)."""
@@ -157,6 +158,7 @@ class _Wanted(NamedTuple):
 
     ports: _Ports
     endpoint: discovery.Endpoint
+    weight: int
 
 
 class _Seen(NamedTuple):
@@ -175,6 +177,7 @@ class _Family:
         self._labels = slices.service_labels(service)
         self._wanted: dict[Identity, _Wanted] = {}
         self._counts: Counter[_Ports] = Counter()  # endpoints wanted, by their ports
+        self._unusual: set[Identity] = set()  # endpoints that have not the usual weight
         self._seen: dict[str, _Seen] = {}  # slices by name
         self._placed: dict[Identity, str] = {}  # endpoint -> the slice that has it, _SEVERAL if not only one has
         self._loose: dict[Identity, None] = {}  # wanted and, as far as is known, in no slice with its ports
@@ -183,11 +186,13 @@ class _Family:
     def put(self, identity: Identity, wanted: _Wanted) -> None:
         known = self._wanted.get(identity)
         if known is not None:
-            if known.ports == wanted.ports and self._says_the_same(known.endpoint, wanted.endpoint):
+            same = known.ports == wanted.ports and known.weight == wanted.weight
+            if same and self._says_the_same(known.endpoint, wanted.endpoint):
                 return
             self._uncount(known.ports)
         self._wanted[identity] = wanted
         self._counts[wanted.ports] += 1
+        (self._unusual.discard if wanted.weight == weights.USUAL else self._unusual.add)(identity)
         place = self._placed.get(identity, _SEVERAL)
         if place:
             self._suspect.add(place)
@@ -199,6 +204,7 @@ class _Family:
         if known is None:
             return
         self._uncount(known.ports)
+        self._unusual.discard(identity)
         self._loose.pop(identity, None)
         place = self._placed.get(identity, _SEVERAL)
         if place:
@@ -283,6 +289,8 @@ class _Family:
         if self._is_auto:
             self._hint(existing, foreign, plan, ratios)
         self._recycle()
+        for one in (*self._create, *self._update):
+            self._weigh(one)
         plan.create += self._create
         plan.update += self._update
         plan.delete += self._delete
@@ -299,7 +307,7 @@ class _Family:
             plan.removed += len(one.endpoints) - len(kept)
             if changed and not kept:
                 self._delete.append(one)
-            elif changed or not slices.same_labels(one.metadata.labels, self._labels):
+            elif changed or not slices.same_labels(one.metadata.labels, self._labels) or self._weighs_other(one):
                 updated.append(slices.replaced(one, kept, dict(self._labels)))
             else:
                 self._suspect.discard(one.metadata.name)
@@ -337,11 +345,28 @@ class _Family:
             self._loose.pop(identity, None)
             if self._says_the_same(old, wanted.endpoint):
                 kept.append(old)
-                self._wanted[identity] = _Wanted(ports, old)  # one object for both
+                self._wanted[identity] = wanted._replace(endpoint=old)  # one object for both
             else:
                 kept.append(wanted.endpoint)
                 changed = True
         return kept, changed
+
+    def _weights(self, one: discovery.EndpointSlice) -> str:
+        """What the slice has to say of its endpoints' weights; as a rule nothing."""
+        if not self._unusual:
+            return ""
+        unusual = [each for each in one.endpoints if slices.identity(each) in self._unusual]
+        return weights.encode({each.addresses[0]: self._wanted[slices.identity(each)].weight for each in unusual})
+
+    def _weighs_other(self, one: discovery.EndpointSlice) -> bool:
+        return one.metadata.annotations.get(weights.WEIGHTS, "") != self._weights(one)
+
+    def _weigh(self, one: discovery.EndpointSlice) -> None:
+        said = self._weights(one)
+        if said:
+            one.metadata.annotations[weights.WEIGHTS] = said
+        else:
+            one.metadata.annotations.pop(weights.WEIGHTS, None)
 
     def _pour(self, left: list[discovery.Endpoint], target: discovery.EndpointSlice) -> list[discovery.Endpoint]:
         room = max(0, self._limit - len(target.endpoints))

@@ -126,13 +126,14 @@ def touched(services: ServiceIndex, old: core.Pod | None, new: core.Pod | None) 
 
 
 def pod_changed(old: core.Pod, new: core.Pod) -> bool:
-    """Whether what an endpoint says of the pod changed: being deleted, ready, phase, addresses, or the pod itself."""
+    """Whether what a slice says of the pod changed: being deleted, ready, phase, addresses, weight, or the pod."""
     return (
         old.metadata.uid != new.metadata.uid
         or old.metadata.deletion_timestamp != new.metadata.deletion_timestamp
         or members.is_ready(old) != members.is_ready(new)
         or old.status.phase != new.status.phase
         or members.addresses(old) != members.addresses(new)
+        or members.weight(old) != members.weight(new)
     )
 
 

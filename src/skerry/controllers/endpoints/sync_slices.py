@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from skerry.api import status
+from skerry.api import status, weights
 from skerry.api.types import core
 from skerry.client.client import Client
 from skerry.client.events import Recorder
@@ -45,6 +45,15 @@ class SlicesSync:
 
     def _put(self, placement: Placement, pod: core.Pod) -> None:
         placement.put(pod, self._nodes.get(pod.spec.node_name))
+
+    def check_weight(self, old: core.Pod | None, new: core.Pod) -> None:
+        """Says so when a pod's weight is news and none."""
+        said = new.metadata.annotations.get(weights.WEIGHT)
+        if said is None or weights.parse(said) is not None:
+            return
+        if old is None or old.metadata.annotations.get(weights.WEIGHT) != said:
+            text = f'annotation {weights.WEIGHT}: "{said}" is no whole number from 0 to {weights.USUAL}; it is ignored'
+            self._events.event(new, "Warning", "InvalidWeight", text)
 
     def pod_changed(self, key: str, pod: str) -> None:
         """A pod may have changed what a Service's slices say."""

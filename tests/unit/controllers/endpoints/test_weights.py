@@ -49,6 +49,7 @@ def test_a_change_of_weight_is_one_write_of_its_slice():
         change = book.plan(store.slices.values())
         assert writes(change) == (0, 1, 0)
         assert said(change.update[0]) == expected
+        change.update[0].metadata.resource_version += "1"  # as the API server does it
         store.apply(change)
         assert not book.plan(store.slices.values())
 
