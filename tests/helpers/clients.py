@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import subprocess
+import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -197,38 +198,57 @@ class Clients:
 
     def __init__(self, running: Sequence[subprocess.Popen[str]]) -> None:
         self._running = running
-        self.outcome = Outcome()
+        self._said = [""] * len(running)
+        self._news = threading.Condition()
+        self._readers = [threading.Thread(target=self._read, args=each) for each in enumerate(running)]
+        for one in self._readers:
+            one.start()
 
-    def until(self, count: int) -> None:
-        """Returns when all together have had so many answers since the beginning."""
-        good = dict.fromkeys(range(len(self._running)), 0)
-        for number, one in enumerate(self._running):
-            assert one.stdout is not None
-            while good[number] < count / len(self._running):
-                line = one.stdout.readline()
-                assert line, one.communicate()
-                good[number] = json.loads(line)["good"]
+    def _read(self, number: int, one: subprocess.Popen[str]) -> None:
+        assert one.stdout is not None
+        for line in one.stdout:
+            with self._news:
+                self._said[number] = line
+                self._news.notify_all()
+
+    @property
+    def good(self) -> int:
+        """The answers so far."""
+        return sum(json.loads(one)["good"] for one in self._said if one)
+
+    def until(self, count: int, seconds: float = 60.0) -> None:
+        """Returns when there have been so many answers since the beginning."""
+        with self._news:
+            assert self._news.wait_for(lambda: self.good >= count, seconds), f"{self.good} answers in {seconds} s"
 
     def finish(self) -> Outcome:
         """Lets all end the request they are at; what they saw."""
+        found = Outcome()
         for one in self._running:
-            out, err = one.communicate(timeout=30)
-            assert one.returncode == 0, err
-            said = json.loads(out.splitlines()[-1])
-            found = self.outcome
+            assert one.stdin is not None
+            one.stdin.close()
+        for number, one in enumerate(self._running):
+            self._readers[number].join(30)
+            assert one.stderr is not None
+            assert one.wait(30) == 0, one.stderr.read()
+            said = json.loads(self._said[number])
             found.good += said["good"]
             found.seconds = max(found.seconds, said["seconds"])
             found.slowest = max(found.slowest, said["slowest"])
             found.failures += Counter(said["failures"])
             found.examples += said["examples"]
             found.backends += Counter(said["backends"])
-        return self.outcome
+        return found
 
     def end(self) -> None:
-        for one in self._running:
+        for one, reader in zip(self._running, self._readers, strict=True):
             if one.poll() is None:
                 one.kill()
-                one.communicate()
+            reader.join(30)
+            for pipe in (one.stdin, one.stdout, one.stderr):
+                if pipe is not None:
+                    pipe.close()
+            one.wait(30)
 
 
 @contextlib.contextmanager
