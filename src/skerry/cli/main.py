@@ -23,6 +23,7 @@ VERBS = {
     "run": "run a command of this machine inside the cluster's network",
     "shell": "a shell of this machine inside the cluster's network",
     "why": "say why a Service has the endpoints it has, and why a pod is not one of them",
+    "connect": "a proxy on this machine through which the cluster's names and addresses work",
     "port-forward": "forward local ports to the pods of a Service, re-dialling when one dies",
     "proxy": "proxy the Services of any Kubernetes on this machine, in place of kube-proxy",
     "load": "put an image archive into the nodes",

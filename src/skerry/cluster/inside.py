@@ -75,7 +75,7 @@ def exec_inside(node_pid: int, argv: list[str], resolv_conf: str, *, die_with_pa
     """Turns this process into `argv` inside a node. NamespaceError if that cannot be entered; OSError of the exec."""
     uid, gid = os.getuid(), os.getgid()
     try:
-        _enter(node_pid)
+        enter(node_pid)
         linux.unshare(linux.CLONE_NEWNS)
         linux.mount("", "/", flags=linux.MS_REC | linux.MS_PRIVATE)
         _look_names_up_inside(resolv_conf)
@@ -104,7 +104,8 @@ def _find(name: str) -> str:
     raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
 
 
-def _enter(node_pid: int) -> None:
+def enter(node_pid: int) -> None:
+    """Puts this process, which must have one thread, into a node's user, network and UTS namespaces. NamespaceError."""
     try:
         spaces = [os.open(f"/proc/{node_pid}/ns/{name}", os.O_RDONLY) for name in ("user", "net", "uts")]
     except FileNotFoundError as error:
