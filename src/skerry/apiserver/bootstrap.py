@@ -56,6 +56,11 @@ async def priority_classes(client: Client) -> None:
         )
 
 
+def family_of(address: str) -> str:
+    """IPv4 or IPv6."""
+    return "IPv6" if ":" in address else "IPv4"
+
+
 def kubernetes_service(cluster_ip: str, port: int) -> core.Service:
     """K1."""
     return core.Service(
@@ -66,7 +71,7 @@ def kubernetes_service(cluster_ip: str, port: int) -> core.Service:
             type="ClusterIP",
             cluster_ip=cluster_ip,
             cluster_i_ps=[cluster_ip],
-            ip_families=["IPv4"],
+            ip_families=[family_of(cluster_ip)],
             ip_family_policy="SingleStack",
             session_affinity="None",
             ports=[core.ServicePort(name="https", port=443, target_port=port, protocol="TCP")],
@@ -97,7 +102,7 @@ def kubernetes_slice(addresses: Sequence[str], port: int) -> discovery.EndpointS
         metadata=meta.ObjectMeta(
             name="kubernetes", namespace="default", labels={"kubernetes.io/service-name": "kubernetes"}
         ),
-        address_type="IPv4",
+        address_type=family_of(addresses[0]),
         endpoints=[
             discovery.Endpoint(addresses=[one], conditions=discovery.EndpointConditions(ready=True))
             for one in sorted(addresses)
@@ -182,7 +187,7 @@ def dns_service(cluster_ip: str) -> core.Service:
     )
 
 
-def dns_slice(node_ips: Sequence[str]) -> discovery.EndpointSlice:
+def dns_slice(node_ips: Sequence[str], family: str) -> discovery.EndpointSlice:
     """Where the DNS servers are, for people and tools that look."""
     return discovery.EndpointSlice(
         metadata=meta.ObjectMeta(
@@ -193,10 +198,9 @@ def dns_slice(node_ips: Sequence[str]) -> discovery.EndpointSlice:
                 "service.kubernetes.io/service-proxy-name": "skerry-dns",
             },
         ),
-        address_type="IPv4",
+        address_type=family,
         endpoints=[
-            discovery.Endpoint(addresses=[one], conditions=discovery.EndpointConditions(ready=True))
-            for one in node_ips
+            discovery.Endpoint(addresses=[one], conditions=discovery.EndpointConditions(ready=True)) for one in node_ips
         ],
         ports=[
             discovery.EndpointPort(name="dns", port=53, protocol="UDP"),
@@ -208,4 +212,4 @@ def dns_slice(node_ips: Sequence[str]) -> discovery.EndpointSlice:
 async def dns(client: Client, *, cluster_ip: str) -> None:
     """The `kube-dns` Service, and its slice without endpoints: no node is ready yet."""
     await ensure(client, dns_service(cluster_ip))
-    await ensure_content(client, dns_slice([]))
+    await ensure_content(client, dns_slice([], family_of(cluster_ip)))

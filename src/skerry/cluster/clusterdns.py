@@ -28,10 +28,9 @@ _log = logging.getLogger(__name__)
 class ClusterDns:
     """`addresses`: of every node that can have a DNS server, by name."""
 
-    def __init__(
-        self, client: Client, clock: Clock, nodes: Informer[core.Node], addresses: Mapping[str, str]
-    ) -> None:
+    def __init__(self, client: Client, clock: Clock, nodes: Informer[core.Node], addresses: Mapping[str, str]) -> None:
         self._client, self._clock, self._addresses = client, clock, addresses
+        self._family = bootstrap.family_of(next(iter(addresses.values())))
         self._ready: set[str] = set()
         self._changed = asyncio.Event()
         self._changed.set()
@@ -53,7 +52,7 @@ class ClusterDns:
             self._changed.clear()
             answering = [ip for name, ip in self._addresses.items() if name in self._ready]
             try:
-                await bootstrap.ensure_content(self._client, bootstrap.dns_slice(answering))
+                await bootstrap.ensure_content(self._client, bootstrap.dns_slice(answering, self._family))
             except status.ApiError as error:
                 _log.warning("the slice of kube-dns was not written: %s", error)
                 self._changed.set()

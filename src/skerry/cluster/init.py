@@ -21,6 +21,7 @@ from typing import NoReturn
 from skerry import linux, packets
 from skerry.cluster.plan import NodeContext, NodePlan, Plan
 from skerry.netlink.route import Routes
+from skerry.node.network.links import quiet_link
 from skerry.node.runtime import spawner
 from skerry.node.runtime.rootfs import Settings
 
@@ -74,29 +75,42 @@ def _fabric(plan: Plan) -> int:
         linux.mount("proc", "/proc", "proc", linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC)
     with Step("set up the network between the nodes"):
         linux.sethostname(plan.name)
-        _sysctls()
+        _sysctls(plan)
         with Routes() as routes:
             routes.set_link(routes.index("lo"), up=True)
             # Of its own: a bridge otherwise takes one of its nodes', and changes it when that one goes.
-            fabric = routes.add_link("bridge", "fabric0", mac=mac_of(plan.api_address))
-            routes.add_address(fabric, f"{plan.api_address}/{plan.networks.fabric.prefixlen}")
+            fabric = routes.add_link("bridge", "fabric0", mac=_mac(0))
+            for network in plan.networks.fabrics:
+                routes.add_address(fabric, f"{network[1]}/{network.prefixlen}")
             for node in plan.nodes:
-                routes.add_route(node.pod_cidr, via=node.node_ip)
+                _lead(routes, fabric, node)
     with Step(f"listen on {plan.api_address}:{plan.api_port}"):
-        api = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        api = socket.socket(socket.AF_INET6 if ":" in plan.api_address else socket.AF_INET, socket.SOCK_STREAM)
         api.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         api.bind((plan.api_address, plan.api_port))
         api.listen(1024)
     return api.detach()
 
 
-def _sysctls() -> None:
+def _lead(routes: Routes, link: int, node: NodePlan) -> None:
+    """The way to a node's pods, from beside it; over IPv6 nobody asks who has its address."""
+    for address, pods in zip(node.node_ips, node.pod_cidrs, strict=True):
+        if ":" in address:
+            routes.add_neighbour(link, address, _mac(node.index))
+        routes.add_route(pods, via=address)
+
+
+def _sysctls(plan: Plan) -> None:
     linux.sysctl("net.ipv4.ip_forward", "1")
     for which in ("all", "default"):
         # Some machines hand down strict reverse path filtering; a reply may come by another link here.
         linux.sysctl(f"net.ipv4.conf.{which}.rp_filter", "0")
+    if plan.networks.has_ipv6:
+        linux.sysctl("net.ipv6.conf.all.forwarding", "1")
+        quiet_link("default")
     try:
-        linux.sysctl("net.ipv6.conf.default.disable_ipv6", "1")  # no router solicitations on every link
+        if not plan.networks.has_ipv6:
+            linux.sysctl("net.ipv6.conf.default.disable_ipv6", "1")  # no router solicitations on every link
         linux.sysctl("net.ipv4.ping_group_range", "0 2147483647")
     except OSError:
         pass  # no IPv6, or a map of one user: ping then needs CAP_NET_RAW
@@ -146,9 +160,9 @@ def _wait_for(plan: Plan, node: NodePlan, report: socket.socket) -> None:
         raise StepError(received[0]["step"], OSError(received[0]["code"], received[0]["detail"]))
 
 
-def mac_of(ip: str) -> str:
-    """The MAC of a node's (or the gateway's) end of the network between them: a local prefix and its address."""
-    return bytes((0x0A, 0x58, *map(int, ip.split(".")))).hex(":")
+def _mac(index: int) -> str:
+    """The MAC of a node's (0: the gateway's) end of the network between them."""
+    return bytes((0x0A, 0x58, 10, 243, index >> 8, (index & 0xFF) + 1)).hex(":")
 
 
 def _log(plan: Plan, node: NodePlan) -> str:
@@ -190,21 +204,25 @@ def _node_namespaces(plan: Plan, node: NodePlan) -> None:
     with Step("set up a node's network"), Routes() as fabric:
         linux.unshare(_OWN)
         with Routes() as own, open("/proc/self/ns/net") as netns:
-            _sysctls()
+            _sysctls(plan)
             link = f"node{node.index}"
             fabric.delete_link(link)  # of an earlier life, whose end the kernel has not come to yet
             # The same MAC in every life: the others remember it.
-            mac, bridge = mac_of(node.node_ip), fabric.index("fabric0")
-            fabric.add_veth(link, "eth0", peer_mac=mac, peer_netns=netns.fileno(), master=bridge)
+            bridge = fabric.index("fabric0")
+            fabric.add_veth(link, "eth0", peer_mac=_mac(node.index), peer_netns=netns.fileno(), master=bridge)
             own.set_link(own.index("lo"), up=True)
             eth0 = own.index("eth0")
             own.set_link(eth0, up=True)
-            own.add_address(eth0, f"{node.node_ip}/{plan.networks.fabric.prefixlen}")
-            own.add_route("default", via=plan.api_address)
-            own.add_unreachable(node.pod_cidr)  # an address that no pod has
+            for network in plan.networks.fabrics:
+                own.add_address(eth0, f"{network[node.index + 1]}/{network.prefixlen}")
+                if network.version == 6:
+                    own.add_neighbour(eth0, str(network[1]), _mac(0))
+                own.add_route("::/0" if network.version == 6 else "default", via=str(network[1]))
+            for pods in node.pod_cidrs:
+                own.add_unreachable(pods)  # an address that no pod has
             for other in plan.nodes:
                 if other is not node:
-                    own.add_route(other.pod_cidr, via=other.node_ip)
+                    _lead(own, eth0, other)
     with Step("proc"):
         linux.mount("proc", "/proc", "proc", linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC)
     linux.sethostname(node.name)

@@ -209,6 +209,11 @@ def _prepare(options: Options, paths: ClusterPaths) -> tuple[State | None, State
     if before is not None and (refused := newer(str(paths.store))):
         raise ClusterError(f"{refused}.")
     plan = merge(before, options)
+    if plan.networks.has_ipv6 and not os.path.exists("/proc/sys/net/ipv6"):
+        raise ClusterError(
+            "This machine's kernel has no IPv6 (it may have been started with ipv6.disable=1), so that a cluster "
+            f"cannot have it either: leave it out of --pod-cidr {plan.pod_cidr} and --service-cidr {plan.service_cidr}."
+        )
     target = kubeconfig.target(options.kubeconfig, os.environ)
     kubeconfig.check(target)
     if before is None:

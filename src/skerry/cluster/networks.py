@@ -54,10 +54,7 @@ class Networks:
                 "order: give both one range of each family that the cluster is to have, as in --pod-cidr "
                 f"{POD_CIDR},{POD_CIDR6} --service-cidr {SERVICE_CIDR},{SERVICE_CIDR6}."
             )
-        # Three addresses of a range are no pod's.
-        self.node_prefix = min(_NODE_PREFIX, 32 - (max_pods + 2).bit_length())
-        if self._pods[0].version == 6:
-            self.node_prefix = _NODE_PREFIX6
+        self.node_prefix = self._share(self._pods[0])
         for pods, services in zip(self._pods, self._services, strict=True):
             if pods.overlaps(services):
                 raise ClusterError(
@@ -124,6 +121,7 @@ class Networks:
         return found
 
     def _share(self, pods: AnyNetwork) -> int:
+        """The prefix of a node's share; three addresses of it are no pod's."""
         return _NODE_PREFIX6 if pods.version == 6 else min(_NODE_PREFIX, 32 - (self.max_pods + 2).bit_length())
 
     def node_ips(self, index: int) -> tuple[str, ...]:

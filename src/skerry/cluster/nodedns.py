@@ -87,10 +87,12 @@ async def start(
     clients = Clients([*inside, _LOOPBACK])
     server = DnsServer(Names(records, own), resolver, clients=clients, metrics=metrics)
     stack = contextlib.AsyncExitStack()
-    udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    family = socket.AF_INET6 if ":" in networks.dns_ip else socket.AF_INET
+    udp = socket.socket(family, socket.SOCK_DGRAM)
     udp.bind((networks.dns_ip, 53))
-    await server.serve(udp, socket.create_server((networks.dns_ip, 53)))
-    stack.push_async_exit(await health.serve([socket.create_server((networks.dns_ip, METRICS_PORT))], _numbers(server)))
+    await server.serve(udp, socket.create_server((networks.dns_ip, 53), family=family))
+    numbers = socket.create_server((networks.dns_ip, METRICS_PORT), family=family)
+    stack.push_async_exit(await health.serve([numbers], _numbers(server)))
 
     def search_path(pod: core.Pod) -> tuple[str, ...]:
         text, _ = resolvconf.resolv_conf(pod, [networks.dns_ip], DOMAIN, host_conf)

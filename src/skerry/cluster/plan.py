@@ -19,16 +19,21 @@ class NodePlan:
 
     name: str
     index: int
-    node_ip: str
-    """10.243.0.(index + 1), unless the cluster has other networks."""
-    pod_cidr: str
+    node_ips: tuple[str, ...]
+    """10.243.0.(index + 1), unless the cluster has other networks; one a family, the primary first."""
+    pod_cidrs: tuple[str, ...]
     """10.244.index.0/24, likewise."""
 
     @classmethod
     def of(cls, index: int, networks: Networks | None = None) -> NodePlan:
         """The node with this index, with the names and numbers that all of Skerry uses."""
         numbers = networks or Networks()
-        return cls(f"node-{index}", index, numbers.node_ip(index), numbers.node_pods(index))
+        return cls(f"node-{index}", index, numbers.node_ips(index), numbers.node_pods(index))
+
+    @property
+    def node_ip(self) -> str:
+        """Its address of the primary family."""
+        return self.node_ips[0]
 
 
 class NodeContext(NamedTuple):

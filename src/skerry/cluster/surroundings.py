@@ -130,7 +130,10 @@ def no_overlay(about: Surroundings, code: int) -> Finding:
 
 def overlap(routes: Collection[tuple[str, str]], networks: Networks) -> Finding | None:
     """The cluster's addresses are also elsewhere, in a VPN perhaps; `routes` as the function has them. Pure."""
-    ranges = [("Services", Network(networks.service_cidr)), ("pods", Network(networks.pod_cidr))]
+    every = [
+        (what, one) for what, of in (("Services", networks.service_cidrs), ("pods", networks.pod_cidrs)) for one in of
+    ]
+    ranges = [(what, Network(one)) for what, one in every if ":" not in one]
     used = [Network(destination) for destination, _ in routes]
     for destination, link in routes:
         for what, mine in ranges:

@@ -61,8 +61,8 @@ class World:
         self.images = Images(Store(str(self.data / "images")), Registry(HttpClient(_nowhere), {}), clock)
         services = NodeServices(
             name=self.node.name,
-            ips=(self.node.node_ip,),
-            pod_cidrs=(self.node.pod_cidr,),
+            ips=self.node.node_ips,
+            pod_cidrs=self.node.pod_cidrs,
             client=self.client,
             informers=self._informers,
             clock=clock,

@@ -69,7 +69,7 @@ def wait_for_signal(_: NodeContext) -> int:
 
 async def _with_runtime(context: NodeContext, work: Work) -> Any:
     node = context.node
-    runtime = Runtime(context.spawner, pod_cidrs=[node.pod_cidr], node_ips=[node.node_ip], clock=SystemClock())
+    runtime = Runtime(context.spawner, pod_cidrs=node.pod_cidrs, node_ips=node.node_ips, clock=SystemClock())
     return await asyncio.wait_for(work(context, runtime), 50)
 
 

@@ -37,7 +37,7 @@ def with_a_container(context: NodeContext) -> int:
 
     async def work() -> None:
         node = context.node
-        runtime = Runtime(context.spawner, pod_cidrs=[node.pod_cidr], node_ips=[node.node_ip], clock=SystemClock())
+        runtime = Runtime(context.spawner, pod_cidrs=node.pod_cidrs, node_ips=node.node_ips, clock=SystemClock())
         await pod(runtime)
         started = await runtime.start(host("c", "sleep 1000 & echo ready; wait"))
         assert await output(started, lines=1) == ("ready\n", "")

@@ -22,6 +22,7 @@ from typing import TypeVar
 from skerry import linux
 from skerry.netlink.route import Routes
 from skerry.node.network.hostports import HostPorts
+from skerry.node.network.links import quiet_link
 from skerry.node.runtime.spec import PortMapping
 
 GATEWAY, GATEWAY6 = "169.254.1.1", "fe80::1"
@@ -38,13 +39,6 @@ def link_name(uid: str) -> str:
 def pod_mac(ip: str) -> str:
     """The pod's end's MAC: a local prefix and (the end of) the pod's address, so that neither side needs to ask."""
     return (b"\x0a\x58" + ipaddress.ip_address(ip).packed[-4:]).hex(":")
-
-
-def quiet_link(name: str) -> None:
-    """Lets a link have the IPv6 addresses that it is given, and no others; before it is up. OSError without IPv6."""
-    linux.sysctl(f"net/ipv6/conf/{name}/addr_gen_mode", "1")
-    linux.sysctl(f"net/ipv6/conf/{name}/accept_ra", "0")
-    linux.sysctl(f"net/ipv6/conf/{name}/disable_ipv6", "0")
 
 
 def inside(netns: int, work: Callable[[], _T]) -> _T:
