@@ -199,7 +199,7 @@ async def a_machine_with_a_proxy(cluster: Cluster) -> None:
     client, first, second = machine.pod(), machine.pod(), machine.pod()
     for one in (first, second):
         await one.serve()
-    async with proxying(machine, "--service-cidr", "10.96.0.0/12") as proxy:
+    async with proxying(machine) as proxy:
         await proxy.says("cannot be reached: Connection refused; trying again")
         await machine.open()
         await proxy.says('node "edge" does not exist at 127.0.0.1')
@@ -229,7 +229,7 @@ async def a_machine_with_a_proxy(cluster: Cluster) -> None:
     assert made is not None
     await eventually_both(client, first, second)
     await machine.apply(slice_to(second))
-    async with proxying(machine, "--service-cidr", "10.96.0.0/12") as proxy:
+    async with proxying(machine) as proxy:
         await proxy.says("proxying for node edge")
         assert await lands(client, VIP, PORT, second) == client.ip
         assert our_table() == made

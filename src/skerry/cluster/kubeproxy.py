@@ -167,6 +167,10 @@ class _Running:
             stack.push_async_callback(self._informers.stop)
             changed = self._follow_addresses(node)
             recorder = Recorder(self._client, "skerry-proxy", here.name, clock=self._clock)
+            if self._wanted.mode != modes.NFTABLES and set(here.service_cidrs) & set(UNKNOWN.values()):
+                raise ClusterError(
+                    "The API server does not tell the range of cluster IPs: give it with --service-cidr."
+                )
             chosen = modes.choose(self._wanted.mode, here, self._clock)
             proxy = Proxy(
                 self._informers,

@@ -45,7 +45,7 @@ def outdated(
     place of changed frontends all are looked at; what led from `service_cidrs` to another place is then taken for a
     flow of a frontend that has gone (of translated flows elsewhere one cannot tell whose they were).
     """
-    services = [ipaddress.ip_network(one) for one in service_cidrs]
+    services = [known for one in service_cidrs if (known := ipaddress.ip_network(one)).prefixlen]
     for flow in flows:
         frontend, entry = flow.frontend, table.frontends.get(flow.frontend)
         if changed is not None:

@@ -84,7 +84,8 @@ class Entry:
 class Node:
     """The node that a proxy runs on. Node ports answer on `addresses`; `pod_cidrs` are where its pods are, if known.
 
-    `service_cidrs` have one range a family; a family without one is not proxied.
+    `service_cidrs` have one range a family; a family without one is not proxied. One of length 0 says that the range is
+    not known: then nothing is known of addresses that no Service has.
     """
 
     name: str

@@ -9,15 +9,16 @@ from __future__ import annotations
 import ipaddress
 import socket
 import struct
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, cast
 
 from skerry.netlink import nft_set
 from skerry.netlink.nft import Request
 from skerry.netlink.nft_expr import Code
 from skerry.proxy.nftables import plan, schema
 from skerry.proxy.nftables.numbers import SLOT_SHIFT
-from skerry.proxy.nftables.plan import Keep, Op, Put, Remove, Size, Step
+from skerry.proxy.nftables.plan import Keep, Op, Put, Size, Step
 from skerry.proxy.nftables.schema import Shape
 from skerry.proxy.table import Backend, Frontend
 
@@ -99,63 +100,113 @@ _VALUES: dict[str, Callable[[Any], bytes]] = {
 }
 
 
-def key(name: str, value: Any) -> bytes:
-    """The key of an element of a map."""
-    return _KEYS[name](value)
+# The elements that come by hundreds of thousands, each made by one call. Fields have the host's byte order.
+_TO_NUMBER = struct.Struct("=12s4sB3xH2x8sI")
+_TO_BACKEND = struct.Struct("=12sII8s4sH2x")
+_NUMBER_HEAD, _NUMBER_MIDDLE = nft_set.frame(12, 4)
+_BACKEND_HEAD, _BACKEND_MIDDLE = nft_set.frame(8, 8)
 
 
-def transactions(shape: Shape, table: str, step: Step) -> Iterator[list[Request]]:
+def _to_number(key: Frontend, number: int) -> bytes | None:
+    address, protocol, port = key
+    if ":" in address:
+        return None
+    packed = socket.inet_aton(address)
+    return _TO_NUMBER.pack(_NUMBER_HEAD, packed, PROTOCOLS[protocol], socket.htons(port), _NUMBER_MIDDLE, number)
+
+
+def _to_backend(key: tuple[int, int], value: Backend) -> bytes | None:
+    address, port = value
+    if ":" in address:
+        return None
+    return _TO_BACKEND.pack(_BACKEND_HEAD, *key, _BACKEND_MIDDLE, socket.inet_aton(address), socket.htons(port))
+
+
+_QUICK: dict[str, Callable[[Any, Any], bytes | None]] = {
+    plan.COUNTS: _to_number,
+    plan.LISTS: _to_number,
+    plan.ENDPOINTS: _to_backend,
+    plan.PLACES: _to_backend,
+}
+
+
+class Transaction(NamedTuple):
+    """What the kernel does at once. `gone`: keys of elements that it deletes (or replaces), by map."""
+
+    requests: list[Request]
+    gone: dict[str, list[bytes]]
+
+
+def transactions(shape: Shape, table: str, step: Step) -> Iterator[Transaction]:
     """The transactions that carry out a step, in order; cut between ops, each of which is safe to see done alone."""
-    start, weight = 0, 0
-    for at, op in enumerate(step):
-        need = 20 if isinstance(op, Size | Keep) else 2 if isinstance(op, Put) and op.replaces else 1
-        if weight + need > ELEMENTS_A_BATCH:
-            yield _transaction(shape, table, step[start:at])
-            start, weight = at, 0
-        weight += need
-    if start < len(step):
-        yield _transaction(shape, table, step[start:])
-
-
-def _transaction(shape: Shape, table: str, ops: Sequence[Op]) -> list[Request]:
-    requests: list[Request] = []
-    late: list[Request] = []
-    added: dict[str, list[bytes]] = {}
-    gone: dict[str, list[bytes]] = {}
-    for op in ops:
-        if isinstance(op, Size):
-            requests += shape.lb_rules(table, op.backends)
-            element = nft_set.verdict_element(WORD.pack(op.backends), Code.GOTO, schema.lb_chain(op.backends))
-            added.setdefault(plan.DISPATCH, []).append(element)
-        elif isinstance(op, Keep):
-            requests += shape.keep_rules(table, op.seconds)
-            added.setdefault(plan.KEEPERS, []).append(_keeper(op))
-        elif op.map == plan.KEEPERS:
-            keep = Keep(*_slot_and_seconds(op))
-            gone.setdefault(plan.KEEPERS, []).append(_keeper(keep))
-            late += schema.remove_keep_rules(table, keep.seconds)
+    batch, weight = _Batch(shape, table), 0
+    for op in step:
+        if type(op) is Put:
+            need = 2 if op.replaces else 1
         else:
-            if isinstance(op, Remove) or op.replaces:
-                gone.setdefault(op.map, []).append(_element(op.map, op.key))
-            if isinstance(op, Put):
-                data = _VALUES[op.map](op.value) if op.value is not None else b""
-                added.setdefault(op.map, []).append(_element(op.map, op.key, data))
-    for name, elements in gone.items():
-        requests += nft_set.delete_elements(table, name, elements)
-    for name, elements in added.items():
-        requests += nft_set.add_elements(table, name, elements)
-    return requests + late
+            need = 20 if isinstance(op, Size | Keep) else 1
+        weight += need
+        if weight > ELEMENTS_A_BATCH:
+            yield batch.close()
+            batch, weight = _Batch(shape, table), need
+        batch.add(op)
+    if weight:
+        yield batch.close()
+
+
+class _Batch:
+    """One transaction in the making."""
+
+    def __init__(self, shape: Shape, table: str) -> None:
+        self._shape, self._table = shape, table
+        self._first: list[Request] = []
+        self._last: list[Request] = []
+        self._added: defaultdict[str, list[bytes]] = defaultdict(list)
+        self._gone: defaultdict[str, list[bytes]] = defaultdict(list)
+        self._keys: defaultdict[str, list[bytes]] = defaultdict(list)
+
+    def add(self, op: Op) -> None:
+        if type(op) is Put:
+            name, key, value, replaces = op
+            if replaces:
+                self._delete(name, key)
+            quick = _QUICK.get(name)
+            made = quick(key, value) if quick is not None else None
+            if made is None:
+                made = _element(name, key, _VALUES[name](value) if value is not None else b"")
+            self._added[name].append(made)
+        elif isinstance(op, Size):
+            self._first += self._shape.lb_rules(self._table, op.backends)
+            element = nft_set.verdict_element(WORD.pack(op.backends), Code.GOTO, schema.lb_chain(op.backends))
+            self._added[plan.DISPATCH].append(element)
+        elif isinstance(op, Keep):
+            self._first += self._shape.keep_rules(self._table, op.seconds)
+            self._added[plan.KEEPERS].append(_keeper(op))
+        elif op.map == plan.KEEPERS:
+            slot, seconds = cast("tuple[int, int]", op.key)
+            self._gone[plan.KEEPERS].append(_keeper(Keep(slot, seconds)))
+            self._last += schema.remove_keep_rules(self._table, seconds)
+        else:
+            self._delete(op.map, op.key)
+
+    def _delete(self, name: str, key: Any) -> None:
+        self._gone[name].append(_element(name, key))
+        if name in _KEYS:
+            self._keys[name].append(_KEYS[name](key))
+
+    def close(self) -> Transaction:
+        requests = self._first
+        for name, elements in self._gone.items():
+            requests += nft_set.delete_elements(self._table, name, elements)
+        for name, elements in self._added.items():
+            requests += nft_set.add_elements(self._table, name, elements)
+        return Transaction(requests + self._last, self._keys)
 
 
 def _element(name: str, value: Any, data: bytes = b"") -> bytes:
     if name == plan.ALLOWED:
         return nft_set.range_element(*_allowed(value))
     return nft_set.element(_KEYS[name](value), data)
-
-
-def _slot_and_seconds(op: Put | Remove) -> tuple[int, int]:
-    found: Any = op.key
-    return found[0], found[1]
 
 
 def _keeper(keep: Keep) -> bytes:

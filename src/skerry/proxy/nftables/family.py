@@ -8,18 +8,24 @@ one that is filled beside it and takes its place in one transaction. The same me
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 
 from skerry.clock import Clock, Timer
 from skerry.netlink import nft
 from skerry.netlink.wire import NetlinkError
 from skerry.proxy.backend import Connections
 from skerry.proxy.nftables import encode, read, schema
+from skerry.proxy.nftables.encode import Transaction
 from skerry.proxy.nftables.plan import Planner, Step
 from skerry.proxy.nftables.schema import Shape
 from skerry.proxy.nftables.totals import Totals
 from skerry.proxy.table import Change, ServiceTable
 
 log = logging.getLogger(__name__)
+
+LISTS_A_PART = 500
+"""How many lists are planned before the kernel gets them, where a whole table is filled."""
 
 _NEXT = f"{schema.TABLE}-next"
 
@@ -68,7 +74,7 @@ class FamilyTable:
             last = read.last_place(self._nft, schema.TABLE)
             self._planner, steps = Planner.adopt(held, table, self._shape.family, last)
             for step in steps:
-                self._send(schema.TABLE, step)
+                self._send(step)
             self.changed = sum(map(len, steps))
         except (ValueError, NetlinkError) as error:
             log.warning("the service table in the kernel cannot be mended, building it anew: %s", error)
@@ -80,22 +86,41 @@ class FamilyTable:
         self._planner = self._build(schema.TABLE, table, replaces=_NEXT)
 
     def _build(self, name: str, table: ServiceTable, replaces: str = "") -> Planner:
-        """Fills the maps first and hooks the chains last, in the transaction in which the table replaced goes."""
+        """Fills the maps first and hooks the chains last, in the transaction in which the table replaced goes.
+
+        While the kernel works on a transaction, in a thread, the next one is made: it takes about as long.
+        """
         planner = Planner()
         self._nft.commit(list(self._shape.skeleton(name)))
-        for step in planner.plan(table, table.everything().of(self._shape.family)):
-            self._send(name, step)
+        with ThreadPoolExecutor(1) as sender:
+            sent: Future[None] | None = None
+            for one in self._filling(planner, name, table):
+                if sent is not None:
+                    sent.result()
+                sent = sender.submit(self._nft.commit, one.requests)
+            if sent is not None:
+                sent.result()
         last = list(self._shape.hooks(name))
         if replaces:
             last.append(nft.delete_table(replaces))
         self._nft.commit(last)
         return planner
 
+    def _filling(self, planner: Planner, name: str, table: ServiceTable) -> Iterator[Transaction]:
+        """The transactions that fill an empty table; some lists at a time, so that the kernel has work early."""
+        whole = table.everything().of(self._shape.family)
+        lists = list(whole.lists)
+        parts = [Change(lists=set(lists[at : at + LISTS_A_PART])) for at in range(0, len(lists), LISTS_A_PART)]
+        whole.lists.clear()
+        for part in (*parts, whole):
+            for step in planner.plan(table, part):
+                yield from encode.transactions(self._shape, name, step)
+
     def program(self, table: ServiceTable, change: Change) -> None:
         """Makes the kernel follow a change of this family. NetlinkError if it cannot be made to."""
         try:
             for step in self._planner.plan(table, change):
-                self._send(schema.TABLE, step)
+                self._send(step)
         except NetlinkError as error:
             self._mend(table, f"it refused a change: {error}")
         self._plan_sweep()
@@ -135,7 +160,7 @@ class FamilyTable:
     def _do_sweep(self, stamp: int) -> None:
         self._sweep = None
         try:
-            self._send(schema.TABLE, self._planner.sweep(stamp))
+            self._send(self._planner.sweep(stamp))
         except NetlinkError as error:
             log.warning("the kernel refused to sweep the service table: %s", error)  # the next check finds out
         self._plan_sweep()
@@ -145,13 +170,12 @@ class FamilyTable:
             self._sweep.cancel()
             self._sweep = None
 
-    def _send(self, name: str, step: Step) -> None:
-        if name == schema.TABLE:
-            self._totals.fold(self._nft, step)
-            if self._totals.crowded(self._planner):
-                self.connections()
-        for requests in encode.transactions(self._shape, name, step):
-            self._nft.commit(requests)
+    def _send(self, step: Step) -> None:
+        for one in encode.transactions(self._shape, schema.TABLE, step):
+            self._totals.fold(self._nft, one.gone)
+            self._nft.commit(one.requests)
+        if self._totals.crowded(self._planner):
+            self.connections()
 
     def misses(self) -> int:
         """Connections that left the end of a balancing chain: 0, or there is a bug."""

@@ -50,6 +50,9 @@ MAPS = (
 )
 
 
+_ABSENT = object()
+
+
 class Put(NamedTuple):
     """An element is now this; `replaces` one with the same key, in one transaction."""
 
@@ -346,11 +349,12 @@ class Planner:
 
     def _put(self, step: Step, name: str, key: Hashable, value: Any) -> None:
         held = self.maps[name]
-        self._stale.pop((name, key), None)
-        replaces = key in held
-        if replaces and held[key] == value:
+        if self._stale:
+            self._stale.pop((name, key), None)
+        before = held.get(key, _ABSENT)
+        if before is not _ABSENT and before == value:
             return
-        step.append(Put(name, key, value, replaces))
+        step.append(Put(name, key, value, before is not _ABSENT))
         held[key] = value
 
     def _remove(self, step: Step, name: str, key: Hashable) -> None:

@@ -49,8 +49,8 @@ def intact(kernel: nft.Nft, table: str, shape: Shape, held: Maps) -> bool:
         kernel.commit([nft.delete_table(REFERENCE)])
     kernel.commit([*parts, *shape.hooks(REFERENCE)])
     try:
-        for requests in encode.transactions(shape, REFERENCE, extra):
-            kernel.commit(requests)
+        for one in encode.transactions(shape, REFERENCE, extra):
+            kernel.commit(one.requests)
         return kernel.shape(REFERENCE) == kernel.shape(table)
     finally:
         kernel.commit([nft.delete_table(REFERENCE)])

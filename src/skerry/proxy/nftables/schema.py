@@ -14,6 +14,7 @@ from one rule to the next. Both are 0 again when the packet leaves.
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 import struct
 from collections.abc import Iterator
 
@@ -91,6 +92,12 @@ class Shape:
     def _destination(self, target: int) -> bytes:
         return nft_expr.destination(target, v6=self._v6)
 
+    def _of_services(self, *, inside: bool = True) -> bytes:
+        """Is the address in the first register a cluster IP? Where their range is not known, those in use are."""
+        if ipaddress.ip_network(self.service_cidr).prefixlen == 0:
+            return nft_expr.lookup("addresses", _R[0], inverted=not inside)
+        return nft_expr.in_prefix(_R[0], self.service_cidr, inside=inside)
+
     def _dnat(self) -> bytes:
         return nft_expr.dnat(_R[0], self._after[0], v6=self._v6)
 
@@ -128,8 +135,7 @@ class Shape:
         yield from self._body(table)
 
     def _body(self, table: str) -> Iterator[nft.Request]:
-        service_cidr, pod_cidr = self.service_cidr, self.pod_cidr
-        key, client, after = self._key, self._client, self._after
+        pod_cidr, key, client, after = self.pod_cidr, self._key, self._client, self._after
 
         def rule(chain: str, *expressions: bytes, comment: str = "") -> nft.Request:
             return nft.add_rule(table, chain, *expressions, comment=comment)
@@ -197,7 +203,7 @@ class Shape:
 
         # Runs after nat: a packet that still carries a frontend's address here found no backend.
         yield rule("check", _NEW, _TRANSLATED, nft_expr.goto("settle"))
-        in_services = self._destination(_R[0]) + nft_expr.in_prefix(_R[0], service_cidr)
+        in_services = self._destination(_R[0]) + self._of_services()
         yield rule("check", in_services, nft_expr.goto("cluster-ips"))
         yield rule("check", _NEW, key, nft_expr.lookup("refused", _R[0]), nft_expr.goto("refuse"))
         yield rule("check", _NEW, key, nft_expr.lookup("dropped", _R[0]), nft_expr.drop())
@@ -215,11 +221,11 @@ class Shape:
         yield rule("leave", itself, masquerade, comment="a backend that called itself")
         yield rule("leave", self._original_key, nft_expr.lookup("masqueraded", _R[0]), masquerade)
         original = self._original
-        outer = original + nft_expr.in_prefix(_R[0], service_cidr, inside=False)
+        outer = original + self._of_services(inside=False)
         own = nft_expr.fib_saddr_type(_R[0]) + _LOCAL
         yield rule("leave", outer, own, masquerade, comment="the node itself as a client from outside")
         if pod_cidr is not None:
-            to_services = original + nft_expr.in_prefix(_R[0], service_cidr)
+            to_services = original + self._of_services()
             foreign = self._source(_R[0]) + nft_expr.in_prefix(_R[0], pod_cidr, inside=False)
             yield rule("leave", to_services, foreign, masquerade, comment="clients that are no pods of this node")
 

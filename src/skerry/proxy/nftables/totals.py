@@ -7,14 +7,14 @@ added to what its backend had. Packets that choose it in those microseconds are 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 from skerry.netlink import nft, nft_set
 from skerry.netlink.wire import NetlinkError
 from skerry.proxy.backend import Connections
-from skerry.proxy.nftables import encode, plan, read, schema
+from skerry.proxy.nftables import plan, read, schema
 from skerry.proxy.nftables.numbers import SERVICE_PORT
-from skerry.proxy.nftables.plan import Planner, Put, Remove, Step
+from skerry.proxy.nftables.plan import Planner
 from skerry.proxy.table import Backend
 
 _COUNTED = (plan.ENDPOINTS, plan.PLACES)
@@ -27,15 +27,15 @@ class Totals:
     def __init__(self) -> None:
         self._before: Counter[tuple[int, Backend]] = Counter()
 
-    def fold(self, kernel: nft.Nft, step: Step) -> None:
-        """To be called before a step is carried out."""
+    def fold(self, kernel: nft.Nft, gone: Mapping[str, Sequence[bytes]]) -> None:
+        """To be called before a transaction that deletes elements with these keys, by map."""
         for name in _COUNTED:
-            gone = [op.key for op in step if isinstance(op, Put | Remove) and op.map == name and _ends(op)]
-            if not gone:
+            keys = gone.get(name)
+            if not keys:
                 continue
             try:
-                found = nft_set.get_elements(kernel, schema.TABLE, name, [encode.key(name, one) for one in gone])
-            except NetlinkError:  # somebody took one away: the step will be refused
+                found = nft_set.get_elements(kernel, schema.TABLE, name, keys)
+            except NetlinkError:  # somebody took one away: the transaction will be refused
                 continue
             for one in found:
                 if one.packets:
@@ -57,10 +57,6 @@ class Totals:
     def crowded(self, planner: Planner) -> bool:
         """Are there many backends in here that may have left? `connections` forgets them."""
         return len(self._before) > 2 * len(planner.maps[plan.ENDPOINTS]) + _SPARE
-
-
-def _ends(op: Put | Remove) -> bool:
-    return isinstance(op, Remove) or op.replaces
 
 
 def _name(one: nft_set.Element) -> tuple[int, Backend]:
