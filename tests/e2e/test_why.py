@@ -52,6 +52,8 @@ SERVICES: dict[str, tuple[str, dict[str, Any]]] = {
     # Around the pod `web`, which works: the reason, the Service's spec.
     "slip": ("SelectorMismatch", {"selector": {"app": "wep"}}),
     "tier": ("SelectorMismatch", {"selector": WEB | {"tier": "front"}}),
+    "zero": ("ScaledToZero", {"selector": {"app": "zero"}}),
+    "paused": ("NoPodsMade", {"selector": {"app": "paused"}}),
     "elsewhere": ("OtherNamespace", {"selector": {"k8s-app": "elsewhere-of-why"}}),
     "nothing": ("NoPodMatches", {"selector": {"app": "quite-another"}}),
     "named": ("NamedPortMissing", {"selector": WEB, "ports": [{"port": 80, "targetPort": "htpp"}]}),
@@ -100,6 +102,13 @@ def service(name: str, spec: dict[str, Any]) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": spec}
 
 
+def deployment(name: str, **spec: Any) -> dict[str, Any]:
+    labels = {"app": name}
+    template = {"metadata": {"labels": labels}, "spec": pod(name, {}, {})["spec"]}
+    spec = {"selector": {"matchLabels": labels}, "template": template, **spec}
+    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name}, "spec": spec}
+
+
 def written() -> Iterator[dict[str, Any]]:
     """What people write by hand."""
     for name, ready in (("manual", True), ("skipped", True), ("unready", False)):
@@ -127,6 +136,8 @@ def faulty(nodes3: Cluster, pods3: Kubectl) -> Iterator[Kubectl]:
         *(service(name, {"selector": {"app": name}}) for name in CONTAINERS),
         *(service(name, spec) for name, (_, spec) in SERVICES.items()),
         *written(),
+        deployment("zero", replicas=0),
+        deployment("paused", paused=True),
     ]
     pods3("create", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": items}))
     elsewhere = nodes3.kubectl()

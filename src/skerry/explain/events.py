@@ -11,7 +11,7 @@ import itertools
 from dataclasses import dataclass
 
 from skerry.api import status
-from skerry.api.types import core, discovery
+from skerry.api.types import apps, core, discovery
 from skerry.client.client import Client
 from skerry.client.events import Recorder
 from skerry.client.informer import Informers, key_of
@@ -19,6 +19,7 @@ from skerry.client.workqueue import Queue
 from skerry.clock import Clock
 from skerry.controllers.endpoints import members
 from skerry.controllers.endpoints.slice_writer import service_of
+from skerry.explain import workloads
 from skerry.explain.findings import PROBLEM
 from skerry.explain.seen import Seen, seconds
 from skerry.explain.why import explain
@@ -58,6 +59,10 @@ class NoReadyEndpoints:
         self._nodes = informers.of(core.Node)
         self._endpoints = informers.of(core.Endpoints)
         self._slices = informers.of(discovery.EndpointSlice)
+        self._deployments = informers.of(apps.Deployment)
+        self._sets = informers.of(apps.ReplicaSet)
+        self._deployments.add_index(_NAMESPACE, lambda one: [one.metadata.namespace])
+        self._sets.add_index(_NAMESPACE, lambda one: [one.metadata.namespace])
         self._pods.add_index(_NAMESPACE, lambda one: [one.metadata.namespace])
         self._services.add_index(_NAMESPACE, lambda one: [one.metadata.namespace])
         self._slices.add_index(_SERVICE, service_of)
@@ -66,6 +71,8 @@ class NoReadyEndpoints:
     async def run(self) -> None:
         for cache in (self._services, self._pods, self._nodes, self._endpoints, self._slices):
             await cache.synced()
+        await self._deployments.synced()
+        await self._sets.synced()
         while True:
             key = await self._queue.get()
             began = self._clock.monotonic()
@@ -119,11 +126,16 @@ class NoReadyEndpoints:
             services=self._services.by_index(_NAMESPACE, namespace),
             pods=[*matching, *itertools.islice(others, _OTHERS)],
             elsewhere=elsewhere,
+            workloads=[] if matching else self._workloads(namespace),
             endpoints=self._endpoints.get(key),
             slices=self._slices.by_index(_SERVICE, key),
             events=await self._told(namespace) if matching else [],
             nodes=dict(self._nodes.items),
         )
+
+    def _workloads(self, namespace: str) -> list[apps.Deployment | apps.ReplicaSet]:
+        sets = self._sets.by_index(_NAMESPACE, namespace)
+        return workloads.of_their_own(self._deployments.by_index(_NAMESPACE, namespace), sets)
 
     async def _told(self, namespace: str) -> list[core.Event]:
         """What was told of the namespace's pods; nobody keeps a cache of events."""

@@ -76,7 +76,7 @@ def _by_number(seen: Seen, pod: core.Pod, port: core.ServicePort) -> Finding | N
     if listens == "refused":
         says = f"; its containers declare {shown}" if known else ""
         text = f"Nothing listens at port {number} of pod {name}, where port {port.port} of the Service leads{says}."
-        return finding("NothingListens", text, pod=name, details=details)
+        return finding("NothingListens", text, pod=name, more=_instead(number, same), details=details)
     if not known or any(one.container_port == number for one in same):
         return None
     other = next((one for one in known if one.container_port == number), None)
@@ -87,8 +87,16 @@ def _by_number(seen: Seen, pod: core.Pod, port: core.ServicePort) -> Finding | N
         )
         return finding("ProtocolMismatch", text, pod=name, details=details)
     text = f"Port {port.port} of the Service leads to port {number} of pod {name}, which declares only {shown}."
-    more = ("Declarations do not bind; whether something listens was not tried.",)
+    more = (*_instead(number, same), "Declarations do not bind; whether something listens was not tried.")
     return finding("PortNotDeclared", text, pod=name, more=more, details=details)
+
+
+def _instead(number: int, same: list[core.ContainerPort]) -> tuple[str, ...]:
+    """What to do, where it is clear: the pod declares one port of the protocol, and it is another."""
+    others = [one.container_port for one in same]
+    if len(others) != 1 or number in others:
+        return ()
+    return (f"With targetPort {others[0]} the Service would lead there.",)
 
 
 def _plain(one: core.ContainerPort) -> dict[str, object]:

@@ -9,10 +9,11 @@ import asyncio
 from typing import Any, TypeVar
 
 from skerry.api import labels, status
-from skerry.api.types import core, discovery
+from skerry.api.types import apps, core, discovery
 from skerry.client.client import Client
 from skerry.clock import Clock
 from skerry.controllers.endpoints import members, slices
+from skerry.explain import workloads
 from skerry.explain.seen import Seen
 
 T = TypeVar("T")
@@ -43,6 +44,7 @@ class Reader:
             self._list("nodes", core.Node),
         )
         elsewhere: list[core.Pod] = []
+        makers: list[apps.Deployment | apps.ReplicaSet] = []
         events: list[core.Event] = []
         if members.wants_endpoints(service):
             matching = members.wants_selector(service, pods)
@@ -50,6 +52,10 @@ class Reader:
                 wanted = labels.text(labels.from_map(service.spec.selector))
                 everywhere = await self._list("pods of other namespaces", core.Pod, label_selector=wanted)
                 elsewhere = [one for one in everywhere if one.metadata.namespace != self._namespace]
+                makers = workloads.of_their_own(
+                    await self._list("deployments", apps.Deployment, self._namespace),
+                    await self._list("replicasets", apps.ReplicaSet, self._namespace),
+                )
             elif any(not members.is_ready(one) for one in matching):
                 about = "involvedObject.kind=Pod"
                 events = await self._list("events", core.Event, self._namespace, field_selector=about)
@@ -59,6 +65,7 @@ class Reader:
             services=services,
             pods=pods,
             elsewhere=elsewhere,
+            workloads=makers,
             endpoints=endpoints,
             slices=[one for one in found if one.metadata.deletion_timestamp is None],
             events=events,

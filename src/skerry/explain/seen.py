@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from skerry.api.types import core, discovery
+from skerry.api.types import apps, core, discovery
 from skerry.clock import parse_rfc3339
 
 Listens = Literal["open", "refused", "unknown"]
@@ -25,6 +25,8 @@ class Seen:
     """Of the Service's namespace."""
     elsewhere: Sequence[core.Pod] = ()
     """Of other namespaces, with the labels that the selector wants."""
+    workloads: Sequence[apps.Deployment | apps.ReplicaSet] = ()
+    """Of the Service's namespace, where no pod matches: who may make such pods."""
     endpoints: core.Endpoints | None = None
     slices: Sequence[discovery.EndpointSlice] = ()
     events: Sequence[core.Event] = ()

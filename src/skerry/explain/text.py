@@ -32,9 +32,7 @@ def _table(rows: Sequence[Row], now: float) -> Iterator[str]:
     """One line an address."""
     table: dict[tuple[str, ...], list[str]] = {}
     for one in rows:
-        table.setdefault((one.ip, one.pod or "-", one.node or "-", _state(one, now)), []).append(
-            str(one.port) if one.port is not None else ""
-        )
+        table.setdefault((one.ip, one.pod or "-", one.node or "-", _state(one, now)), []).append(_port(one))
     cells = [
         ((f"[{ip}]" if ":" in ip and any(ports) else ip) + (":" + ",".join(ports) if any(ports) else ""), *rest)
         for (ip, *rest), ports in table.items()
@@ -44,6 +42,12 @@ def _table(rows: Sequence[Row], now: float) -> Iterator[str]:
         yield "  " + "  ".join([*(row[at].ljust(widths[at]) for at in range(3)), row[3]]).rstrip()
     if len(cells) > _ROWS:
         yield f"  and {len(cells) - _ROWS} more (-o json has all)"
+
+
+def _port(one: Row) -> str:
+    if one.port is None:
+        return ""
+    return str(one.port) if one.protocol in ("", "TCP") else f"{one.port}/{one.protocol}"
 
 
 def _state(one: Row, now: float) -> str:

@@ -41,9 +41,10 @@ def _kind(seen: Seen, rows: Sequence[Row]) -> Iterator[Finding]:
     if not spec.selector:
         if not rows:
             text = "The Service has no selector, and nobody has written Endpoints or EndpointSlices for it."
-            yield finding("NoSelector", text)
+            more = f"Give it a selector, or write an EndpointSlice with the label kubernetes.io/service-name={name}."
+            yield finding("NoSelector", text, more=(more,))
         else:
-            text = "The Service has no selector: its endpoints were written by hand, and no pod is looked at."
+            text = "The Service has no selector: somebody else writes its endpoints, and no pod is looked at."
             yield finding("ManualEndpoints", text)
             if not any(one.ready for one in rows):
                 yield finding("NoReadyEndpoint", f"None of the hand-written endpoints of {name} is ready.")

@@ -8,7 +8,7 @@ from dataclasses import replace
 from skerry.api import labels
 from skerry.api.types import core
 from skerry.controllers.endpoints import members
-from skerry.explain import objects, pods, ports, selectors, traffic
+from skerry.explain import objects, pods, ports, selectors, traffic, workloads
 from skerry.explain.findings import NOTE, PROBLEM, Finding, Report, Row, finding, order
 from skerry.explain.seen import Seen
 
@@ -83,8 +83,11 @@ def _misses(seen: Seen, matching: Sequence[core.Pod]) -> Iterator[Finding]:
         }
         yield finding("SelectorMismatch", selectors.sentence(pod.metadata.name, miss), pod=pod.metadata.name,
                       details=details, severity=NOTE if matching else PROBLEM, distance=at)  # fmt: skip
-    if not matching and not near:
-        yield from _nothing(seen)
+    if not matching:
+        made = list(workloads.findings(seen))
+        yield from made
+        if not near and not made:
+            yield from _nothing(seen)
 
 
 def _selecting(seen: Seen, some: Sequence[core.Pod]) -> list[dict[str, str]]:

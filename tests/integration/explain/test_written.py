@@ -58,7 +58,8 @@ async def test_nodes_that_are_lost_or_gone() -> None:
         assert reasons(await why(here)) == []
         await not_ready(here, nodes[0])
         found = (await why(here)).findings
-        assert [one.message for one in found] == ["Node node-1 is not Ready, and still web-1 on it counts as ready."]
+        told = "Node node-1 is not Ready, and still web-1 on it counts as ready."
+        assert [(one.reason, one.message) for one in found] == [("EndpointNodeNotReady", told)]
         pod = await here.client.get(core.Pod, "web-1", "default")
         await here.runs(pod, ready=False)
         await here.until(lambda: said(here, 0, 1))

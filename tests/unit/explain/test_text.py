@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.unit.controllers.endpoints.build import pods, port, service
+from tests.unit.controllers.endpoints.build import pod, pods, port, service
 from tests.unit.explain.worlds import NOW, readiness_failing, world
 
 from skerry.explain.seen import span
@@ -50,7 +50,18 @@ def test_what_goes_for_many_is_said_once_and_long_lists_end() -> None:
     assert max(map(len, text)) <= 100
 
 
+@pytest.mark.parametrize(("declared", "advice"), [({"http": 8000}, True), ({"http": 8080}, False), ({}, False)])
+def test_what_to_do_where_it_is_clear(declared: dict[str, int], advice: bool) -> None:
+    seen = world(service(), [pod("web-1", "10.244.0.1", ports=declared)], listening={("web-1", 8080): "refused"})
+    text = " ".join(lines(explain(seen), NOW))
+    assert "Nothing listens at port 8080" in text
+    assert ("With targetPort 8000 the Service would lead there." in text) is advice
+
+
 def test_ports_of_one_address_are_one_line() -> None:
     of = service(ports=[port("a", 80, 8080), port("b", 81, 8081)])
     text = list(lines(explain(world(of, pods(1))), NOW))
     assert text[3] == "  10.244.0.0:8080,8081  web-0  node-1  ready for 9 min"
+    of = service(ports=[port("dns", 53, 53, "UDP"), port("dns-tcp", 53, 53)])
+    text = list(lines(explain(world(of, pods(1))), NOW))
+    assert text[3] == "  10.244.0.0:53/UDP,53  web-0  node-1  ready for 9 min"

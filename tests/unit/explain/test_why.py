@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from tests.unit.explain.worlds import (
     HTTP,
     READY,
     WORLDS,
+    deployment,
     gate,
     labelled,
     local,
@@ -19,8 +21,11 @@ from tests.unit.explain.worlds import (
     world,
 )
 
+from skerry.api import codec
+from skerry.api.types import apps, meta
 from skerry.explain.findings import NOTE, PROBLEM, REASONS, Finding, Report
 from skerry.explain.why import explain
+from skerry.explain.workloads import of_their_own
 
 SENTENCES = dict(
     line.rstrip("\n").split(maxsplit=1)
@@ -100,9 +105,39 @@ def test_not_being_allowed_to_read_pods_is_not_mistaken_for_having_none() -> Non
     assert {one.reason for one in report.findings} == {"NotLookedAt"}
 
 
+def test_what_should_make_the_pods_that_are_missing() -> None:
+    def said(*workloads: apps.Deployment | apps.ReplicaSet) -> list[str]:
+        return [one.message for one in explain(world(service(), workloads=workloads)).findings]
+
+    assert said(deployment(None)) == ["Deployment web should have a pod that matches, and has none yet."]
+    paused = (
+        "Deployment web should have a pod that matches, and has none: it is paused, and `kubectl rollout resume` ends"
+    )
+    assert said(deployment(1, paused=True)) == [f"{paused} that."]
+    other = deployment(0)
+    other.spec.template.metadata.labels = {"app": "db"}
+    assert said(other)[0].startswith("The selector app=web matches no pod")
+    alone = apps.ReplicaSet(metadata=meta.ObjectMeta(name="rs"), spec=apps.ReplicaSetSpec(replicas=0))
+    alone.spec.template.metadata.labels = {"app": "web"}
+    assert said(alone) == ["The pods of ReplicaSet rs would match, but it is scaled to 0."]
+    owned = codec.copy(alone)
+    owned.metadata.owner_references = [meta.OwnerReference(kind="Deployment", name="web", controller=True)]
+    assert of_their_own([other], [alone, owned]) == [other, alone]
+    near = explain(world(service(), [labelled(app="wep")], workloads=[deployment(0)]))
+    assert [one.reason for one in near.findings] == ["ScaledToZero", "SelectorMismatch"]
+
+
 def test_the_severities_are_the_only_two() -> None:
     assert {row.severity for row in REASONS.values()} == {PROBLEM, NOTE}
     assert set(WORLDS) == set(SENTENCES) == set(REASONS)
+
+
+def test_every_reason_has_a_test_that_creates_the_fault_for_real() -> None:
+    """On a real cluster; or, what a cluster cannot be brought to without breaking it, on a real API server."""
+    tests = Path(__file__).parents[2]
+    real = [tests / "e2e" / "test_why.py", tests / "integration" / "explain" / "test_written.py"]
+    named = set(re.findall(r'"(\w+)"', "".join(path.read_text() for path in real)))
+    assert set(REASONS) <= named
 
 
 def test_every_reason_is_in_the_reference() -> None:

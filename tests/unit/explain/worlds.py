@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.unit.controllers.endpoints.build import pod, port, service, slice_of
 
-from skerry.api.types import core, discovery, meta
+from skerry.api.types import apps, core, discovery, meta
 from skerry.clock import parse_rfc3339
 from skerry.controllers.endpoints import endpoints, members, placement, slices
 from skerry.explain.seen import Seen
@@ -183,6 +183,17 @@ def _deleting() -> Seen:
     return world(of, [READY])
 
 
+def deployment(replicas: int | None, failure: str = "", *, paused: bool = False) -> apps.Deployment:
+    """One that makes pods labelled app=web."""
+    template = core.PodTemplateSpec(metadata=meta.ObjectMeta(labels={"app": "web", "x": "y"}))
+    told = [apps.DeploymentCondition(type="ReplicaFailure", status="True", message=failure)] if failure else []
+    return apps.Deployment(
+        metadata=meta.ObjectMeta(name="web", namespace="default"),
+        spec=apps.DeploymentSpec(replicas=replicas, template=template, paused=paused),
+        status=apps.DeploymentStatus(conditions=told),
+    )
+
+
 WORLDS: dict[str, Callable[[], Seen]] = {
     "EndpointsEdited": _edited_endpoints,
     "EndpointsMissing": lambda: world(service(), [READY], endpoints=None),
@@ -249,6 +260,8 @@ WORLDS: dict[str, Callable[[], Seen]] = {
     "PodTerminating": lambda: world(service(), [pod("web-1", "10.244.0.1", deleting=True)]),
     "PodFailed": lambda: world(service(), [pod("web-1", "10.244.0.1", ready=False, phase="Failed")]),
     "PodSucceeded": lambda: world(service(), [pod("web-1", "10.244.0.1", ready=False, phase="Succeeded")]),
+    "ScaledToZero": lambda: world(service(), workloads=[deployment(0)]),
+    "NoPodsMade": lambda: world(service(), workloads=[deployment(2, failure='pods "web-" is forbidden: no quota')]),
     "SelectorMismatch": lambda: world(
         service(), [labelled(app="wep"), pod("other", "10.244.0.8", labels={"app": "redis"})]
     ),
