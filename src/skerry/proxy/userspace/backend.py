@@ -53,9 +53,12 @@ class Userspace:
     def __init__(self, node: Node, clock: Clock, place: Place) -> None:
         self._node, self._clock, self._place = node, clock, place
         self._listeners: dict[Frontend, _Listener] = {}
-        self._closing: set[TcpRelay] = set()
+        self._closing: dict[TcpRelay, str] = {}
+        """Relays whose last connections go on though their frontend has gone, with its address."""
         self._ports: dict[_PortKey, ServicePort] = {}
         self._addresses: Counter[str] = Counter()
+        self._leaving: set[str] = set()
+        """Addresses of which no frontend is left."""
         self._known: set[Frontend] = set()
         self._failed: dict[Frontend, str] = {}
         _raise_limit()
@@ -73,10 +76,11 @@ class Userspace:
             self._renew_port(table, key)
         for frontend in change.frontends:
             self._follow(table, frontend)
-        self._closing = {one for one in self._closing if one.connections}
+        self._sweep()
 
     def check(self, table: ServiceTable) -> bool:
         """Tries again what could not be listened on. Nobody else can change what is open, so it mends nothing."""
+        self._sweep()
         for frontend in list(self._failed):
             self._follow(table, frontend)
         return False
@@ -135,16 +139,26 @@ class Userspace:
         if there == (frontend in self._known):
             return
         if there:
-            if not self._addresses[frontend.address]:
+            if frontend.address not in self._addresses:
                 self._place.come(frontend.address)
             self._known.add(frontend)
+            self._leaving.discard(frontend.address)
             self._addresses[frontend.address] += 1
             return
         self._known.discard(frontend)
         self._addresses[frontend.address] -= 1
         if not self._addresses[frontend.address]:
-            del self._addresses[frontend.address]
-            self._place.go(frontend.address)
+            self._leaving.add(frontend.address)
+
+    def _sweep(self) -> None:
+        """Addresses that no frontend has any more go, when their last connection has ended."""
+        if not (self._closing or self._leaving):
+            return
+        self._closing = {relay: address for relay, address in self._closing.items() if relay.connections}
+        for address in self._leaving - set(self._closing.values()):
+            self._leaving.discard(address)
+            del self._addresses[address]
+            self._place.go(address)
 
     def _shut(self, frontend: Frontend) -> None:
         """New connections are refused; those that are there go on, flows of UDP do not."""
@@ -152,7 +166,7 @@ class Userspace:
         if listener is not None:
             listener.relay.stop_listening()
             if isinstance(listener.relay, TcpRelay) and listener.relay.connections:
-                self._closing.add(listener.relay)
+                self._closing[listener.relay] = frontend.address
 
     def _lead(self, table: ServiceTable, frontend: Frontend, entry: Entry) -> None:
         """There is a listener, and it leads to the entry's backends."""
