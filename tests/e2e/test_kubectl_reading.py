@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import urllib.request
 from collections.abc import Iterator
@@ -167,3 +168,33 @@ def test_the_whole_cluster(api: Cluster, kubectl: Kubectl, namespace: str, tmp_p
     context = kubectl("config", "current-context").strip()
     assert context == f"skerry-{api.name}"
     assert kubectl("config", "get-contexts").splitlines()[1].split()[:3] == ["*", context, context]
+
+
+DESCRIBED = """
+{"apiVersion": "v1", "kind": "List", "items": [
+ {"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": {"name": "web"},
+  "spec": {"defaultBackend": {"service": {"name": "web", "port": {"number": 80}}}}},
+ {"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": "web"},
+  "spec": {"minAvailable": 1, "selector": {"matchLabels": {"app": "web"}}}},
+ {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": "web"}, "spec": {}}]}
+"""
+
+
+def test_every_kind_is_described_and_shows_its_events(kubectl: Kubectl) -> None:
+    """One object of each, with an event about it where people look for why something does not get on."""
+    kubectl("create", "deployment", "web", "--image=i")
+    kubectl("expose", "deployment", "web", "--port=80")
+    kubectl("create", "secret", "generic", "key", "--from-literal=a=b")
+    kubectl("create", "-f", "-", stdin=DESCRIBED)
+    kinds = kubectl("api-resources", "--namespaced", "--verbs=list,create", "-o", "name").split()
+    for kind in ("pod", "deploy", "rs"):
+        eventually(lambda kind=kind: "Events:  <none>" not in kubectl("describe", kind), what=kind)  # type: ignore[misc]
+    some = ",".join(one for one in kinds if not one.startswith("events"))
+    text = kubectl("describe", some, "--show-events=true")
+    described = set(re.findall(r"^Name: +(\S+)$", text, re.M))
+    assert {"web", "key", "default", "kube-root-ca.crt"} <= described
+    for said in ("FailedScheduling", "ScalingReplicaSet", "SuccessfulCreate"):
+        assert re.search(rf"^ +(Normal|Warning) +{said} ", text, re.M), said
+    everywhere = kubectl("api-resources", "--namespaced=false", "--verbs=list,create", "-o", "name").split()
+    assert {"namespaces", "priorityclasses.scheduling.k8s.io"} <= set(everywhere)
+    assert "Name:" in kubectl("describe", ",".join(everywhere))

@@ -112,6 +112,8 @@ def test_kubectls_forward_outlives_the_restart_of_a_container(pods: Kubectl, nam
             get(port, "/die")
         assert get(port) == name
         assert process.poll() is None
+    with forwarding(pods, "deploy/web", ":http") as ((port,), _):
+        assert get(port) == name
     # The same pod by way of the API server (S48), as `kubectl proxy` gives it to browsers.
     for path in ("services/web:front/proxy/", "services/web:80/proxy/", f"pods/{name}:http/proxy/"):
         assert pods("get", "--raw", f"/api/v1/namespaces/{namespace}/{path}") == name

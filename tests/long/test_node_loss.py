@@ -77,6 +77,8 @@ def test_a_lost_node_is_replaced_and_returns(new_cluster: Callable[..., Cluster]
     eventually(lambda: not dead & set(look.lists(kubectl, "web")[0]), 20, "the dead pods out of the Endpoints")
     found = {(one["key"], one["effect"]) for one in kubectl.json("get", "node", "node-3")["spec"]["taints"]}
     assert found == {("node.kubernetes.io/unreachable", effect) for effect in ("NoSchedule", "NoExecute")}
+    dns = ("get", "endpointslice", "kube-dns", "-n", "kube-system", "-o", "jsonpath={.endpoints[*].addresses[0]}")
+    eventually(lambda: kubectl(*dns).split() == ["10.243.0.2", "10.243.0.3"], 20, "the DNS of two nodes")
     eventually(lambda: evicted(kubectl, "node-3"), 20, "the eviction after three seconds")
     kubectl("rollout", "status", "deploy/web", "--timeout=60s")
     living = look.names(kubectl, "app=web")

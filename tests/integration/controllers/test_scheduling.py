@@ -8,7 +8,7 @@ import msgspec
 from tests.integration.controllers import world
 from tests.integration.controllers.world import World
 
-from skerry.api.types import core, meta
+from skerry.api.types import core, meta, policy
 
 
 def asking(name: str, cpu: str, **spec: Any) -> core.Pod:
@@ -148,6 +148,30 @@ async def test_the_more_important_pod_goes_first_and_makes_room(here: World) -> 
     assert await runs_on(here, "vip") == "node-2"
     thief = here.get(core.Pod, "thief")
     assert thief is not None and thief.spec.node_name == ""
+
+
+async def test_who_makes_room_is_chosen_by_budgets(here: World) -> None:
+    """Of two alike nodes the one whose pod nobody protects is emptied, though it was the other's turn by name."""
+    await here.node("node-1")
+    await here.client.create(asking("kept", "4"))
+    assert await runs_on(here, "kept") == "node-1"
+    await here.node("node-2")
+    await here.client.create(asking("free", "4", labels={"app": "free"}))
+    assert await runs_on(here, "free") == "node-2"
+    kept = here.get(core.Pod, "kept")
+    assert kept is not None
+    await here.runs(kept)
+    selector = meta.LabelSelector(match_labels=kept.metadata.labels)
+    budget = policy.PodDisruptionBudget(
+        metadata=meta.ObjectMeta(name="b", namespace="default"),
+        spec=policy.PodDisruptionBudgetSpec(min_available=1, selector=selector),
+    )
+    await here.client.create(budget)
+    await here.client.create(asking("vip", "4", priority_class_name="system-cluster-critical"))
+    vip = await here.until(lambda: (pod := here.get(core.Pod, "vip")) and pod.status.nominated_node_name and pod)
+    assert isinstance(vip, core.Pod) and vip.status.nominated_node_name == "node-2"
+    victim = await here.until(lambda: (pod := here.get(core.Pod, "free")) and pod.metadata.deletion_timestamp)
+    assert victim
 
 
 async def test_bindings_under_way_are_counted() -> None:
