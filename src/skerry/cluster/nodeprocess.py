@@ -82,8 +82,13 @@ class _Node:
 
     async def _dns(self, stack: contextlib.AsyncExitStack) -> None:
         """The cluster's DNS server on its own address of this node, and what it needs to know."""
+        from skerry.cluster import hostway
         from skerry.cluster.nodedns import start
 
+        try:
+            await hostway.start(stack, self._config.networks.host_ip, self._broker)
+        except OSError as error:  # without nf_tables there is no such way; all else works
+            _log.warning("host.skerry.internal leads nowhere: %s", error)
         server = await start(
             self._context.node,
             self._config.networks,

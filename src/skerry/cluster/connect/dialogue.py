@@ -97,7 +97,7 @@ async def _socks(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, dia
     except DialError as error:
         raise _Malformed(_socks_reply(error.why.value[0])) from error
     writer.write(_socks_reply(0))
-    await _carry(reader, writer, onward)
+    await carry(reader, writer, onward)
 
 
 def _socks_reply(code: int) -> bytes:
@@ -125,7 +125,7 @@ async def _http(first: bytes, reader: asyncio.StreamReader, writer: asyncio.Stre
         raise _Malformed(_http_reply(error.why.value[1], str(error))) from error
     if method == "CONNECT":
         writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
-        await _carry(reader, writer, onward)
+        await carry(reader, writer, onward)
         return
     path = parts.path or "/"
     asked = f"{method} {path}{'?' + parts.query if parts.query else ''} {version}".encode("latin-1")
@@ -133,7 +133,7 @@ async def _http(first: bytes, reader: asyncio.StreamReader, writer: asyncio.Stre
     upgrade = any(line.lower().startswith(b"upgrade:") for line in lines[1:])
     kept = [line for line in lines[1:] if line.split(b":")[0].strip().lower() not in _HOP]
     kept.append(b"Connection: Upgrade" if upgrade else b"Connection: close")
-    await _carry(reader, writer, onward, b"\r\n".join([asked, *kept, b"", b""]))
+    await carry(reader, writer, onward, b"\r\n".join([asked, *kept, b"", b""]))
 
 
 def _http_reply(status: str, text: str) -> bytes:
@@ -142,7 +142,7 @@ def _http_reply(status: str, text: str) -> bytes:
     return (head + "Connection: close\r\n\r\n").encode() + body
 
 
-async def _carry(
+async def carry(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, onward: socket.socket, first: bytes = b""
 ) -> None:
     """What one side says the other is told, until both have said all."""
