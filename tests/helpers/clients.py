@@ -83,10 +83,10 @@ async def client():
                     connection = None
                     _, connection = await loop.create_connection(Answer, address, port)
                 problem = await connection.ask()
-        except OSError as error:
-            problem = type(error).__name__ + " " + str(error.errno)
         except TimeoutError:
             problem = "timed out with" + ("" if connection else "out") + " a connection"
+        except OSError as error:
+            problem = type(error).__name__ + " " + str(error.errno)
         slowest = max(slowest, time.time() - at)
         if problem:
             failed(problem, connection)
@@ -215,6 +215,11 @@ class Clients:
     def good(self) -> int:
         """The answers so far."""
         return sum(json.loads(one)["good"] for one in self._said if one)
+
+    @property
+    def failed(self) -> int:
+        """The requests so far that had no good answer."""
+        return sum(json.loads(one)["failed"] for one in self._said if one)
 
     def until(self, count: int, seconds: float = 60.0) -> None:
         """Returns when there have been so many answers since the beginning."""
