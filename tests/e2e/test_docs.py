@@ -103,6 +103,15 @@ def test_the_tutorial_by_hand(person: Person) -> None:
             person.type(command)
 
 
+def test_canaries(person: Person) -> None:
+    person.type("skerry up --ephemeral")
+    for block in blocks(ROOT / "docs" / "how-to" / "rolling-updates.md", "sh"):
+        for command in block.splitlines():
+            said = person.type(command)
+            if "uniq -c" in command:
+                assert sum(int(line.split()[0]) for line in said.splitlines()) == 62, said
+
+
 def test_in_ci(person: Person) -> None:
     """The how-to's job, but for the installation and for images that only a registry has."""
     block = next(one for one in blocks(ROOT / "docs" / "how-to.md", "sh") if "--ephemeral" in one)
