@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from skerry.clock import parse_rfc3339
+from skerry.node.pods import trouble
 from skerry.node.pods.admission import refused
 from skerry.node.pods.recall import recall
 from skerry.node.pods.state import (
@@ -28,26 +29,17 @@ from skerry.node.pods.state import (
     common,
 )
 from skerry.node.pods.stopping import Outbox, Stopping
-from skerry.node.pods.text import go_duration
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from skerry.api.types import core
 
-SETTLE = 1.0
-"""Seconds for which a failure is shown before the pause that follows it (ErrImagePull, then ImagePullBackOff)."""
-
-RETRY = 10.0
-"""Seconds between tries that have no growing pause of their own."""
-
 VANISHED_GRACE = 1.0
 """Seconds that containers get to end when their pod's object is gone already."""
 
 AFTER_HOOK = 2.0
 """Seconds that are left for the stop signal however long preStop took (R14)."""
-
-START_ERROR_CODE = 128
 
 EVICTED = "Evicted"
 EVICTION_GRACE = 1.0
@@ -162,22 +154,7 @@ class PodMachine:
 
     def on_image_failed(self, name: str, reason: str, message: str, now: float) -> None:
         """`reason`: ErrImagePull, InvalidImageName or ErrImageNeverPull. What was wrong, the image manager has said."""
-        one = self.containers[name]
-        one.stage = Stage.IDLE
-        one.problem, one.later = Problem(reason, message), None
-        if reason == "ErrImagePull":
-            image = one.spec.image
-            one.not_before = now + one.pull.lengthen(now, now)
-            self._out.failed(name, "Error: ErrImagePull")
-            text = f'Back-off pulling image "{image}"'
-            events = (
-                Event("Normal", "BackOff", text, name),
-                Event("Warning", "Failed", "Error: ImagePullBackOff", name),
-            )
-            one.later = (now + SETTLE, Problem("ImagePullBackOff", f"{text}: ErrImagePull: {message}"), events)
-            return
-        one.not_before = now + RETRY
-        self._out.failed(name, f"Error: {reason}")
+        trouble.image_failed(self.containers[name], self._out, reason, message, now)
 
     def on_started(self, name: str, instance: str, started_at: float, image: str = "", image_id: str = "") -> None:
         """The container's command runs; its postStart hook, if it has one, is yet to come."""
@@ -203,25 +180,12 @@ class PodMachine:
         CreateContainerConfigError and CreateContainerError count as none at all.
         """
         one = self.containers[name]
-        one.stage = Stage.IDLE
-        one.problem, one.later = Problem(reason, message), None
         if reason != "RunContainerError":
-            self._out.failed(name, f"Error: {message}")
-            one.not_before = now if self._news_at >= one.launched_at else now + RETRY / 5
+            again = now if self._news_at >= one.launched_at else now + trouble.RETRY / 5
+            trouble.not_made(one, self._out, Problem(reason, message), again)
             return
-        self._out.do(Event("Normal", "Created", "Container created", name))
-        self._out.failed(name, f"Error: {message}")
-        one.attempts += 1
-        one.id = instance
         one.image, one.image_id = image or one.spec.image, image_id
-        one.last = one.ended or one.last
-        one.ended = Ended(START_ERROR_CODE, "StartError", now, 0.0, message, instance)
-        if self.restarts(one, START_ERROR_CODE):
-            if not one.crash.seconds:
-                one.crash.lengthen(now, now)
-            self._pause(one, now)
-        else:
-            one.problem = None
+        trouble.not_started(one, self._out, self.pod, Problem(reason, message), instance, now)
 
     def on_aborted(self, name: str) -> None:
         """A launch was given up before there was a process."""
@@ -247,7 +211,7 @@ class PodMachine:
         reason = "OOMKilled" if out_of_memory and code else "Error" if code else "Completed"
         one.ended = Ended(code, reason, finished_at, one.started_at, message, instance)
         if self.leave_at is None and not self.verdict and self.restarts(one, code):
-            self._pause(one, now)
+            trouble.pause(one, self.pod, now)
 
     def on_hooked(self, name: str, instance: str, failure: str = "") -> None:
         """The postStart hook ended: well, or with this `failure`, and then the container must make way for another."""
@@ -334,14 +298,7 @@ class PodMachine:
 
     def restarts(self, one: Container, code: int) -> bool:
         """R18, for one that ended with `code`."""
-        if one.role is Role.EPHEMERAL:
-            return False
-        policy = one.spec.restart_policy or self.pod.spec.restart_policy or "Always"
-        if one.role is Role.SIDECAR or any(_applies(rule, code) for rule in one.spec.restart_policy_rules):
-            return True
-        if one.role is Role.INIT:
-            return code != 0 and policy != "Never"
-        return policy == "Always" or (policy == "OnFailure" and code != 0)
+        return trouble.restarts(one, self.pod, code)
 
     def _done(self) -> bool:
         """Whether all that the pod is for has come to an end."""
@@ -403,19 +360,6 @@ class PodMachine:
         one.launched, one.launched_at = one.spec.image, now
         self._out.do(Launch(one.name, one.attempts))
 
-    def _pause(self, one: Container, now: float) -> None:
-        """Holds the next instance back, and says so a moment later."""
-        assert one.ended is not None
-        one.not_before = one.crash.due(one.ended.finished_at)
-        if one.not_before <= now:
-            return
-        meta = self.pod.metadata
-        name = f"{meta.name}_{meta.namespace}({meta.uid})"
-        text = f"back-off {go_duration(one.crash.seconds)} restarting failed container={one.name} pod={name}"
-        said = f"Back-off restarting failed container {one.name} in pod {name}"
-        event = Event("Warning", "BackOff", said, one.name)
-        one.later = (now + SETTLE, Problem("CrashLoopBackOff", text), (event,))
-
     def _grace(self) -> float:
         if self.verdict is not None and self.verdict.reason == EVICTED:
             return EVICTION_GRACE
@@ -441,9 +385,3 @@ class PodMachine:
         if self.over and self.sandbox is Sandbox.READY:
             self.sandbox = Sandbox.REMOVING
             self._out.do(RemoveSandbox())
-
-
-def _applies(rule: core.ContainerRestartRule, code: int) -> bool:
-    """Whether a container's own rule restarts what ended with `code`."""
-    codes = rule.exit_codes
-    return rule.action == "Restart" and codes is not None and (code in codes.values) == (codes.operator == "In")
