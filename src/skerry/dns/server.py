@@ -321,8 +321,8 @@ class DnsServer:
                 async with asyncio.timeout(TCP_IDLE):
                     writer.write(len(found).to_bytes(2, "big") + found)
                     await writer.drain()
-        except (OSError, TimeoutError, asyncio.IncompleteReadError):
-            pass  # the client's own affair
+        except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass  # the client's own affair, or the end
         finally:
             self._tasks.discard(task)
             self._connections[sender] -= 1

@@ -10,9 +10,13 @@ import struct
 
 import dnslib
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from skerry.api.types import core, meta
 from skerry.clock import FakeClock, SystemClock
+from skerry.dns.clients import Clients
+from skerry.dns.metrics import DnsMetrics
 from skerry.dns.names import Names
 from skerry.dns.records import Records
 from skerry.dns.resolver import Resolver
@@ -62,10 +66,10 @@ async def serving(resolver=None, **options):
 
 
 class Upstream(asyncio.DatagramProtocol):
-    """Answers every A question with `count` addresses; or keeps silent."""
+    """Answers A with `count` addresses from 192.0.2.`first` on; NXDOMAIN below `missing`; or is silent."""
 
-    def __init__(self, count=1, silent=False):
-        self.count, self.silent, self.asked = count, silent, []
+    def __init__(self, count=1, silent=False, missing=(), first=0):
+        self.count, self.silent, self.missing, self.first, self.asked = count, silent, missing, first, []
 
     def connection_made(self, transport):
         self.transport = transport
@@ -80,7 +84,12 @@ class Upstream(asyncio.DatagramProtocol):
     def reply(self, data, forged=False):
         query = dnslib.DNSRecord.parse(data)
         reply = query.reply(aa=0)
-        for i in range(self.count):
+        if any(str(query.q.qname).endswith("." + one) for one in self.missing):
+            reply.header.rcode = 3
+            soa = dnslib.SOA("a.b", "c.d", (1, 2, 3, 4, 60))
+            reply.add_auth(dnslib.RR(self.missing[0], dnslib.QTYPE.SOA, rdata=soa, ttl=60))
+            return bytes(reply.pack())
+        for i in range(self.first, self.first + self.count):
             address = "6.6.6.6" if forged else f"192.0.2.{i}"
             reply.add_answer(dnslib.RR(query.q.qname, rdata=dnslib.A(address), ttl=60))
         if forged:
@@ -221,3 +230,143 @@ async def test_the_second_upstream_answers_when_the_first_is_gone():
         resolver = Resolver([f"127.0.0.9:{up}", f"127.0.0.1:{up}"], host_socket, SystemClock())
         async with serving(resolver) as (_, port):
             assert str((await ask(port, "www.example.org")).a.rdata) == "192.0.2.0"
+
+
+async def counting(made, up, *, path=("default.svc.cluster.local", "svc.cluster.local", "cluster.local", "corp.test")):
+    """A resolver that asks `made`, and clients among which 127.0.0.1 is a pod with this search path."""
+    clients = Clients(["127.0.0.0/8"])
+    clients.pod("default/a", ["127.0.0.1"], path)
+    return Resolver([f"127.0.0.1:{up}"], host_socket, SystemClock()), clients
+
+
+def asked_names(made):
+    return [str(dnslib.DNSRecord.parse(one).q.qname) for one in made.asked]
+
+
+async def test_d22_one_question_finds_an_external_name_and_can_be_told_not_to():
+    async with upstream(missing=["corp.test."]) as (made, up):
+        resolver, clients = await counting(made, up)
+        async with serving(resolver, clients=clients) as (server, port):
+            reply = await ask(port, "www.example.org.default.svc.cluster.local")
+            assert [(str(r.rname), str(r.rdata)) for r in reply.rr] == [
+                ("www.example.org.default.svc.cluster.local.", "www.example.org."),
+                ("www.example.org.", "192.0.2.0"),
+            ]
+            assert asked_names(made) == ["www.example.org.corp.test.", "www.example.org."]
+            await ask(port, "www.example.org.default.svc.cluster.local")
+            assert len(made.asked) == 2, "what upstream said is kept"
+            assert server.metrics.walks.value("dns://:53") == 2
+            clients.walk(False)
+            assert (await ask(port, "www.example.org.default.svc.cluster.local")).header.rcode == 3
+            assert len(made.asked) == 2
+
+
+async def test_d22_a_walk_inside_the_cluster_asks_nobody_and_is_kept():
+    async with upstream() as (made, up):
+        resolver, clients = await counting(made, up)
+        async with serving(resolver, clients=clients) as (server, port):
+            for _ in range(2):
+                reply = await ask(port, "web.default.default.svc.cluster.local")
+                assert [str(r.rdata) for r in reply.rr] == ["web.default.svc.cluster.local.", "10.96.1.1"]
+            assert not made.asked and next(iter(server.answers)).hits == 2
+            server.records.apply_namespace("default", False)
+            assert not server.answers.kept
+
+
+async def test_a_single_label_that_nobody_has_costs_no_time_out():
+    clock = SystemClock()
+    async with upstream(silent=True) as (made, up):
+        clients = Clients(["127.0.0.0/8"])
+        clients.pod("default/a", ["127.0.0.1"], ("default.svc.cluster.local", "svc.cluster.local", "cluster.local"))
+        resolver = Resolver([f"127.0.0.1:{up}"], host_socket, clock)
+        async with serving(resolver, clients=clients) as (_, port):
+            for name in ("printer.default.svc.cluster.local", "printer"):
+                assert (await ask(port, name, wait=1.0)).header.rcode == 3
+            assert not made.asked
+
+
+async def test_a_walk_that_meets_a_dead_server_answers_the_question_itself():
+    async with upstream(silent=True) as (made, up):
+        resolver, clients = await counting(made, up)
+        resolver = Resolver([f"127.0.0.1:{up}"], host_socket, SystemClock(), timeout=0.05)
+        async with serving(resolver, clients=clients) as (server, port):
+            assert (await ask(port, "www.example.org.default.svc.cluster.local")).header.rcode == 3
+            assert not server.answers.kept, "it may answer the next time"
+
+
+async def test_strangers_get_no_reply_at_all():
+    async with serving(clients=Clients(["10.244.0.0/16"])) as (server, port):
+        query = bytes(dnslib.DNSRecord.question("web.default.svc.cluster.local").pack())
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.sendto(query, ("127.0.0.1", port))
+            sock.setblocking(False)
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.1):
+                    await asyncio.get_running_loop().sock_recv(sock, 512)
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        assert await asyncio.wait_for(reader.read(), 2) == b""
+        writer.close()
+        assert server.metrics.dropped.value("stranger") == 2
+
+
+async def test_the_same_question_of_many_is_asked_once():
+    async with (
+        upstream() as (made, up),
+        serving(Resolver([f"127.0.0.1:{up}"], host_socket, SystemClock())) as (_, port),
+    ):
+        replies = await asyncio.gather(*(ask(port, "www.example.org") for _ in range(8)))
+        assert {str(one.a.rdata) for one in replies} == {"192.0.2.0"}
+        assert len(made.asked) == 1
+
+
+async def test_the_cluster_zone_and_stub_domains_are_not_asked_of_the_machines_servers():
+    async with upstream() as (made, up), upstream(first=100) as (stub, stub_port):
+        resolver = Resolver([f"127.0.0.1:{up}"], host_socket, SystemClock())
+        resolver.route({"corp.example.": [f"127.0.0.1:{stub_port}"]})
+        async with serving(resolver) as (_, port):
+            assert str((await ask(port, "db.Corp.example")).a.rdata) == "192.0.2.100"
+            assert str((await ask(port, "notcorp.example")).a.rdata) == "192.0.2.0"
+            assert (await ask(port, "no.default.svc.cluster.local")).header.rcode == 3
+            assert (asked_names(made), len(stub.asked)) == (["notcorp.example."], 1)
+            resolver.route({})
+            assert str((await ask(port, "db.corp.example")).a.rdata) == "192.0.2.0", "nothing is kept of other servers"
+
+
+async def test_metrics_have_the_names_of_coredns():
+    metrics = DnsMetrics()
+    async with (
+        upstream() as (_, up),
+        serving(
+            Resolver([f"127.0.0.1:{up}"], host_socket, SystemClock(), observe=metrics.asked_upstream), metrics=metrics
+        ) as (server, port),
+    ):
+        for name in ("web.default.svc.cluster.local", "web.default.svc.cluster.local", "www.example.org"):
+            await ask(port, name)
+        await ask(port, "no.default.svc.cluster.local", tcp=True)
+        text = server.scrape()
+        zone = 'server="dns://:53",zone="cluster.local."'
+        for line in (
+            f'coredns_dns_requests_total{{{zone},proto="udp",family="1",type="A"}} 2',
+            f'coredns_dns_requests_total{{{zone},proto="tcp",family="1",type="A"}} 1',
+            f'coredns_dns_responses_total{{{zone},rcode="NOERROR"}} 2',
+            f'coredns_dns_responses_total{{{zone},rcode="NXDOMAIN"}} 1',
+            f"coredns_dns_request_duration_seconds_count{{{zone}}} 3",
+            'coredns_cache_misses_total{server="dns://:53"} 1',
+            f'_duration_seconds_count{{proxy_name="forward",to="127.0.0.1:{up}",rcode="NOERROR"}} 1',
+        ):
+            assert line in text, text
+
+
+@given(st.lists(st.one_of(st.binary(max_size=80), st.tuples(st.integers(0, 70), st.binary(min_size=1, max_size=6)))))
+@settings(max_examples=60, deadline=None)
+def test_no_packet_of_a_stranger_or_a_pod_ends_the_server_or_gets_more_than_it_may(packets):
+    server = DnsServer(Names(records()))
+    good = dnslib.DNSRecord.question("web.default.svc.cluster.local", "ANY")
+    good.add_ar(dnslib.EDNS0(udp_len=60000))
+    whole = bytes(good.pack())
+    for one in packets:
+        data = one if isinstance(one, bytes) else whole[: one[0]] + one[1] + whole[one[0] + len(one[1]) :]
+        reply, _ = server._fresh(None, data, ("127.0.0.1", 1), 0)
+        assert reply is None or len(reply) <= max(4096, 512)
+        assert reply is None or reply[2] & 0x80
+    assert server.metrics.panics.value() == 0

@@ -165,6 +165,58 @@ def test_d8_pod_names(records):
     assert ask(off, "10-244-9-9.default.pod.cluster.local") == ("NXDOMAIN", [])
 
 
+def test_d8_verified_pod_names_need_a_pod(records):
+    records.configure(ttl=5, pods="verified", ignore_empty=False)
+    name = "10-244-9-9.default.pod.cluster.local"
+    assert ask(records, name) == ("NXDOMAIN", [])
+    records.apply_pod("default/a", ["10.244.9.9", "fd00::9"])
+    records.apply_pod("default/b", ["10.244.9.9"])
+    assert ask(records, name) == ("NOERROR", ["10.244.9.9"])
+    assert ask(records, "fd00--9.default.pod.cluster.local", "AAAA") == ("NOERROR", ["fd00::9"])
+    assert ask(records, "10-244-9-9.other.pod.cluster.local") == ("NXDOMAIN", [])
+    records.apply_pod("default/a", [])
+    assert ask(records, name) == ("NOERROR", ["10.244.9.9"])
+    records.apply_pod("default/b", [])
+    assert ask(records, name) == ("NXDOMAIN", [])
+    assert not records._pod_ips and not records._ips_of_pod
+
+
+def test_d16_empty_services_have_no_name_when_that_is_wanted(records):
+    records.configure(ttl=5, pods="insecure", ignore_empty=True)
+    assert ask(records, "web.default.svc.cluster.local") == ("NOERROR", ["10.96.1.1"])
+    records.apply_slice("default/web-1", slice_of("web", endpoint("10.244.1.2", ready=False)))
+    for name, qtype in (("web", "A"), ("web", "SRV"), ("_http._tcp.web", "SRV")):
+        assert ask(records, f"{name}.default.svc.cluster.local", qtype) == ("NXDOMAIN", [])
+    records.configure(ttl=5, pods="insecure", ignore_empty=False)
+    assert ask(records, "web.default.svc.cluster.local") == ("NOERROR", ["10.96.1.1"])
+
+
+def test_d5_publish_not_ready_and_terminating(records):
+    """A slice says ready for those that are published before they are; a terminating one is not ready."""
+    unknown = endpoint("10.244.1.20", ready=None)
+    unknown.conditions.terminating = True
+    records.apply_slice("default/db-1", slice_of("db", unknown, endpoint("10.244.1.21", ready=False)))
+    assert ask(records, "db.default.svc.cluster.local") == ("NOERROR", ["10.244.1.20"])
+
+
+def test_d6_slices_that_people_made_count_for_headless_services_without_a_selector(records):
+    records.apply_service("default/own", service("own", "None"))
+    records.apply_slice("default/own-by-hand", slice_of("own", endpoint("192.0.2.9")))
+    assert ask(records, "own.default.svc.cluster.local") == ("NOERROR", ["192.0.2.9"])
+
+
+def test_d10_endpoints_of_a_cluster_ip_service_have_names_too(records):
+    assert ask(records, "10-244-1-2.web.default.svc.cluster.local") == ("NOERROR", ["10.244.1.2"])
+    assert ask(records, "10-244-1-2.web.default.svc.cluster.local", "SRV")[1] == [
+        (0, 100, 8080, "10-244-1-2.web.default.svc." + Z)
+    ]
+
+
+def test_d23_a_host_name_has_a_record_only_where_its_endpoint_says_so(records):
+    assert ask(records, "db-0.db.default.svc.cluster.local")[0] == "NOERROR"
+    assert ask(records, "db-1.db.default.svc.cluster.local")[0] == "NXDOMAIN"
+
+
 @pytest.mark.parametrize(
     ("name", "rcode"),
     [
