@@ -41,8 +41,18 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="pull images of registry HOST from URL instead",
     )
     add("--api-port", type=_port, metavar="P", help="the API's port on 127.0.0.1 (default: 6443 or a free one)")
-    add("--pod-cidr", type=_pods, metavar="CIDR", help=f"the pods' addresses, a /24 a node (default: {POD_CIDR})")
-    add("--service-cidr", type=_services, metavar="CIDR", help=f"the Services' addresses (default: {SERVICE_CIDR})")
+    add(
+        "--pod-cidr",
+        type=_pods,
+        metavar="CIDR",
+        help=f"the pods' addresses, a /24 (IPv6: a /64) a node; two families: V4,V6 (default: {POD_CIDR})",
+    )
+    add(
+        "--service-cidr",
+        type=_services,
+        metavar="CIDR",
+        help=f"the Services' addresses, of the same families (default: {SERVICE_CIDR})",
+    )
     add("--max-pods", type=_max_pods, metavar="N", help=f"how many pods a node takes (default: {MAX_PODS})")
     add(
         "--proxy-mode",

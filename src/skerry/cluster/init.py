@@ -11,6 +11,7 @@ is told to the process outside as a step and an errno, of which obstacles.py mak
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
@@ -108,6 +109,9 @@ def _sysctls(plan: Plan) -> None:
     if plan.networks.has_ipv6:
         linux.sysctl("net.ipv6.conf.all.forwarding", "1")
         quiet_link("default")
+    with contextlib.suppress(OSError):
+        # P26: else a packet out of its window is not translated back, and its receiver resets the connection.
+        linux.sysctl("net.netfilter.nf_conntrack_tcp_be_liberal", "1")
     try:
         if not plan.networks.has_ipv6:
             linux.sysctl("net.ipv6.conf.default.disable_ipv6", "1")  # no router solicitations on every link
