@@ -182,6 +182,7 @@ def dns_service(cluster_ip: str) -> core.Service:
             ports=[
                 core.ServicePort(name="dns", port=53, target_port=53, protocol="UDP"),
                 core.ServicePort(name="dns-tcp", port=53, target_port=53, protocol="TCP"),
+                core.ServicePort(name="metrics", port=9153, target_port=9153, protocol="TCP"),
             ],
         ),
     )
@@ -205,6 +206,7 @@ def dns_slice(node_ips: Sequence[str], family: str) -> discovery.EndpointSlice:
         ports=[
             discovery.EndpointPort(name="dns", port=53, protocol="UDP"),
             discovery.EndpointPort(name="dns-tcp", port=53, protocol="TCP"),
+            discovery.EndpointPort(name="metrics", port=9153, protocol="TCP"),
         ],
     )
 
