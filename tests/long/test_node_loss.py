@@ -121,6 +121,8 @@ def test_a_node_that_hangs_is_lost_until_it_goes_on_and_one_that_is_deleted_take
     eventually(lambda: condition(kubectl, "node-2")[0] == "Unknown", GRACE + 30, "the end of the grace period")
     ip = kubectl.json("get", "pod", "a-2")["status"]["podIP"]
     eventually(lambda: f"{ip}:8080" in look.lists(kubectl, "web")[1], 20, "the pod among those not ready")
+    found = " ".join(cluster.skerry("why", "web").out.split())
+    assert "Pod a-2 is on node node-2, which is not Ready: Kubelet stopped posting node status." in found
     assert ("Warning", "NodeNotReady", "Node is not ready") in look.events(kubectl, "a-2")
     os.kill(agent, signal.SIGCONT)
     kubectl("wait", "node/node-2", "--for=condition=Ready", "--timeout=20s")
