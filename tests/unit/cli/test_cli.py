@@ -77,7 +77,7 @@ def test_help_names_every_verb(word: str, capsys: pytest.CaptureFixture[str]) ->
         ["up", "--api-port", "0"],
         ["up", "--api-port", "70000"],
         ["up", "--pod-cidr", "10.1.2.3/16"],
-        ["up", "--service-cidr", "fd00::/108"],
+        ["up", "--service-cidr", "fd00::1/108"],
         ["up", "--max-pods", "0"],
         ["up", "--max-pods", "1001"],
         ["up", "--registry-mirror", "docker.io"],

@@ -39,6 +39,7 @@ async def node(tmp_path):
         cgroups=PodCgroups(Claim(None, "for this test"), "node-1"),
         health=Health(),
         max_pods=110,
+        conditions=(),
     )
     yield services
     for task in services.tasks:
