@@ -18,6 +18,7 @@ from tests.helpers.kubectl import Kubectl
 pytestmark = pytest.mark.rootless
 
 SERVICE_NAME, MANAGED_BY = "kubernetes.io/service-name", "endpointslice.kubernetes.io/managed-by"
+DEPRECATED = "Warning: v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice\n"
 SERVE = """
 import socket, sys, threading
 name = socket.gethostname().encode()
@@ -238,6 +239,8 @@ def test_c17_the_life_of_an_endpoints(nodes3: Cluster, pods3: Kubectl) -> None:
     found = pods3.json("get", "endpoints", "testservice")
     assert found["subsets"] == [more | {"ports": [more["ports"][0] | {"protocol": "TCP"}]}]
     path = f"/api/v1/namespaces/{pods3.namespace}/endpoints"
+    for words in (("--raw", f"{path}?watch=1&timeoutSeconds=1"), ("--raw", path), ("endpoints", "testservice")):
+        assert pods3.run("get", *words).err == DEPRECATED  # E53: once for each answer, a watch's too
     pods3("delete", "--raw", f"{path}?labelSelector=test%3D{pods3.namespace}")
     assert pods3.json("get", "endpoints", *chosen)["items"] == []
 
