@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from tests.helpers.namespaces import in_network_namespace
-from tests.integration.proxy.net import NODE, Host, Network, eventually, nft_program
+from tests.integration.proxy.net import IPV4, IPV6, NODE, Host, Network, eventually, nft_program
 from tests.unit.proxy.build import endpoint, port, service, slice_of
 
 from skerry.api.types import core, discovery
@@ -32,9 +32,9 @@ def restarted(network: Network, clock: FakeClock | None = None, node: Node = NOD
     return network.kernel
 
 
-def handle() -> int:
+def handle(network: Network) -> int:
     """The number that the kernel gave our table when it was made."""
-    with nft.Nft() as kernel:
+    with nft.Nft(network.kernel_family) as kernel:
         for one in kernel.dump(nft.GET_TABLE):
             parts = wire.table(one)
             if nft.text(parts[1]) == schema.TABLE:
@@ -57,23 +57,31 @@ def everything(network: Network, *pods: Host) -> None:
         ingress=[core.LoadBalancerIngress(ip="203.0.113.6", ip_mode="VIP")],
     )
     network.service(found, *pods)
-    table, brain = network.brain.table, network.brain
     others: list[tuple[str, str, dict[str, Any], list[str]]] = [
         ("plain", "10.96.0.10", {"external_i_ps": ["203.0.113.8"]}, ["a", "b"]),
         ("empty", "10.96.0.11", {"external_i_ps": ["203.0.113.7"]}, []),
         ("elsewhere", "10.96.0.12", {"internal_traffic_policy": "Local"}, ["b"]),
     ]
     for name, ip, spec, nodes in others:
-        network.kernel.program(table, brain.apply_service(f"default/{name}", service(name, ip, port(80), **spec)))
+        network.put_service(service(name, ip, port(80), **spec))
         ends = [endpoint(f"10.244.9.{last}", node=node) for last, node in enumerate(nodes, 1)]
-        part = slice_of(*ends, of=name, name=f"{name}-1")
-        network.kernel.program(table, brain.apply_slice(f"default/{name}-1", part))
+        network.put_slice(slice_of(*ends, of=name, name=f"{name}-1"))
 
 
+def held(network: Network) -> dict[str, Any]:
+    """What the kernel holds, by family."""
+    found = {}
+    for family in network.families:
+        with nft.Nft(nft.IPV6 if family == IPV6 else nft.IPV4) as kernel:
+            found[family] = read.maps(kernel, schema.TABLE)
+    return found
+
+
+@pytest.mark.parametrize("families", [(IPV4,), (IPV6,), (IPV4, IPV6)])
 @in_network_namespace
-async def test_a_restarted_proxy_changes_nothing_where_nothing_differs() -> None:
+async def test_a_restarted_proxy_changes_nothing_where_nothing_differs(families: tuple[str, ...]) -> None:
     clock = FakeClock()
-    network = Network(clock)
+    network = Network(clock, families=families)
     client = network.pod()
     pods = [network.pod() for _ in range(4)]
     for pod in pods:
@@ -82,24 +90,54 @@ async def test_a_restarted_proxy_changes_nothing_where_nothing_differs() -> None
     network.endpoints(*pods[:3])
     await clock.advance(LINGER)
     (first,) = await client.spread(VIP, 80, 5)
-    made = handle()
-    with nft.Nft() as kernel:
-        before = read.maps(kernel, schema.TABLE)
-        assert all(before.values()), [name for name, held in before.items() if not held]
-        restarted(network, clock)
-        assert read.maps(kernel, schema.TABLE) == before
-        assert network.kernel.changed == 0
-        assert handle() == made
-        assert set(await client.spread(VIP, 80, 5)) == {first}  # its record is still there
-        network.endpoints(*[one for one in pods if one.ip != first])
-        assert first not in await client.spread(VIP, 80, 5)
-        for name in ("web", "plain", "empty", "elsewhere"):
-            network.kernel.program(network.brain.table, network.brain.apply_service(f"default/{name}", None))
-        for _ in range(2):  # a sweep takes what was stale when it was planned
-            await clock.advance(LINGER)
-        left = {name for name, held in read.maps(kernel, schema.TABLE).items() if held}
-        assert left <= {"dispatch"}
+    made = handle(network)
+    before = held(network)
+    for family, maps in before.items():
+        assert all(maps.values()), [(family, name) for name, found in maps.items() if not found]
+    restarted(network, clock, network.here)
+    assert held(network) == before
+    assert network.kernel.changed == 0
+    assert handle(network) == made
+    assert set(await client.spread(VIP, 80, 5)) == {first}  # its record is still there
+    network.endpoints(*[one for one in pods if one.ip != first])
+    for family in families:
+        assert (await client.connect(VIP, 80, family=family))[0] != first
+    for name in ("web", "plain", "empty", "elsewhere"):
+        network.kernel.program(network.brain.table, network.brain.apply_service(f"default/{name}", None))
+    for _ in range(2):  # a sweep takes what was stale when it was planned
+        await clock.advance(LINGER)
+    left = {name for maps in held(network).values() for name, found in maps.items() if found}
+    assert left <= {"dispatch"}
     network.finish()
+
+
+@in_network_namespace
+async def test_each_family_is_mended_for_itself_and_none_takes_the_other_for_a_stranger() -> None:
+    clock = FakeClock()
+    network = Network(clock, families=(IPV4, IPV6))
+    client, pod = network.pod(), network.pod()
+    await pod.serve()
+    everything(network, pod)
+    await clock.advance(LINGER)
+    before = held(network)
+    for _ in range(2):
+        assert not network.kernel.check(network.brain.table)
+        network.endpoints()
+        network.endpoints(pod)
+        await clock.advance(LINGER)
+    for damage in ("flush map ip6 skerry counts", "delete table ip6 skerry", "add rule ip6 skerry balance drop"):
+        made = handle(network)
+        nft_program(damage)
+        assert network.kernel.check(network.brain.table), damage
+        await clock.advance(LINGER)
+        assert handle(network) == made, damage  # that of IPv4 was left alone
+        assert {name: len(each) for name, each in held(network)[IPV6].items()} == {
+            name: len(each) for name, each in before[IPV6].items()
+        }
+        for family in (IPV4, IPV6):
+            assert await client.connect(VIP, 80, family=family) == (pod.ip, client.ip), damage
+        assert not network.kernel.check(network.brain.table), damage
+    network.finish(mended=True)
 
 
 @in_network_namespace
@@ -117,9 +155,9 @@ async def test_what_a_restarted_proxy_missed_is_all_that_it_changes() -> None:
     brain.apply_service("default/new", service("new", "10.96.0.20"))
     brain.apply_slice("default/new-1", slice_of(endpoint(pods[0].ip, node="a"), of="new", name="new-1"))
     brain.apply_slice("default/web-1", slice_of(*(endpoint(one.ip, node="a") for one in pods[1:])))
-    made = handle()
+    made = handle(network)
     restarted(network, clock)
-    assert handle() == made
+    assert handle(network) == made
     assert 0 < network.kernel.changed < 30
     assert (await client.connect("10.96.0.20", 80))[0] == pods[0].ip
     assert (await client.connect(VIP, 80))[0] in {one.ip for one in pods[1:]}

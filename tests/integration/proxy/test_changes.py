@@ -8,8 +8,9 @@ import random
 import socket
 import struct
 
+import pytest
 from tests.helpers.namespaces import in_network_namespace
-from tests.integration.proxy.net import NODE, Host, Network, both_back_ends
+from tests.integration.proxy.net import Host, Network, both_back_ends, over
 from tests.unit.proxy.build import endpoint, port, service, slice_of
 
 from skerry.api.types import discovery
@@ -96,9 +97,10 @@ async def test_who_left_gets_no_new_connection(mode: str) -> None:
     network.finish()
 
 
+@pytest.mark.parametrize("mode", ["nftables", "nftables IPv6"])
 @in_network_namespace
-async def test_p33_udp_flows_leave_a_backend_that_has_gone() -> None:
-    network = Network()
+async def test_p33_udp_flows_leave_a_backend_that_has_gone(mode: str) -> None:
+    network = Network(mode=mode)
     conntrack = Conntrack()
     client, one, two = network.pod(), network.pod(), network.pod()
     for pod in (one, two):
@@ -108,7 +110,7 @@ async def test_p33_udp_flows_leave_a_backend_that_has_gone() -> None:
     ports = [discovery.EndpointPort(name="dns", protocol="UDP", port=5353)]
     network.endpoints(one, ports=ports)
     with client.socket(socket.SOCK_DGRAM) as ours:
-        await asyncio.get_running_loop().sock_connect(ours, (VIP, 53))
+        await asyncio.get_running_loop().sock_connect(ours, (over(client.family, VIP), 53))
         assert (await client.ask(VIP, 53, ours))[0] == one.ip
         network.endpoints(one, two, ports=ports)
         changed = set(network.brain.table.frontends)
@@ -123,9 +125,11 @@ async def test_p33_udp_flows_leave_a_backend_that_has_gone() -> None:
     network.finish()
 
 
+@pytest.mark.parametrize("mode", ["nftables", "nftables IPv6"])
 @in_network_namespace
-async def test_p33_what_changed_while_no_proxy_ran_is_healed_by_the_next_one() -> None:
-    network = Network()
+async def test_p33_what_changed_while_no_proxy_ran_is_healed_by_the_next_one(mode: str) -> None:
+    network = Network(mode=mode)
+    family = network.families[0]
     conntrack = Conntrack()
     client, one, two = network.pod(), network.pod(), network.pod()
     for pod in (one, two):
@@ -135,17 +139,18 @@ async def test_p33_what_changed_while_no_proxy_ran_is_healed_by_the_next_one() -
     network.endpoints(one, ports=ports)
     with client.socket(socket.SOCK_DGRAM) as ours, client.socket(socket.SOCK_DGRAM) as direct:
         for sender, address, number in ((ours, VIP, 53), (direct, one.ip, 5353)):
-            await asyncio.get_running_loop().sock_connect(sender, (address, number))
+            await asyncio.get_running_loop().sock_connect(sender, (over(family, address), number))
             assert (await client.ask(address, number, sender))[0] == one.ip
         network.kernel.close()
-        network.brain.apply_slice("default/web-1", slice_of(endpoint(two.ip, node="a"), ports=ports))
-        network.kernel = Nftables(NODE, SystemClock())
+        there = slice_of(endpoint(over(family, two.ip), node="a"), ports=ports, kind=family)
+        network.brain.apply_slice("default/web-1", there)
+        network.kernel = Nftables(network.here, SystemClock())
         network.kernel.start(network.brain.table)
-        assert conntrack.reconcile(network.brain.table, NODE.service_cidrs) == 1
+        assert conntrack.reconcile(network.brain.table, network.here.service_cidrs) == 1
         assert (await client.ask(VIP, 53, ours))[0] == two.ip
-        assert conntrack.reconcile(network.brain.table, NODE.service_cidrs) == 0
+        assert conntrack.reconcile(network.brain.table, network.here.service_cidrs) == 0
         network.kernel.program(network.brain.table, network.brain.apply_service("default/web", None))
-        assert conntrack.reconcile(network.brain.table, NODE.service_cidrs) == 1  # nobody's; not the direct one
+        assert conntrack.reconcile(network.brain.table, network.here.service_cidrs) == 1  # nobody's; not the direct one
     conntrack.close()
     network.finish()
 
