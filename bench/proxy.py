@@ -1,0 +1,472 @@
+"""The service proxy: loads, changes, connections; beside it chains per service, haproxy, one DNAT rule, and nothing.
+
+    python bench/proxy.py [--quick] [--only load,change,...] [--plot docs/images/proxy.png]     (as root)
+
+Everything is in network namespaces that end with it. nft, nginx, haproxy and wrk are Debian's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import math
+import multiprocessing
+import os
+import socket
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import controlplane
+import paths
+from common import table
+from paths import FIRST_PORT, PORT, VIP, Place, Skerry
+
+from skerry import linux
+from skerry.api.types import core, discovery
+from skerry.netlink.route import Routes
+from skerry.node.network.pods import inside
+
+
+def ms(seconds: float) -> str:
+    return f"{1000 * seconds:.3f}"
+
+
+def share(values: list[float], of: float) -> float:
+    return sorted(values)[min(len(values) - 1, int(of * len(values)))]
+
+
+def apart(work: Callable[..., Any], *arguments: Any, rootless: bool = False) -> Any:
+    """What `work` returns in a process and a network namespace of its own; rootless: as an ordinary user's root."""
+    context = multiprocessing.get_context("fork")
+    told, tell = context.Pipe()
+
+    def child() -> None:
+        if rootless:
+            os.setgid(65534)
+            os.setuid(65534)
+            linux.prctl(4, 1)  # PR_SET_DUMPABLE: else /proc/self is root's
+            linux.unshare(linux.CLONE_NEWUSER | linux.CLONE_NEWNET)
+            Path("/proc/self/setgroups").write_text("deny")
+            Path("/proc/self/uid_map").write_text("0 65534 1")
+            Path("/proc/self/gid_map").write_text("0 65534 1")
+        else:
+            linux.unshare(linux.CLONE_NEWNET)
+        loopback()
+        tell.send(work(*arguments))
+
+    process = context.Process(target=child)
+    process.start()
+    tell.close()
+    try:
+        return told.recv()
+    finally:
+        process.join()
+
+
+def loopback() -> None:
+    with Routes() as routes:
+        routes.set_link(routes.index("lo"), up=True)
+
+
+def kernel_memory() -> float:
+    """Bytes that the kernel has for itself, near enough: slabs, per-CPU data, large allocations."""
+    lines = (line.split() for line in Path("/proc/meminfo").read_text().splitlines())
+    return 1024.0 * sum(int(one[1]) for one in lines if one[0] in ("Slab:", "Percpu:", "VmallocUsed:"))
+
+
+def a_load(count: int, endpoints: int) -> dict[str, float]:
+    """Seconds: the brain, the whole table, adopting it again, comparing it; bytes of the kernel an endpoint."""
+    skerry = Skerry()
+    before = kernel_memory()
+    found = {"decide": skerry.decide(count, endpoints), "load": skerry.load()}
+    found["bytes"] = (kernel_memory() - before) / count / endpoints
+    skerry.restart()
+    found["adopt"] = skerry.load()
+    assert skerry.kernel.changed == 0, "a table was changed that was what it should be"
+    return found
+
+
+def by_program(count: int, endpoints: int, rounds: int) -> dict[str, Any]:
+    """Chains per service and endpoint: seconds to load, and to add and take away one endpoint."""
+    found: dict[str, Any] = {"load": paths.chains(None, count, endpoints), "add": [], "remove": []}
+    for n in range(rounds):
+        which = n * 7919 % count
+        held = [f"{paths.backend(which * endpoints + i)}:8080" for i in range(endpoints)]
+        new = f"10.200.0.{n % 250}:8080"
+        found["add"].append(paths.change_chains(which, [*held, new], new=new))
+        found["remove"].append(paths.change_chains(which, held, gone=new))
+    return found
+
+
+def changes(count: int, rounds: int) -> dict[str, list[float]]:
+    """Seconds from one endpoint's change (the slice as the cache has it) to the kernel's commit."""
+    skerry = Skerry()
+    skerry.decide(count, 5)
+    skerry.load()
+    found: dict[str, list[float]] = {"add": [], "remove": [], "replace": []}
+
+    def sweep() -> None:
+        skerry.clock._now += 1  # noqa: SLF001  (what became stale is swept when nobody looks at the time)
+        for one in skerry.kernel._families.values():  # noqa: SLF001
+            one._do_sweep(1 << 60)  # noqa: SLF001
+
+    for n in range(rounds + 5):
+        which = n * 7919 % count
+        held = [paths.backend(which * 5 + i) for i in range(5)]
+        for verb, now in (
+            ("add", [*held, "10.200.0.1"]),
+            ("remove", held),
+            ("replace", [*held[:2], "10.200.0.2", *held[3:]]),
+            ("", held),
+        ):
+            taken = skerry.apply(paths.slice_of(f"s{which}", *now))
+            if verb and n >= 5:
+                found[verb].append(taken)
+            sweep()
+    return found
+
+
+def loads(args: argparse.Namespace) -> list[dict[str, Any]]:
+    rows = []
+    for count, endpoints in ((10_000, 5), (1_000, 250)) if not args.quick else ((200, 5),):
+        ours = [apart(a_load, count, endpoints) for _ in range(args.rounds)]
+        row = {"services": count, "endpoints": endpoints}
+        row |= {key: statistics.median(one[key] for one in ours) for key in ours[0]}
+        row["rootless"] = apart(a_load, count, endpoints, rootless=True)["load"]
+        row["chains"] = apart(by_program, count, endpoints, 0)["load"]
+        rows.append(row)
+    print("Full load, seconds (aims: 1.0 and 1.5)")
+    head = (
+        "services x endpoints",
+        "brain",
+        "kernel table",
+        "rootless",
+        "adopted again",
+        "chains, by nft",
+        "kernel B/endpoint",
+    )
+    table(
+        head,
+        [
+            (
+                f"{one['services']} x {one['endpoints']}", f"{one['decide']:.2f}", f"{one['load']:.2f}",
+                f"{one['rootless']:.2f}", f"{one['adopt']:.2f}", f"{one['chains']:.2f}", f"{one['bytes']:.0f}",
+            )
+            for one in rows
+        ],
+    )  # fmt: skip
+    return rows
+
+
+def one_change(args: argparse.Namespace) -> list[dict[str, Any]]:
+    rows = []
+    for count in (10, 1_000, 10_000, 40_000) if not args.quick else (10, 200):
+        row: dict[str, Any] = {"services": count, "ours": apart(changes, count, args.changes)}
+        if count <= 10_000:
+            row["chains"] = apart(by_program, count, 5, 10 if count > 1000 else 30)
+        rows.append(row)
+    print("One endpoint of five, ms from the changed slice to the kernel's commit: p50 (p99); aim: p50 1")
+    verbs = ("add", "remove", "replace")
+    shown = []
+    for row in rows:
+        cells = [f"{ms(share(row['ours'][v], 0.5))} ({ms(share(row['ours'][v], 0.99))})" for v in verbs]
+        theirs = row.get("chains")
+        cells += [ms(share(theirs[v], 0.5)) if theirs else "" for v in ("add", "remove")]
+        shown.append((row["services"], *cells))
+    table(("services", *verbs, "add: chains, by nft", "remove: chains, by nft"), shown)
+    for verb in verbs:
+        medians = [share(row["ours"][verb], 0.5) for row in rows]
+        print(f"{verb}: largest over smallest {max(medians) / min(medians):.2f} (aim 1.5)")
+    print()
+    return rows
+
+
+# From the API to a connection
+
+
+def _answer(listener: socket.socket, letter: bytes) -> None:
+    while True:
+        with listener.accept()[0] as one:
+            one.send(letter)
+
+
+def _look(client: int, told: Any) -> None:
+    """Connects until the letter it is told is what answers; says when that was."""
+    inside_of(client)
+    while True:
+        wanted = told.recv()
+        while True:
+            with socket.socket() as one:
+                one.settimeout(5)
+                one.connect((VIP, PORT))
+                if one.recv(1) == wanted:
+                    told.send(time.monotonic())
+                    break
+            time.sleep(0.0002)
+
+
+def inside_of(netns: int) -> None:
+    linux.setns(netns, linux.CLONE_NEWNET)
+
+
+async def to_connection(count: int, rounds: int) -> tuple[list[float], list[float]]:
+    """Seconds from an EndpointSlice being sent, and from its being stored, to the first connection at its endpoint."""
+    seed: list[Any] = [node_object()]
+    for one, part in paths.services(count, 5):
+        seed += [stored(one), stored(part)]
+    seed.append(stored(paths.service("web", VIP)))
+    async with contextlib.AsyncExitStack() as stack:
+        sync = stack.enter_context(contextlib.ExitStack())
+        place = Place(sync, netns=os.open("/proc/self/ns/net", os.O_RDONLY))
+        context = multiprocessing.get_context("fork")
+        pods = [place.server, place.clients[1]]
+        addresses = [paths.SERVER_IP, "10.244.1.11"]
+        for pod, ip, letter in zip(pods, addresses, (b"A", b"B"), strict=True):
+            listener = inside(pod, lambda ip=ip: socket.create_server((ip, FIRST_PORT), backlog=4096))
+            process = context.Process(target=_answer, args=(listener, letter), daemon=True)
+            process.start()
+            sync.callback(process.terminate)
+        seed.append(stored(paths.slice_of("web", addresses[1], port=FIRST_PORT)))
+        running = await stack.enter_async_context(controlplane.serving(seed))
+        directory = Path(sync.enter_context(tempfile.TemporaryDirectory()))
+        config = directory / "kubeconfig"
+        config.write_text(
+            json.dumps(
+                {
+                    "current-context": "b",
+                    "contexts": [{"name": "b", "context": {"cluster": "b", "user": "b"}}],
+                    "clusters": [{"name": "b", "cluster": {"server": f"http://127.0.0.1:{running.port}"}}],
+                    "users": [{"name": "b", "user": {"token": controlplane.TOKEN}}],
+                }
+            )
+        )
+        command = ["-m", "skerry.cli.main", "proxy", "--kubeconfig", str(config), "--node", "node-1"]
+        command += ["--service-cidr", "10.96.0.0/12", "--cluster-cidr", "10.244.0.0/16"]
+        proxy = await asyncio.create_subprocess_exec(sys.executable, *command, stderr=asyncio.subprocess.PIPE)
+        assert proxy.stderr is not None
+        while b"proxying for" not in (line := await proxy.stderr.readline()):
+            assert line, "the proxy ended"
+        mine, theirs = context.Pipe()
+        looking = context.Process(target=_look, args=(place.clients[0], theirs), daemon=True)
+        looking.start()
+        sync.callback(looking.terminate)
+        sent, kept = [], []
+        for n in range(rounds + 5):
+            held = await running.client.get(discovery.EndpointSlice, "web-0", "default")
+            wanted = paths.slice_of("web", addresses[n % 2], port=FIRST_PORT)
+            held.endpoints = wanted.endpoints
+            mine.send((b"A", b"B")[n % 2])
+            await asyncio.sleep(0.02)
+            begun = time.monotonic()
+            await running.client.update(held)
+            answered = time.monotonic()
+            seen = await asyncio.to_thread(mine.recv)
+            if n >= 5:
+                sent.append(seen - begun)
+                kept.append(seen - answered)
+        proxy.terminate()
+        await proxy.wait()
+    return sent, kept
+
+
+def stored(one: Any) -> Any:
+    one.metadata.uid = f"uid-{one.kind}-{one.metadata.name}"
+    one.metadata.creation_timestamp = controlplane.CREATED
+    return one
+
+
+def node_object() -> core.Node:
+    made = controlplane.node()
+    made.status.addresses = [core.NodeAddress(type="InternalIP", address=paths.NODE_IP)]
+    return made
+
+
+def latency(args: argparse.Namespace) -> dict[str, list[float]]:
+    count = 10_000 if not args.quick else 100
+    sent, kept = apart(lambda: asyncio.run(to_connection(count, args.changes)))
+    print(
+        f"EndpointSlice changed in the API -> a new connection lands there, {count} services, ms (aims: p50 5, p99 15)"
+    )
+    rows = [("from sent", sent), ("from stored", kept)]
+    table(("", "p50", "p99"), [(name, ms(share(v, 0.5)), ms(share(v, 0.99))) for name, v in rows])
+    return {"sent": sent, "stored": kept}
+
+
+# Traffic
+
+
+def traffic(args: argparse.Namespace) -> dict[str, dict[str, list[float]]]:
+    many = 10_000 if not args.quick else 100
+    found: dict[str, dict[str, list[float]]] = {}
+    with contextlib.ExitStack() as stack:
+        places: dict[str, Place] = {}
+
+        def make(name: str, lead: Callable[[Place], Any]) -> None:
+            place = places[name] = Place(stack)
+            place.serve()
+            lead(place)
+            place.connect().close()
+            found[name] = {"connections": [], "requests": [], "bulk": []}
+
+        make("direct", paths.direct)
+        make("one DNAT rule", paths.floor)
+        make("Skerry, 1 service", paths.skerry)
+        make(f"Skerry, {many} services", lambda place: paths.skerry(place, many))
+        make(f"chains, {min(many, 1000)} services", lambda place: paths.chains(place, min(many, 1000), 5))
+        make("haproxy", paths.haproxy)
+        for _ in range(args.rounds):
+            for name, place in places.items():
+                found[name]["connections"].append(place.wrk(args.seconds, close=True))
+                found[name]["requests"].append(place.wrk(args.seconds, close=False))
+                found[name]["bulk"].append(place.bulk(args.seconds))
+    floor = found["one DNAT rule"]
+    print("Client pod -> server pod: median, and the median of the rounds' ratios to one DNAT rule (aim 0.95)")
+    shown = []
+    for name, values in found.items():
+        cells = []
+        for key, digits in (("connections", 0), ("requests", 0), ("bulk", 1)):
+            ratio = statistics.median(a / b for a, b in zip(values[key], floor[key], strict=True))
+            cells.append(f"{statistics.median(values[key]):.{digits}f} ({ratio:.2f})")
+        shown.append((name, *cells))
+    table(("way", "connections/s", "keep-alive requests/s", "one connection, Gbit/s"), shown)
+    return found
+
+
+def first_packet(args: argparse.Namespace) -> list[tuple[str, float]]:
+    rows = []
+    with contextlib.ExitStack() as stack:
+        places: list[tuple[str, Place]] = []
+        counts = (10, 1_000, 10_000, 40_000) if not args.quick else (10, 100)
+        for name, lead in [
+            ("one DNAT rule", paths.floor),
+            *((str(n), lambda place, n=n: paths.skerry(place, n)) for n in counts),
+        ]:
+            place = Place(stack)
+            place.serve()
+            lead(place)
+            place.first_packets(50)
+            places.append((name, place))
+        taken: dict[str, list[float]] = {name: [] for name, _ in places}
+        for _ in range(10):
+            for name, place in places:
+                taken[name] += place.first_packets(args.changes)
+        rows = [(name, share(values, 0.5)) for name, values in taken.items()]
+    print("connect() of a client pod, microseconds, p50")
+    table(("services", "us"), [(name, f"{1e6 * value:.1f}") for name, value in rows])
+    ours = [value for _, value in rows[1:]]
+    print(f"largest over smallest: {max(ours) / min(ours):.2f}\n")
+    return rows
+
+
+def uniform(args: argparse.Namespace) -> float:
+    """Chi-square of how connections are spread, and whether affinity holds; the probability of such a spread."""
+    ends = 10
+    wanted = 100_000 if not args.quick else 3_000
+    with contextlib.ExitStack() as stack:
+        place = Place(stack)
+        place.serve(ends)
+        made = paths.skerry(place, ports=ends)
+        before = spread(made)
+        while sum(spread(made).values()) - sum(before.values()) < wanted:
+            place.wrk(2, close=True)
+        counts = [value - before.get(key, 0) for key, value in spread(made).items()]
+        sticky = Place(stack)
+        sticky.serve(ends)
+        loyal = paths.skerry(sticky, affinity="ClientIP", ports=ends)
+        sticky.wrk(1, close=True)
+        used = [key for key, value in spread(loyal).items() if value]
+        assert made.kernel.misses() == loyal.kernel.misses() == 0
+    total = sum(counts)
+    chi = sum((one - total / ends) ** 2 for one in counts) * ends / total
+    free = ends - 1
+    # Wilson and Hilferty: the cube root is nearly normal
+    normal = ((chi / free) ** (1 / 3) - (1 - 2 / (9 * free))) / math.sqrt(2 / (9 * free))
+    chance = 0.5 * math.erfc(normal / math.sqrt(2))
+    print(f"Choice of endpoint: {total} connections over {len(counts)}, chi-square {chi:.1f} (p = {chance:.2f}).")
+    print(f"Affinity: {paths.CLIENTS} clients used {len(used)} endpoints of {ends} (at most {paths.CLIENTS}).\n")
+    return chance
+
+
+def spread(made: Skerry) -> dict[str, int]:
+    """Connections of the Service, by the endpoint's port."""
+    return {
+        str(one.backend.port): one.total
+        for one in made.kernel.connections()
+        if one.service == "default/web" and one.port == f"p{PORT}"
+    }
+
+
+PARTS: dict[str, Callable[[argparse.Namespace], Any]] = {
+    "load": loads,
+    "change": one_change,
+    "latency": latency,
+    "traffic": traffic,
+    "first": first_packet,
+    "uniform": uniform,
+}
+
+
+def plot(found: dict[str, Any], path: str) -> None:
+    """Needs matplotlib (`pip install --group plots`) and all parts."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(1, 3, figsize=(13, 3.6), constrained_layout=True)
+    rows = found["change"]
+    sizes = [row["services"] for row in rows]
+    for verb in ("add", "remove", "replace"):
+        axes[0].plot(sizes, [1000 * share(row["ours"][verb], 0.5) for row in rows], "o-", label=f"Skerry, {verb}")
+    chains = [row for row in rows if "chains" in row]
+    axes[0].plot(
+        [row["services"] for row in chains], [1000 * share(row["chains"]["add"], 0.5) for row in chains], "s--",
+        label="chains, by nft, add",
+    )  # fmt: skip
+    axes[0].set(xscale="log", yscale="log", xlabel="Services", ylabel="ms, p50", title="one endpoint changes")
+    axes[0].legend()
+    names = list(found["traffic"])
+    floor = found["traffic"]["one DNAT rule"]
+    for n, key in enumerate(("connections", "requests", "bulk")):
+        ratios = [statistics.median(found["traffic"][name][key]) / statistics.median(floor[key]) for name in names]
+        axes[1].barh([at + 0.27 * n for at in range(len(names))], ratios, height=0.25, label=key)
+    axes[1].set(xlabel="of one DNAT rule", title="traffic of pods")
+    axes[1].set_yticks([at + 0.27 for at in range(len(names))], names)
+    axes[1].legend()
+    for key in ("sent", "stored"):
+        values = sorted(1000 * one for one in found["latency"][key])
+        axes[2].plot(values, [100 * (n + 1) / len(values) for n in range(len(values))], label=f"from {key}")
+    axes[2].set(xlabel="ms", ylabel="% of changes", title="API -> new connection", xlim=(0, None))
+    axes[2].legend()
+    figure.savefig(path, dpi=90)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="small sizes, to see that it runs")
+    parser.add_argument("--only", default=",".join(PARTS), help="some of the parts: %(default)s")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=3)
+    parser.add_argument("--changes", type=int, default=200)
+    parser.add_argument("--plot", metavar="PNG")
+    args = parser.parse_args()
+    if args.quick:
+        args.rounds, args.seconds, args.changes = 1, 1, 20
+    found = {}
+    linux.unshare(linux.CLONE_NEWNET)
+    loopback()
+    for name in args.only.split(","):
+        found[name] = PARTS[name](args)
+    if args.plot:
+        plot(found, args.plot)
+
+
+if __name__ == "__main__":
+    main()
