@@ -111,7 +111,7 @@ class World:
     async def delete(self, seconds=10.0, **how) -> tuple[Draining, asyncio.Task[Report]]:
         """A pod that a slice names is deleted, which the slice does not say yet."""
         await self.slice(**how)
-        found = self.drains.of(UID, seconds)
+        found = self.drains.of(UID, [], seconds)
         assert found is not None
         return found, asyncio.create_task(found.run())
 
@@ -256,12 +256,12 @@ async def test_slices_that_nobody_changes_cost_the_bound(world):
 
 @in_world("node-1")
 async def test_pods_behind_no_service_do_not_wait(world):
-    assert world.drains.of(UID, 10.0) is None
+    assert world.drains.of(UID, [], 10.0) is None
     await world.slice(managed="somebody-else")
-    assert world.drains.of(UID, 10.0) is None
+    assert world.drains.of(UID, [], 10.0) is None
     await world.slice("web-2")
-    assert world.drains.of(UID, 10.0) is not None
-    assert world.drains.of("another", 10.0) is None
+    assert world.drains.of(UID, [], 10.0) is not None
+    assert world.drains.of("another", [], 10.0) is None
 
 
 async def acknowledged(world, seconds=10.0):

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 
 from skerry.api.types import core, discovery, skerry
 from skerry.client.informer import Informer, key_of
-from skerry.netlink import diag, wire
+from skerry.netlink import diag, flows, wire
 from skerry.node.pods.drain import ACKNOWLEDGE_BOUND, DNS, PROXY, Behind, Endpoints, Report, busy, pods_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable, Sequence
 
     from skerry.client.client import Client
     from skerry.client.informer import Informers
@@ -32,6 +32,9 @@ LOOK_FIRST, LOOK_MOST = 0.005, 0.2
 
 LINGER = 60.0
 """Seconds for which acknowledgements are watched after the last pod was drained."""
+
+KNOCKS = 4.5
+"""Seconds within which a client whose connection was not answered tries again, or has given up."""
 
 _BY_POD = "pods of the node"
 
@@ -50,6 +53,8 @@ class Drains:
         self._end: Timer | None = None
         self._waiting: set[Draining] = set()
         self._given_up: dict[Behind, int] = {}
+        self._conntrack: wire.Socket | None = None
+        self._has_conntrack = True
 
     async def start(self) -> None:
         """Returns when the caches are filled."""
@@ -58,18 +63,20 @@ class Drains:
         self._nodes.subscribe(lambda _old, _new: self._news())
 
     async def close(self) -> None:
+        if self._conntrack is not None:
+            self._conntrack.close()
         if self._end is not None:
             self._end.cancel()
         if self._watch is not None:
             self._watch.cancel()
             await asyncio.gather(self._watch, return_exceptions=True)
 
-    def of(self, uid: str, seconds: float) -> Draining | None:
+    def of(self, uid: str, ips: Sequence[str], seconds: float) -> Draining | None:
         """What a deleted pod has to wait for, `seconds` at most; None if no Service leads to it."""
         endpoints = Endpoints(uid)
         for found in self._slices.by_index(_BY_POD, uid):
             endpoints.on_slice(key_of(found), found)
-        return Draining(self, endpoints, seconds) if endpoints.needed else None
+        return Draining(self, endpoints, ips, seconds) if endpoints.needed else None
 
     def enter(self, one: Draining) -> None:
         """From now on it hears of news."""
@@ -115,6 +122,19 @@ class Drains:
             if any(each.type == "Ready" and each.status == "True" for each in one.status.conditions)
         ]
 
+    def unanswered(self, ips: Sequence[str], ports: Collection[int]) -> int:
+        """Clients that wait for a pod of this node to take their connection, of which its sockets know nothing."""
+        if not self._has_conntrack:
+            return 0
+        try:
+            if self._conntrack is None:
+                self._conntrack = wire.Socket(wire.NETFILTER)
+            return sum(flows.unanswered(self._conntrack, one, ports, KNOCKS) for one in ips)
+        except OSError as error:
+            _log.info("this node tracks no connections: %s", error)
+            self._has_conntrack = False
+            return 0
+
     def _applied(self) -> dict[Behind, int]:
         found = self._acknowledgements.list() if self._acknowledgements is not None else ()
         return {Behind(one.spec.node_name, one.spec.component): one.status.applied_revision for one in found}
@@ -134,8 +154,8 @@ class Drains:
 class Draining:
     """One pod that waits. `run` once; `hurry` when there is less time than thought."""
 
-    def __init__(self, drains: Drains, endpoints: Endpoints, seconds: float) -> None:
-        self._drains, self.endpoints = drains, endpoints
+    def __init__(self, drains: Drains, endpoints: Endpoints, ips: Sequence[str], seconds: float) -> None:
+        self._drains, self.endpoints, self._ips = drains, endpoints, ips
         self._clock = drains.clock
         self._began = self._clock.monotonic()
         self._until = self._began + seconds
@@ -177,21 +197,22 @@ class Draining:
         report.names = live if DNS in self.endpoints.needed else 0
 
     async def _closed(self, report: Report) -> None:
-        began, pause, first = self._clock.monotonic(), LOOK_FIRST, True
+        began, pause = self._clock.monotonic(), LOOK_FIRST
+        ports = self.endpoints.ports
         with contextlib.ExitStack() as stack:
             try:
                 handle = self._drains.runtime.in_pod(self.endpoints.uid, lambda: wire.Socket(wire.SOCK_DIAG))
                 stack.enter_context(handle)
                 while True:
-                    found = [one for one in diag.connections(handle) if one.port in self.endpoints.ports]
-                    used = [one for one in found if busy(one.sent_ago, one.received_ago, one.received, one.waiting)]
-                    report.busy, report.left = len(used), len(found)
-                    report.first = report.first if not first else len(found)
+                    found = [one for one in diag.connections(handle) if one.port in ports]
+                    used = sum(busy(one.sent_ago, one.received_ago, one.received, one.waiting) for one in found)
+                    knocking = 0 if used else self._drains.unanswered(self._ips, ports)
+                    report.busy, report.left = used + knocking, len(found)
+                    report.first = max(report.first, len(found) + knocking)
                     report.ended_after = self._clock.monotonic() - began
                     left = self._until - self._clock.monotonic()
-                    if not used or left <= 0:
+                    if not report.busy or left <= 0:
                         return
-                    first = False
                     await self._clock.sleep(min(pause, left))
                     pause = min(1.5 * pause, LOOK_MOST)
             except (OSError, KeyError) as error:

@@ -196,7 +196,7 @@ class PodWorker:
         if self._draining is not None:
             self._draining.hurry(seconds)
             return
-        self._draining = self._services.drains.of(self.machine.uid, seconds)
+        self._draining = self._services.drains.of(self.machine.uid, self.machine.ips, seconds)
         if self._draining is None:
             self.machine.on_drained()
             self.wake()
