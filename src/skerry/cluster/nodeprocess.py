@@ -15,6 +15,7 @@ import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from skerry import linux
 from skerry.cluster import tokens
 
 if TYPE_CHECKING:
@@ -120,6 +121,9 @@ class _Node:
         )
         chosen = modes.choose(self._config.proxy_mode, here, self._clock)
         self._conditions.append(chosen.condition())
+        if chosen.back_end.mode == modes.USERSPACE:
+            # Each connection is one of the node's own: its port must not be lost for a minute if the client ends first.
+            linux.sysctl("net.ipv4.tcp_tw_reuse", "1")
         proxy = Proxy(
             self._informers,
             here,
