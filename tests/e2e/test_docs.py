@@ -112,6 +112,12 @@ def test_canaries(person: Person) -> None:
                 assert sum(int(line.split()[0]) for line in said.splitlines()) == 62, said
 
 
+def test_names(person: Person) -> None:
+    for block in blocks(ROOT / "docs" / "how-to" / "names.md", "sh"):
+        for command in block.splitlines():
+            person.type(command)
+
+
 def test_in_ci(person: Person) -> None:
     """The how-to's job, but for the installation and for images that only a registry has."""
     block = next(one for one in blocks(ROOT / "docs" / "how-to.md", "sh") if "--ephemeral" in one)

@@ -39,6 +39,7 @@ def describe(name: str) -> dict[str, Any]:
 
     limits = [finding._asdict() for finding in probes.findings(str(paths.root), found.networks)] if found.nodes else []
     nodes = _nodes(name, paths, held.pid, found.nodes) if held and held.phase == state.READY else []
+    balancers = _balancers(name, paths, held.pid) if nodes and held else []
     lacking = sorted({node.pop("limits") for node in nodes} - {""})
     limits += [{"name": "cgroups", "fatal": False, "sentence": text} for text in lacking]
     proxies = [node.pop("proxy") for node in nodes]
@@ -51,6 +52,7 @@ def describe(name: str) -> dict[str, Any]:
         "registryMirrors": dict(found.registry_mirrors),
         "version": found.version,
         "nodeStatus": nodes,
+        "loadBalancers": balancers,
         "proxy": {"asked": found.proxy_mode, **proxy},
         "internet": "none" if found.network == "contained" else "host",
         "limits": [{"name": one["name"], "fatal": one["fatal"], "message": one["sentence"]} for one in limits],
@@ -80,6 +82,7 @@ def lines(found: dict[str, Any]) -> list[str]:
     ]
     if found["state"] == "running":
         text += [f"Node      {node['name']}: {_readiness(node)}" for node in found["nodeStatus"]]
+        text += [f"Balancer  {one['namespace']}/{one['name']}: {one['message']}" for one in found["loadBalancers"]]
         if found["nodes"] == 0:
             text.append("Nodes     none: the API and the controllers run alone")
     elif found["nodes"]:
@@ -98,30 +101,58 @@ def _readiness(node: dict[str, Any]) -> str:
     return "ready" if node["ready"] else f"not ready: {node['message']}"
 
 
-def _nodes(name: str, paths: ClusterPaths, pid: int, count: int) -> list[dict[str, Any]]:
-    """Name, readiness and the reason for it as the API has them, and whether the node's processes run."""
+def _items(name: str, paths: ClusterPaths, pid: int, path: str) -> list[dict[str, Any]]:
+    """What the API server lists there. ClusterError if it does not."""
     import http.client
 
-    from skerry.cluster import entrance, tokens
+    from skerry.cluster import tokens
     from skerry.cluster.unixhttp import UnixConnection
 
     token = tokens.token_of(tokens.read(paths.tokens), tokens.ADMIN)
     connection = UnixConnection(str(paths.api_socket), API_SECONDS)
     try:
-        connection.request("GET", "/api/v1/nodes", headers={"Authorization": f"Bearer {token}"})
+        connection.request("GET", path, headers={"Authorization": f"Bearer {token}"})
         answer = connection.getresponse()
         body = answer.read()
         if answer.status != 200:
-            raise ClusterError(f"The API server answered {answer.status} when asked for its nodes.")
-        items = json.loads(body)["items"]
+            raise ClusterError(f"The API server answered {answer.status} when asked for {path}.")
+        items: list[dict[str, Any]] = json.loads(body)["items"]
     except (OSError, http.client.HTTPException) as error:
         raise lifecycle.silent(name, paths, pid, error) from None
     finally:
         connection.close()
+    return items
+
+
+def _nodes(name: str, paths: ClusterPaths, pid: int, count: int) -> list[dict[str, Any]]:
+    """Name, readiness and the reason for it as the API has them, and whether the node's processes run."""
+    from skerry.cluster import entrance
+
+    items = _items(name, paths, pid, "/api/v1/nodes")
     running = entrance.node_processes(paths)
     own = [f"node-{index}" for index in range(1, count + 1)]
     known = {item["metadata"]["name"]: item for item in items}
     return [_node(name, known.get(name), name in running, own=name in own) for name in dict.fromkeys([*own, *known])]
+
+
+def _balancers(name: str, paths: ClusterPaths, pid: int) -> list[dict[str, Any]]:
+    """The Services of type LoadBalancer: their addresses, and which ports are open under which number."""
+    rows = []
+    for item in _items(name, paths, pid, "/api/v1/services"):
+        ingress = item.get("status", {}).get("loadBalancer", {}).get("ingress") or []
+        if item["spec"].get("type") != "LoadBalancer":
+            continue
+        conditions = item.get("status", {}).get("conditions", [])
+        told: dict[str, Any] = next((one for one in conditions if one["type"] == "LoadBalancerPorts"), {})
+        rows.append(
+            {
+                "namespace": item["metadata"]["namespace"],
+                "name": item["metadata"]["name"],
+                "address": ingress[0].get("ip", "") if ingress else "",
+                "message": told.get("message", "") or ("" if ingress else "it has no address"),
+            }
+        )
+    return rows
 
 
 def _node(name: str, item: dict[str, Any] | None, running: bool, *, own: bool) -> dict[str, Any]:
