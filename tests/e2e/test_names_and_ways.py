@@ -96,14 +96,14 @@ def test_ways_in_and_back(cluster: Cluster, pods: Kubectl, namespace: str) -> No
     # The way back, from a pod and from `run`.
     with machine_server() as port:
         script = f"import urllib.request as u; print(u.urlopen('http://host.skerry.internal:{port}').read().decode())"
-        assert pods("exec", "web", "--", "python3", "-c", script) == "the machine"
+        assert pods("exec", "web", "--", "python3", "-c", script).strip() == "the machine"
         assert cluster.run("python3", "-c", script).out.strip() == "the machine"
     refused = pods.run("exec", "web", "--", "python3", "-c", script)
     assert refused.code != 0 and "reset" in refused.err
 
     # Names: the search path is walked, and what nobody has costs no time-out.
     begun = time.monotonic()
-    assert pods("exec", "web", "--", "python3", "-c", _PYTHON, "kubernetes.default") == "10.96.0.1"
+    assert pods("exec", "web", "--", "python3", "-c", _PYTHON, "kubernetes.default").strip() == "10.96.0.1"
     assert pods.run("exec", "web", "--", "python3", "-c", _PYTHON, "nobody-has-this").code != 0
     assert time.monotonic() - begun < 4
 
