@@ -156,7 +156,10 @@ class Report:
     def event(self) -> Event:
         """For the pod: what was waited for and, if patience ended first, for whom."""
         words = "; ".join((self._senders(), self._connections()))
-        return Event("Normal", "Drained", words) if self.complete else Event("Warning", "DrainTimedOut", words)
+        if self.complete:
+            return Event("Normal", "Drained", words)
+        # That clients keep their connections busy is no fault; that a proxy does not acknowledge is one.
+        return Event("Warning" if self.late or self.still_sending else "Normal", "DrainTimedOut", words)
 
     def _senders(self) -> str:
         after = f"after {duration(self.acknowledged_after)}"

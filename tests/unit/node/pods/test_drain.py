@@ -169,7 +169,7 @@ def test_the_index_knows_the_pods_of_its_node():
         ),
         (
             Report(told=1, acknowledged_after=0.02, first=5, busy=2, left=3, ended_after=9.98),
-            ("Warning", "DrainTimedOut"),
+            ("Normal", "DrainTimedOut"),
             "1 proxy stopped sending new connections after 20 ms; 2 of 5 open connections still in use after 10.0 s",
         ),
         (
