@@ -118,7 +118,7 @@ class Image:
 
 async def pod(runtime: Runtime, uid: str = "pod-1", **options: Any) -> str:
     """A pod; its address."""
-    return (await runtime.create_pod(PodSandboxSpec(uid=uid, hostname=uid, **options))).ip
+    return (await runtime.create_pod(PodSandboxSpec(uid=uid, hostname=uid, **options))).ips[0]
 
 
 def host(name: str, script: str, **options: Any) -> ContainerSpec:
