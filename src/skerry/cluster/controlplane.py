@@ -264,7 +264,7 @@ async def _app(config: ClusterConfig, store: EmbeddedStore) -> App:
     from skerry.apiserver.verbs import Server
     from skerry.clock import SystemClock
 
-    ranges = ServiceAllocator([config.networks.service_cidr])
+    ranges = ServiceAllocator(config.networks.service_cidrs)
     records, _ = await store.range(resources.of(core.Service).prefix)
     ranges.rebuild(codec.decode(core.Service, record.value) for record in records)
     known = tokens.read(config.paths.tokens)
