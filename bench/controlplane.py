@@ -177,7 +177,7 @@ async def _serve(path: str, listener: socket.socket, tls: ssl.SSLContext | None,
 
     store = EmbeddedStore(path, window=1 << 17 if controllers else 4096)
     app = App(Server(store, SystemClock()), {TOKEN: ADMIN}.get)
-    client = Client(in_process(app, ADMIN))
+    client = Client(in_process(app, ADMIN), shared=True)
     await bootstrap.namespaces(client)
     edge = Edge(app)
     await edge.listen(listener, tls)
@@ -222,7 +222,7 @@ async def first_sync(seed: Iterable[Any]) -> dict[str, float]:
     for row in rows([core.Namespace(metadata=meta.ObjectMeta(name="default")), *seed]):
         assert row.value is not None
         await store.create(row.key, row.value)
-    client = Client(in_process(App(Server(store, SystemClock()), {}.get), ADMIN))
+    client = Client(in_process(App(Server(store, SystemClock()), {}.get), ADMIN), shared=True)
     informers = Informers(client, SystemClock())
     controllers = EndpointsController(client, SystemClock(), informers)
     await informers.start()
@@ -244,7 +244,7 @@ async def first_sync(seed: Iterable[Any]) -> dict[str, float]:
         codec.encode(one)
     encoding = time.process_time() - begun
     empty = EmbeddedStore(None)
-    client = Client(in_process(App(Server(empty, SystemClock()), {}.get), ADMIN))
+    client = Client(in_process(App(Server(empty, SystemClock()), {}.get), ADMIN), shared=True)
     await client.create(core.Namespace(metadata=meta.ObjectMeta(name="default")))
     for one in made:
         one.metadata.resource_version = one.metadata.uid = ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from skerry.api.wire import Request, Response, User
-from skerry.apiserver import bootstrap
+from skerry.apiserver import bootstrap, known
 from skerry.apiserver.accounts import ServiceAccounts
 from skerry.apiserver.app import App, in_process
 from skerry.apiserver.verbs import Server
@@ -14,6 +14,7 @@ from skerry.clock import Clock, SystemClock
 from skerry.store.embedded import EmbeddedStore
 
 ADMIN = User("tester", ("system:masters",))
+known.verify = True
 
 
 @dataclass

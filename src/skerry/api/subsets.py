@@ -4,8 +4,9 @@ endpoints controller on what it computed.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable
-from itertools import pairwise
+from itertools import islice
 
 from skerry.api.types import core
 
@@ -63,7 +64,7 @@ def _is_packed(subset: core.EndpointSubset) -> bool:
     if len(subset.ports) > 1:
         return False
     groups = [[_identity(one) for one in group] for group in (subset.addresses, subset.not_ready_addresses)]
-    ascending = all(one < other for group in groups for one, other in pairwise(group))
+    ascending = all(all(map(operator.lt, group, islice(group, 1, None))) for group in groups)
     return ascending and any(groups) and (not all(groups) or not set(groups[0]).intersection(groups[1]))
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 from urllib.parse import parse_qs
 
 Headers = dict[str, str]
@@ -28,7 +28,8 @@ class Request:
     """`path` without its query; `query` with the last of repeated parameters; header names in lower case.
 
     `raw_query` is the query as it was sent, for parameters that repeat; a client that sets it need not set `query`.
-    `is_typed`: the body comes from this process, where it was encoded from an object of the resource's own type.
+    `shares`: the asker is in this process and takes and gives objects as they are, which nobody changes afterwards;
+    `object` is then what the body would be the JSON of.
     """
 
     method: str
@@ -38,7 +39,8 @@ class Request:
     body: bytes = b""
     user: User | None = None
     raw_query: str = ""
-    is_typed: bool = False
+    shares: bool = False
+    object: Any = None
 
     def values(self, name: str) -> list[str]:
         """All values of a repeated query parameter, in order."""
@@ -64,6 +66,8 @@ class Duplex(Protocol):
 class Response:
     """`body` is the whole answer, or an iterator of pieces to be sent as they come.
 
+    Who shares objects may get `object` instead, or of a watch `events`: (type, object) each.
+
     With status 101, `upgrade` is called with the connection once the header is sent; the header `upgrade` says what it
     becomes: `websocket` means messages, anything else bytes.
     """
@@ -72,6 +76,8 @@ class Response:
     body: bytes | AsyncIterator[bytes] = b""
     headers: Headers = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    object: Any = None
+    events: AsyncIterator[tuple[str, Any]] | None = None
     upgrade: Callable[[Duplex], Awaitable[None]] | None = None
 
     @property

@@ -68,9 +68,7 @@ class App:
             response = Response(error.code, codec.encode(error.status()))
         except Exception as error:  # noqa: BLE001 - whatever it is, the client gets a Status
             _log.exception("%s %s", request.method, request.path)
-            response = Response(
-                500, codec.encode(status.ApiError(500, f"Internal error occurred: {error!r}").status())
-            )
+            response = Response(500, codec.encode(status.ApiError(500, f"Internal error occurred: {error!r}").status()))
         response.headers.setdefault("content-type", "application/json")
         return response
 
@@ -208,7 +206,7 @@ def in_process(app: App, user: User) -> Callable[[Request], Coroutine[Any, Any, 
     """A client.Transport into the server of this process, as `user`."""
 
     async def send(request: Request) -> Response:
-        request.user, request.is_typed = user, True
+        request.user = user
         return await app(request)
 
     return send

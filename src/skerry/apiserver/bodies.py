@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 from skerry.api import codec, schema, status
 
@@ -44,7 +45,7 @@ def read(request: Request) -> tuple[str, str, Any, list[str]]:
     if kind in (_JSON, "text/json"):
         value = json_of(request.body)
         if request.query.get("fieldValidation", "Warn") != "Ignore":
-            duplicates = schema.duplicates(request.body)
+            duplicates = schema.duplicates(request.body, value)
     elif kind in (_YAML, "application/x-yaml", "text/yaml"):
         from skerry.api import yaml
 
@@ -118,16 +119,16 @@ def _version(value: Any) -> str:
 
 
 _PLAIN = frozenset({"Endpoints", "EndpointSlice"})
-"""Large, written often, and without amounts or times to bring into their usual form: typed is checked."""
+"""Large, written often, and without amounts or times to bring into their usual form: an object of them is good."""
 
 
 def object_of(request: Request, resource: Resource) -> Body:
     """The object of the resource's kind in the body; ApiError 400 if it is another."""
-    if request.is_typed and resource.kind in _PLAIN and content_type(request) == _JSON:
-        try:
-            return Body(codec.decode(resource.type, request.body), ())
-        except msgspec.MsgspecError as error:
-            raise status.bad_request(f"the body cannot be decoded as {resource.kind}: {error}") from None
+    if request.object is not None:
+        if resource.kind in _PLAIN:
+            given = request.object
+            return Body(replace(given, metadata=replace(given.metadata)), ())
+        request.body = codec.encode(request.object)
     version, kind, value, duplicates = read(request)
     if kind != resource.kind or version != resource.api_version:
         if not kind and not version and value:

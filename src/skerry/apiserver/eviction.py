@@ -66,6 +66,7 @@ async def _take(server: Server, pod: core.Pod, dry: bool) -> None:
 
     def make(current: Any) -> Any:
         _refuse(current)
+        current = codec.copy(current)
         current.status.disruptions_allowed -= 1
         current.status.disrupted_pods[pod.metadata.name] = rfc3339(now)
         if not current.status.disruptions_allowed:
@@ -123,6 +124,7 @@ async def _say(server: Server, target: Target, pod: core.Pod) -> None:
     def make(current: Any) -> Any:
         metadata.check_preconditions(current, target.resource, pod.metadata.uid, "")
         kept = [one for one in current.status.conditions if one.type != condition.type]
+        current = codec.copy(current)
         current.status.conditions = [*kept, condition]
         current.metadata.resource_version = ""
         return current

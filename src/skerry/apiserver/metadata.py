@@ -30,7 +30,7 @@ def begin(obj: Any, resource: Resource, namespace: str, now: float) -> None:
     place(found, resource, namespace)
     if not found.name and found.generate_name:
         found.name = generated(found.generate_name)
-    found.uid = str(uuid.uuid4())
+    found.uid = str(uuid.UUID(int=random.getrandbits(128), version=4))
     found.creation_timestamp = rfc3339(now)
     found.deletion_timestamp = found.deletion_grace_period_seconds = None
     found.self_link = ""

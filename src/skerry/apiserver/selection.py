@@ -1,50 +1,18 @@
 """Which records a list or a watch wants. Called by reading.py and watching.py.
 
-What a selector looks at is worked out of a record once and kept with it, so that many watchers cost one look.
+What a selector looks at is kept with the record (known.py), so that many watchers cost one look.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-import msgspec
+from typing import TYPE_CHECKING
 
 from skerry.api import codec, labels, status
-from skerry.apiserver import strategies
+from skerry.apiserver import known
 
 if TYPE_CHECKING:
     from skerry.api.resources import Resource
     from skerry.store.base import Record
-
-
-class _Meta(msgspec.Struct):
-    name: str = ""
-    namespace: str = ""
-    labels: dict[str, str] = {}
-
-
-class _Head(msgspec.Struct):
-    metadata: _Meta
-
-
-_heads = msgspec.json.Decoder(_Head)
-
-
-class Memo:
-    """What is known of a record besides its bytes."""
-
-    __slots__ = ("fields", "head")
-
-    def __init__(self, record: Record) -> None:
-        self.head = _heads.decode(record.value).metadata
-        self.fields: dict[str, str] | None = None
-
-
-def memo(record: Record) -> Memo:
-    if record.memo is None:
-        record.memo = Memo(record)
-    found: Memo = record.memo
-    return found
 
 
 class Selection:
@@ -57,10 +25,17 @@ class Selection:
             self.fields = labels.parse_fields(query.get("fieldSelector", ""))
         except ValueError as error:
             raise status.bad_request(str(error)) from None
-        known = {"metadata.name", "metadata.namespace", *resource.fields}
+        selectable = {"metadata.name", "metadata.namespace", *resource.fields}
         for one in self.fields:
-            if one.path not in known:
+            if one.path not in selectable:
                 raise status.bad_request(_unknown(resource, one.path))
+        self._marks = [
+            codec.encode({one.key: value})[1:-1]
+            for one in self.labels.requirements
+            if one.operator == "in" and len(one.values) == 1
+            for value in one.values
+        ]
+        """What the bytes of whatever is selected must contain: most records need not be decoded to be left out."""
         self.everything = not self.labels and not self.fields
         self.simple = all(one.path.startswith("metadata.") for one in self.fields)
 
@@ -71,18 +46,16 @@ class Selection:
     def matches(self, record: Record) -> bool:
         if self.everything:
             return True
-        known = memo(record)
-        if self.labels and not self.labels.matches(known.head.labels):
+        if any(one not in record.value for one in self._marks):
+            return False
+        if self.labels and not self.labels.matches(known.head(record).labels):
             return False
         if not self.fields:
             return True
         if self.simple:
-            found = {"metadata.name": known.head.name, "metadata.namespace": known.head.namespace}
-            return labels.fields_match(self.fields, found)
-        if known.fields is None:
-            obj: Any = codec.decode(self._resource.type, record.value)
-            known.fields = strategies.of(self._resource).fields(obj)
-        return labels.fields_match(self.fields, known.fields)
+            head = known.head(record)
+            return labels.fields_match(self.fields, {"metadata.name": head.name, "metadata.namespace": head.namespace})
+        return labels.fields_match(self.fields, known.fields(self._resource, record))
 
 
 def _unknown(resource: Resource, path: str) -> str:

@@ -58,7 +58,7 @@ async def scale(server: Server, target: Target, request: Request) -> Response:
     if request.method == "PUT":
         version, kind, value, duplicates = bodies.read(request)
         if kind != "Scale":
-            raise status.bad_request(f"{kind or 'the data'} in version \"{version}\" cannot be handled as a Scale")
+            raise status.bad_request(f'{kind or "the data"} in version "{version}" cannot be handled as a Scale')
         body = bodies.typed("autoscaling", "Scale", value, request, duplicates)
         wanted, warnings = body.object, body.warnings
 
@@ -85,6 +85,7 @@ async def scale(server: Server, target: Target, request: Request) -> Response:
             path, detail = "spec.replicas", "must be greater than or equal to 0"
             error = status.field_invalid(path, asked.spec.replicas, detail)
             raise status.invalid("autoscaling", "Scale", target.name, [error])
+        obj = codec.copy(obj)
         obj.spec.replicas = asked.spec.replicas
         obj.metadata.resource_version = asked.metadata.resource_version if request.method == "PUT" else ""
         return obj
@@ -112,6 +113,7 @@ async def bind(server: Server, target: Target, request: Request) -> Response:
             raise status.conflict(
                 "", "pods/binding", target.name, f'pod {target.name} is already assigned to node "{pod.spec.node_name}"'
             )
+        pod = codec.copy(pod)
         pod.spec.node_name = node
         pod.metadata.annotations.update(binding.metadata.annotations)
         scheduled = core.PodCondition(

@@ -12,15 +12,17 @@ import contextlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import replace
+
 from skerry.api import codec, defaults, patch, resources, status, validation
 from skerry.api.types import core, scheduling
 from skerry.api.wire import Response
-from skerry.apiserver import bodies, metadata, priorities, representation, strategies
+from skerry.apiserver import bodies, known, metadata, priorities, representation, strategies
 from skerry.apiserver.reading import find
 from skerry.store.base import Conflict, Exists, Record, Unwritable, stamp, unstamp
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from skerry.api.resources import Resource
     from skerry.api.wire import Request
@@ -48,6 +50,7 @@ class Server:
     context: strategies.Context = field(default_factory=strategies.Context)
     accounts: ServiceAccounts | None = None
     """None: pods get no tokens, and nobody can have one."""
+    fresh: known.Fresh = field(default_factory=known.Fresh)
 
     def begin(self) -> tuple[strategies.Context, strategies.Transaction]:
         """What the strategies' hooks of one call are given, and what is committed or rolled back after them."""
@@ -57,6 +60,9 @@ class Server:
 
 def answer(server: Server, target: Target, request: Request, record: Record, code: int, *warnings: str) -> Response:
     """The object in the form that the client wants."""
+    shared = known.alive(record) if request.shares else None
+    if shared is not None:
+        return Response(code, object=shared, warnings=warnings)
     form = representation.wanted(request.headers.get("accept", ""))
     include = request.query.get("includeObject", "")
     body = representation.one(form, target.resource, record, server.clock.now(), include)
@@ -64,7 +70,7 @@ def answer(server: Server, target: Target, request: Request, record: Record, cod
 
 
 def load(resource: Resource, record: Record) -> Any:
-    """The typed object of a record."""
+    """The typed object of a record, the caller's own (known.typed has one that is shared)."""
     return codec.decode(resource.type, record.value)
 
 
@@ -105,6 +111,7 @@ async def insert(server: Server, target: Target, obj: Any, *, dry: bool = False)
             key, value = row.key(target.namespace, found.name), codec.encode(obj)
             if not dry:
                 record = await stored(server.store.create(key, value))
+                server.fresh.add(record, obj)
             elif await server.store.get(key) is None:
                 record = Record(key, value, 0, 0)
             else:
@@ -182,16 +189,14 @@ async def update(server: Server, target: Target, request: Request) -> Response:
         obj.metadata.resource_version = ""
         record, warnings = await insert(server, target, obj, dry=dry(request))
         return answer(server, target, request, record, 201, *body.warnings, *warnings)
-    value = codec.encode(obj)
-    attempts = iter([obj])  # the first; what is changed below is made anew for the next
-    record, warnings = await change(
-        server,
-        target,
-        lambda _: next(attempts, None) or codec.decode(row.type, value),
-        dry=dry(request),
-        unconditional=True,
-        replaces=True,
-    )
+    first = iter([obj])  # is changed below, and read anew for a second attempt
+
+    def make(_: Any) -> Any:
+        made = next(first, None) or bodies.object_of(request, row).object
+        metadata.place(made.metadata, row, target.namespace)
+        return made
+
+    record, warnings = await change(server, target, make, dry=dry(request), unconditional=True)
     return answer(server, target, request, record, 200, *body.warnings, *warnings)
 
 
@@ -207,15 +212,46 @@ async def patch_(server: Server, target: Target, request: Request) -> Response:
     told: list[str] = []
 
     def apply(old: Any) -> Any:
-        before = codec.plain(old)
+        # What a merge does not speak of need be neither read nor checked.
+        names = _spoken_of(document, old) if kind != "json" else None
+        before = codec.plain(old) if names is None else _part(old, names)
         after = patched(row.module, row.kind, before, kind, document)
         after["kind"], after["apiVersion"] = row.kind, row.api_version
-        made = bodies.typed(row.module, row.kind, after, request, [], lambda text: _unfit(kind, document, after, text))
+
+        def refuse(text: str) -> status.ApiError:
+            return _unfit(kind, document, after if names is None else {**codec.plain(old), **after}, text)
+
+        made = bodies.typed(row.module, row.kind, after, request, [], refuse)
         told[:] = made.warnings
+        if names is not None:
+            _keep(made.object, old, names.values(), shared=target.subresource == "status")
         return made.object
 
     record, warnings = await change(server, target, apply, dry=dry(request), unconditional=False)
     return answer(server, target, request, record, 200, *told, *warnings)
+
+
+def _spoken_of(document: Any, old: Any) -> dict[str, str] | None:
+    """JSON name -> attribute of the object's fields in a merge patch; None if it has directives for the whole."""
+    if not isinstance(document, dict) or any(name.startswith("$") for name in document):
+        return None
+    fields = zip(old.__struct_encode_fields__, old.__struct_fields__, strict=True)
+    return {name: attribute for name, attribute in fields if name in document}
+
+
+def _part(old: Any, names: dict[str, str]) -> dict[str, Any]:
+    """Some fields of an object as plain values, those left out that its JSON would leave out."""
+    part = type(old)(**{attribute: getattr(old, attribute) for attribute in names.values()})
+    return {name: value for name, value in codec.plain(part).items() if name in names}
+
+
+def _keep(new: Any, old: Any, changed: Collection[str], *, shared: bool) -> None:
+    """Gives `new` all of `old` but the attributes that were changed; `shared`: the rest will not be touched."""
+    source = old if shared else codec.copy(old)
+    for name in new.__struct_fields__:
+        if name not in changed:
+            kept = getattr(source, name)
+            setattr(new, name, replace(kept) if name == "metadata" else kept)
 
 
 def patched(module: str, name: str, before: Any, kind: str, document: Any) -> Any:
@@ -257,19 +293,18 @@ async def change(
     dry: bool = False,
     unconditional: bool = False,
     as_subresource: str | None = None,
-    replaces: bool = False,
 ) -> tuple[Record, list[str]]:
     """Read, make, check, write; again if another write came between and the client did not name a revision.
 
-    `as_subresource` is what the strategy is told where that is not the URL's. `make` is given a copy of the newest
-    state to change, None if it `replaces` all of it anyway.
+    `as_subresource` is what the strategy is told where that is not the URL's. `make` is given the newest state, which
+    is everybody's (known.py), and makes another one of it.
     """
     part = target.subresource if as_subresource is None else as_subresource
     row, strategy = target.resource, strategies.of(target.resource)
     for _ in range(_ATTEMPTS):
         current = await find(server.store, target)
-        old = load(row, current)
-        new = make(None if replaces else load(row, current))
+        old = known.typed(row, current)
+        new = make(old)
         named = new.metadata.resource_version
         if named and named != old.metadata.resource_version:
             raise status.conflict(row.group, row.plural, target.name)
@@ -300,6 +335,7 @@ async def change(
             else:
                 durable = row.plural not in _VOLATILE
                 record = await stored(server.store.update(current.key, value, current.revision, durable=durable))
+                server.fresh.add(record, new)
         except Conflict:
             transaction.rollback()
             if named and unconditional:
@@ -345,4 +381,3 @@ def finished(obj: Any) -> bool:
     if not found.deletion_timestamp or found.finalizers or found.deletion_grace_period_seconds:
         return False
     return not (obj.kind == "Namespace" and obj.spec.finalizers)
-

@@ -7,11 +7,12 @@ window is told 410 and lists again.
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from skerry.api import codec, status
+from skerry.api.types.meta import ObjectMeta
 from skerry.api.wire import Response
-from skerry.apiserver import representation
+from skerry.apiserver import known, representation
 from skerry.apiserver.reading import revision_of
 from skerry.apiserver.representation import Form
 from skerry.apiserver.selection import Selection
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from skerry.api.wire import Request
     from skerry.apiserver.routes import Target
-    from skerry.clock import Clock
+    from skerry.clock import Clock, Timer
     from skerry.store.base import Event, Store, Watcher
 
 _BOOKMARK = 60.0
@@ -50,7 +51,10 @@ async def watch(store: Store, clock: Clock, target: Target, request: Request) ->
         raise status.gone(f"too old resource version: {error.asked} ({error.oldest})") from None
     stream = _Stream(target, selection, request, clock)
     marked = query.get("sendInitialEvents") == "true"
-    return Response(200, stream.pieces(watcher, [one for one in records if selection.matches(one)], marked, asked))
+    wanted = [one for one in records if selection.matches(one)]
+    if request.shares:
+        return Response(200, events=stream.objects(watcher, wanted))
+    return Response(200, stream.pieces(watcher, wanted, marked, asked))
 
 
 class _Stream:
@@ -66,41 +70,70 @@ class _Stream:
     async def pieces(
         self, watcher: Watcher, initial: list[Record], marked: bool, revision: int
     ) -> AsyncIterator[bytes]:
+        """What goes over a socket."""
         if initial:
             yield b"".join(self._line("ADDED", one) for one in initial)
         if marked:
             yield self._bookmark(revision, end=True)
         # An empty piece tells the edge to send the headers now: a client may wait for them before it changes anything.
         yield b""
-        end = self._clock.monotonic() + self._seconds
-        while (left := end - self._clock.monotonic()) > 0:
-            timer = self._clock.call_later(min(left, _BOOKMARK), watcher.wake)
-            try:
-                events = await watcher.next()
-            except Compacted as error:
-                gone = status.gone(f"too old resource version: {error.asked} ({error.oldest})")
-                yield b'{"type":"ERROR","object":' + codec.encode(gone.status()) + b"}\n"
-                return
-            finally:
-                timer.cancel()
-            piece = b"".join(self._lines(events))
-            if piece:
-                yield piece
-            elif not events and self._bookmarks:
-                yield self._bookmark(watcher.revision)
+        try:
+            async for changes in self._turns(watcher):
+                if changes:
+                    yield b"".join([self._line(kind, record) for kind, record in changes])
+                elif self._bookmarks:
+                    yield self._bookmark(watcher.revision)
+        except status.ApiError as gone:
+            yield b'{"type":"ERROR","object":' + codec.encode(gone.status()) + b"}\n"
 
-    def _lines(self, events: list[Event]) -> list[bytes]:
-        out: list[bytes] = []
+    async def objects(self, watcher: Watcher, initial: list[Record]) -> AsyncIterator[tuple[str, Any]]:
+        """What an asker of this process gets."""
+        for one in initial:
+            yield "ADDED", known.typed(self._row, one)
+        async for changes in self._turns(watcher):
+            for kind, record in changes:
+                yield kind, known.typed(self._row, record)
+            if not changes and self._bookmarks:
+                yield "BOOKMARK", self._row.type(metadata=ObjectMeta(resource_version=str(watcher.revision)))
+
+    async def _turns(self, watcher: Watcher) -> AsyncIterator[list[tuple[str, Record]]]:
+        """What happened, as (type, state); nothing when a minute has passed. ApiError 410 for one that is too late."""
+        clock = self._clock
+        end = clock.monotonic() + self._seconds
+        timer: Timer | None = None
+
+        def wake() -> None:
+            nonlocal timer
+            timer = None
+            watcher.wake()
+
+        try:
+            while (left := end - clock.monotonic()) > 0:
+                if timer is None:
+                    timer = clock.call_later(min(left, _BOOKMARK), wake)
+                events = await watcher.next()
+                changes = self._changes(events)
+                if changes or not events:
+                    yield changes
+        except Compacted as error:
+            raise status.gone(f"too old resource version: {error.asked} ({error.oldest})") from None
+        finally:
+            if timer is not None:
+                timer.cancel()
+
+    def _changes(self, events: list[Event]) -> list[tuple[str, Record]]:
+        out: list[tuple[str, Record]] = []
+        everything = self._selection.everything
         for event in events:
-            before = event.previous is not None and self._selection.matches(event.previous)
-            after = not event.deleted and self._selection.matches(event.record)
+            before = event.previous is not None and (everything or self._selection.matches(event.previous))
+            after = not event.deleted and (everything or self._selection.matches(event.record))
             if after:
-                out.append(self._line("MODIFIED" if before else "ADDED", event.record))
+                out.append(("MODIFIED" if before else "ADDED", event.record))
             elif before and event.deleted:
-                out.append(self._line("DELETED", event.record))
+                out.append(("DELETED", event.record))
             elif before and event.previous is not None:
                 # It left the selection: the client hears of its last selected state, at the revision of the change.
-                out.append(self._line("DELETED", restamp(event.previous, event.revision)))
+                out.append(("DELETED", restamp(event.previous, event.revision)))
         return out
 
     def _line(self, kind: str, record: Record) -> bytes:

@@ -63,10 +63,14 @@ _lists = msgspec.json.Decoder(_List)
 
 
 class Client:
-    """`agent` is the User-Agent. Every method raises status.ApiError when the server refuses."""
+    """`agent` is the User-Agent. Every method raises status.ApiError when the server refuses.
 
-    def __init__(self, transport: Transport, *, agent: str = "skerry") -> None:
-        self._transport = transport
+    With `shared`, for a server in this process, objects are passed as they are: what is given to create and update, and
+    what they, patch and watch give, is never to be changed by anybody again.
+    """
+
+    def __init__(self, transport: Transport, *, agent: str = "skerry", shared: bool = False) -> None:
+        self._transport, self._shared = transport, shared
         self._headers = {"user-agent": agent, "accept": "application/json"}
 
     async def get(self, kind: type[T], name: str, namespace: str = "") -> T:
@@ -83,14 +87,12 @@ class Client:
 
     async def create(self, obj: T) -> T:
         """Creates under metadata.name or generateName; the object as it was stored."""
-        row = resources.of(type(obj))
-        path = row.path(_namespace(obj))
-        return codec.decode(type(obj), await self._ask("POST", path, body=codec.encode(obj)))
+        return await self._give("POST", resources.of(type(obj)).path(_namespace(obj)), obj)
 
     async def update(self, obj: T, *, subresource: str = "") -> T:
         """Replaces; refused with a conflict if metadata.resource_version is set and not the newest."""
         path = resources.of(type(obj)).path(_namespace(obj), _name(obj), subresource)
-        return codec.decode(type(obj), await self._ask("PUT", path, body=codec.encode(obj)))
+        return await self._give("PUT", path, obj)
 
     async def patch(
         self,
@@ -104,7 +106,7 @@ class Client:
     ) -> T:
         """`patch` is plain values; `type` is merge, strategic or json."""
         path = resources.of(kind).path(namespace, name, subresource)
-        return codec.decode(kind, await self._ask("PATCH", path, body=codec.encode(patch), content=_PATCHES[type]))
+        return await self._typed(kind, self._request("PATCH", path, codec.encode(patch), _PATCHES[type]))
 
     async def delete(
         self,
@@ -149,7 +151,12 @@ class Client:
             "allowWatchBookmarks": "true",
             "resourceVersion": resource_version,
         }
-        response = await self._send(Request("GET", resources.of(kind).path(namespace), query, self._headers))
+        path = resources.of(kind).path(namespace)
+        response = await self._send(Request("GET", path, query, self._headers, shares=self._shared))
+        if response.events is not None:
+            async for name, obj in response.events:
+                yield WatchEvent(name, obj)
+            return
         async for line in lines(response):
             event = _lines.decode(line)
             if event.type == "ERROR":
@@ -170,14 +177,33 @@ class Client:
         body: bytes = b"",
         content: str = "application/json",
     ) -> bytes:
-        headers = self._headers
-        if body:
-            headers = {**headers, "content-type": content}
-            if method != "DELETE":
-                # What is made of types has no unknown fields and no field twice: the server need not look for them.
-                query = {"fieldValidation": "Ignore", **(query or {})}
-        response = await self._send(Request(method, path, query or {}, headers, body))
-        return await whole(response)
+        if method == "DELETE" or not body:
+            headers = {**self._headers, "content-type": content} if body else self._headers
+            request = Request(method, path, query or {}, headers, body)
+        else:
+            request = self._request(method, path, body, content)
+            request.query |= query or {}
+        return await whole(await self._send(request))
+
+    def _request(self, method: str, path: str, body: bytes = b"", content: str = "application/json") -> Request:
+        """A write. What is made of types has no unknown fields and none twice: the server need not look for them."""
+        query, headers = {"fieldValidation": "Ignore"}, {**self._headers, "content-type": content}
+        return Request(method, path, query, headers, body, shares=self._shared)
+
+    async def _give(self, method: str, path: str, obj: T) -> T:
+        request = self._request(method, path)
+        if self._shared:
+            request.object = obj
+        else:
+            request.body = codec.encode(obj)
+        return await self._typed(type(obj), request)
+
+    async def _typed(self, kind: type[T], request: Request) -> T:
+        response = await self._send(request)
+        if response.object is not None:
+            made: T = response.object
+            return made
+        return codec.decode(kind, await whole(response))
 
     async def _send(self, request: Request) -> Response:
         response = await self._transport(request)

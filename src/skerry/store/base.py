@@ -7,8 +7,9 @@ so that a list or a watch can send the bytes as they are.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any, Protocol
+
+import msgspec
 
 
 class StoreError(Exception):
@@ -35,19 +36,17 @@ class Unwritable(StoreError):
     """The write did not reach the disk and did not happen; the message says why (no space, I/O error)."""
 
 
-@dataclass(slots=True)
-class Record:
+class Record(msgspec.Struct, gc=False):
     """One key as it was written. `memo` is room for what a reader worked out from the value, kept with it."""
 
     key: str
     value: bytes
     created: int
     revision: int
-    memo: Any = field(default=None, compare=False)
+    memo: Any = None
 
 
-@dataclass(slots=True, frozen=True)
-class Event:
+class Event(msgspec.Struct, frozen=True, gc=False):
     """A key changed. `record` is the new state; of a deletion, the last one stamped with the deletion's revision."""
 
     record: Record

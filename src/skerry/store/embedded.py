@@ -213,7 +213,7 @@ class EmbeddedStore:
             writing.set_result(None)
 
     def _commit(self, batch: list[_Write]) -> None:
-        touched: set[int] = set()
+        touched: dict[int, _Kind] = {}
         for one in batch:
             kind = self._kind(one.key)
             if one.value is None:
@@ -230,14 +230,15 @@ class EmbeddedStore:
                 kind.floor = kind.events.popleft().revision
                 kind.dropped += 1
             self._revision = one.record.revision
-            if id(kind) not in touched:
-                touched.add(id(kind))
-                waiters, kind.waiters = kind.waiters, set()
-                for waiter in waiters:
-                    if not waiter.done():
-                        waiter.set_result(None)
+            touched[id(kind)] = kind
             if not one.done.done():
                 one.done.set_result(one.record)
+        # After the writers, who may still say of their records what they know (apiserver/known.py).
+        for kind in touched.values():
+            waiters, kind.waiters = kind.waiters, set()
+            for waiter in waiters:
+                if not waiter.done():
+                    waiter.set_result(None)
 
     def _refuse(self, batch: list[_Write], error: BaseException) -> None:
         """Nothing of the batch is on disk. What collected meanwhile was checked against it, so it goes too."""

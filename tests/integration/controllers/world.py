@@ -16,6 +16,7 @@ from tests.helpers import server as helper
 from skerry.api import codec
 from skerry.api.types import apps, core, discovery, meta, skerry
 from skerry.api.wire import Request, Response
+from skerry.apiserver.app import in_process
 from skerry.client.client import Client, WatchEvent
 from skerry.client.informer import Informers
 from skerry.clock import Clock, SystemClock, rfc3339
@@ -141,7 +142,7 @@ class Lagging(Client):
     """A client whose watches can be held back, kind by kind: its caches then show the past."""
 
     def __init__(self, client: Client) -> None:
-        super().__init__(client._transport)
+        super().__init__(client._transport, shared=True)
         self._gates: dict[type[Any], asyncio.Event] = {}
         self.asked: list[str] = []  # every write, as `METHOD path`
 
@@ -175,7 +176,8 @@ class Lagging(Client):
 async def world(clock: Clock | None = None, *, lagging: bool = False) -> AsyncIterator[World]:
     clock = clock or SystemClock()
     api = await helper.start(clock)
-    seen = Lagging(api.client) if lagging else api.client
+    own = Client(in_process(api.app, helper.ADMIN), shared=True)
+    seen = Lagging(own) if lagging else own
     caches, informers = Informers(api.client, clock), Informers(seen, clock)
     made = World(api, clock, caches)
     made.controllers = seen

@@ -171,13 +171,26 @@ def test_times_come_out_in_utc_without_fractions() -> None:
 
 def test_duplicate_keys() -> None:
     body = b'{"a":1,"spec":{"replicas":1,"x":[{"y":1},{"y":1,"y":2,"y":3}],"replicas":2},"a":1}'
-    assert schema.duplicates(body) == [
+    assert schema.duplicates(body, schema.parse(body)) == [
         'duplicate field "a"',
         'duplicate field "spec.replicas"',
         'duplicate field "spec.x[1].y"',
     ]
-    assert schema.duplicates(json.dumps(DEPLOYMENT).encode()) == []
-    assert schema.duplicates(b"{") == []
+    assert schema.duplicates(json.dumps(DEPLOYMENT).encode(), DEPLOYMENT) == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"a": 1, "a" : 2}',
+        b'{"a":1,"a"\n:2,"b":"\\":"}',
+        b'{"a":1,"a":2,"b":"\\u0022:"}',
+        b'{"a":1,"\\u0061":2}',
+        b'{"a":{"x":1,"x":2},"b":"\\"\\u003a"}',
+    ],
+)
+def test_no_way_of_writing_hides_a_duplicate_key(body: bytes) -> None:
+    assert len(schema.duplicates(body, schema.parse(body))) == 1
 
 
 @pytest.mark.parametrize(

@@ -148,7 +148,9 @@ def _build(module: str, name: str) -> type[msgspec.Struct]:
         omit_defaults=True,
         rename=rename,
         module=f"skerry.api.types.{module}",
-        gc=False,  # objects are trees: the collector would find nothing, and a list of a thousand would wake it
+        weakref=name in content.kinds,  # for apiserver/known.py; what can be referred to so must be collectable
+        # Objects are trees: the collector would find nothing, and a list of a thousand would wake it.
+        gc=name in content.kinds,
     )
 
 

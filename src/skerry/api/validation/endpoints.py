@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import functools
+from collections.abc import Callable, Collection, Iterable
+from typing import Any
 
 from skerry.api.status import (
     FieldError,
@@ -23,12 +25,34 @@ _ENDPOINTS, _PORTS, _ADDRESSES, _ZONES = 1000, 20000, 100, 8
 
 def create_endpoints(obj: core.Endpoints) -> list[FieldError]:
     """New Endpoints."""
-    return _subsets(obj, (), {})
+    return _subsets(obj, _Former())
 
 
-def _subsets(
-    obj: core.Endpoints, known: Collection[str], accepted: Mapping[tuple[str, str], core.EndpointAddress]
-) -> list[FieldError]:
+class _Former:
+    """What an object had before: what is still there was good when it came, and need not be looked at again.
+
+    A controller of this process gives the very same objects for what has not changed, which tells them quickly: there
+    may be a thousand.
+    """
+
+    def __init__(self, had: Iterable[Any] = (), who: Callable[[Any], Any] = id) -> None:
+        self._had, self._who = list(had), who
+        self._same = set(map(id, self._had))
+
+    def has(self, one: Any) -> bool:
+        return id(one) in self._same or (bool(self._same) and self._by_identity.get(self._who(one)) == one)
+
+    @functools.cached_property
+    def _by_identity(self) -> dict[Any, Any]:
+        return {self._who(one): one for one in self._had}
+
+    @functools.cached_property
+    def addresses(self) -> set[str]:
+        """Their texts."""
+        return {text for one in self._had for text in ([one.ip] if hasattr(one, "ip") else one.addresses)}
+
+
+def _subsets(obj: core.Endpoints, former: _Former) -> list[FieldError]:
     out: list[FieldError] = []
     for i, subset in enumerate(obj.subsets):
         path = f"subsets[{i}]"
@@ -36,8 +60,8 @@ def _subsets(
             out.append(field_required(path, "must specify `addresses` or `notReadyAddresses`"))
         for name, group in (("addresses", subset.addresses), ("notReadyAddresses", subset.not_ready_addresses)):
             for j, one in enumerate(group):
-                if not accepted or accepted.get(_who(one)) != one:
-                    out += _address(one, f"{path}.{name}[{j}]", known)
+                if not former.has(one):
+                    out += _address(one, f"{path}.{name}[{j}]", former.addresses)
         for j, port in enumerate(subset.ports):
             out += _port(port, len(subset.ports) > 1, f"{path}.ports[{j}]")
     return out
@@ -47,8 +71,8 @@ def update_endpoints(new: core.Endpoints, old: core.Endpoints) -> list[FieldErro
     """Endpoints that exist; what has not changed is not checked again."""
     if new.subsets == old.subsets:
         return []
-    accepted = {_who(one): one for each in old.subsets for one in (*each.addresses, *each.not_ready_addresses)}
-    return _subsets(new, {one.ip for one in accepted.values()}, accepted)
+    had = (one for each in old.subsets for one in (*each.addresses, *each.not_ready_addresses))
+    return _subsets(new, _Former(had, _who))
 
 
 def _who(one: core.EndpointAddress) -> tuple[str, str]:
@@ -85,7 +109,7 @@ def create_endpointslice(obj: discovery.EndpointSlice) -> list[FieldError]:
         out.append(field_required("addressType"))
     elif obj.address_type not in ADDRESS_TYPES:
         out.append(field_not_supported("addressType", obj.address_type, ADDRESS_TYPES))
-    return out + _slice(obj, (), {})
+    return out + _slice(obj, _Former())
 
 
 def update_endpointslice(new: discovery.EndpointSlice, old: discovery.EndpointSlice) -> list[FieldError]:
@@ -94,19 +118,16 @@ def update_endpointslice(new: discovery.EndpointSlice, old: discovery.EndpointSl
     if new.address_type != old.address_type:
         out.append(field_invalid("addressType", new.address_type, IMMUTABLE))
     same_type = new.address_type == old.address_type
-    accepted = {tuple(one.addresses): one for one in old.endpoints} if same_type else {}
-    return out + _slice(new, {text for one in old.endpoints for text in one.addresses}, accepted)
+    return out + _slice(new, _Former(old.endpoints, lambda one: tuple(one.addresses)), same_type=same_type)
 
 
-def _slice(
-    obj: discovery.EndpointSlice, known: Collection[str], accepted: Mapping[tuple[str, ...], discovery.Endpoint]
-) -> list[FieldError]:
+def _slice(obj: discovery.EndpointSlice, former: _Former, *, same_type: bool = True) -> list[FieldError]:
     out: list[FieldError] = []
     if len(obj.endpoints) > _ENDPOINTS:
         return [field_too_many("endpoints", len(obj.endpoints), _ENDPOINTS)]
     for i, one in enumerate(obj.endpoints):
-        if not accepted or accepted.get(tuple(one.addresses)) != one:
-            out += _endpoint(one, obj.address_type, f"endpoints[{i}]", known)
+        if not (same_type and former.has(one)):
+            out += _endpoint(one, obj.address_type, f"endpoints[{i}]", former.addresses)
     if len(obj.ports) > _PORTS:
         return [*out, field_too_many("ports", len(obj.ports), _PORTS)]
     seen: set[str] = set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Collection, Iterable
 from typing import Any
@@ -14,6 +15,9 @@ IMMUTABLE = "field is immutable"
 NEGATIVE = "must be greater than or equal to 0"
 
 
+_MEMORABLE = 64
+
+
 def invalids(path: str, value: Any, complaints: Iterable[str]) -> list[FieldError]:
     """One FieldValueInvalid a complaint."""
     return [field_invalid(path, value, one) for one in complaints]
@@ -21,7 +25,14 @@ def invalids(path: str, value: Any, complaints: Iterable[str]) -> list[FieldErro
 
 def checked(path: str, value: str, check: Check) -> list[FieldError]:
     """What `check` says of a value."""
-    return invalids(path, value, check(value))
+    complaints = _remembered(check, value) if len(value) <= _MEMORABLE else check(value)
+    return invalids(path, value, complaints) if complaints else []
+
+
+@functools.lru_cache(4096)
+def _remembered(check: Check, value: str) -> list[str]:
+    """The same few names come again and again: of labels, nodes, conditions, variables."""
+    return check(value)
 
 
 def required(path: str, value: str, check: Check, detail: str = "") -> list[FieldError]:

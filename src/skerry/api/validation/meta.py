@@ -34,7 +34,7 @@ def annotation_map(path: str, values: Mapping[str, str]) -> list[FieldError]:
     out: list[FieldError] = []
     for key in sorted(values):
         out += [field_invalid(path, key, one) for one in names.qualified_name(key.lower())]
-    size = sum(len(key.encode()) + len(value.encode()) for key, value in values.items())
+    size = sum([len(key.encode()) + len(value.encode()) for key, value in values.items()])
     if size > ANNOTATIONS_LIMIT:
         out.append(field_too_long(path, ANNOTATIONS_LIMIT))
     return out
@@ -107,10 +107,15 @@ def update(new: meta.ObjectMeta, old: meta.ObjectMeta, path: str = "metadata") -
     out += unchanged(
         f"{path}.deletionGracePeriodSeconds", new.deletion_grace_period_seconds, old.deletion_grace_period_seconds
     )
-    out += labels(f"{path}.labels", new.labels)
-    out += annotation_map(f"{path}.annotations", new.annotations)
-    out += owner_references(f"{path}.ownerReferences", new.owner_references)
-    out += finalizers(f"{path}.finalizers", new.finalizers)
+    # What has not changed was good when it came.
+    if new.labels != old.labels:
+        out += labels(f"{path}.labels", new.labels)
+    if new.annotations != old.annotations:
+        out += annotation_map(f"{path}.annotations", new.annotations)
+    if new.owner_references != old.owner_references:
+        out += owner_references(f"{path}.ownerReferences", new.owner_references)
+    if new.finalizers != old.finalizers:
+        out += finalizers(f"{path}.finalizers", new.finalizers)
     return out + managed_fields(f"{path}.managedFields", new.managed_fields)
 
 

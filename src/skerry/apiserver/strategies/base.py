@@ -89,8 +89,7 @@ class Strategy:
     def keep_all_but_status(self, new: Any, old: Any) -> None:
         """A write of status keeps what is wanted as it was; labels and annotations may change with it (S27)."""
         for name in wanted_fields(new):
-            kept = getattr(old, name)
-            setattr(new, name, codec.copy(kept) if hasattr(kept, "__struct_fields__") else kept)
+            setattr(new, name, getattr(old, name))
         new.metadata.owner_references = old.metadata.owner_references
 
     def after_delete(self, obj: Any, ctx: Context) -> None:

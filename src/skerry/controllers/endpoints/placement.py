@@ -343,7 +343,9 @@ class _Family:
             self._placed[identity] = name
             self._kept.add(identity)
             self._loose.pop(identity, None)
-            if self._says_the_same(old, wanted.endpoint):
+            if old is wanted.endpoint:
+                kept.append(old)
+            elif self._says_the_same(old, wanted.endpoint):
                 kept.append(old)
                 self._wanted[identity] = wanted._replace(endpoint=old)  # one object for both
             else:

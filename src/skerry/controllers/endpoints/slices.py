@@ -75,7 +75,8 @@ def identity(one: discovery.Endpoint) -> Identity:
     """What makes two endpoints the same one (L23)."""
     target = one.target_ref
     who = (target.namespace, target.name) if target is not None else ("", "")
-    return (tuple(sorted(one.addresses)), one.hostname or "", *who)
+    addresses = one.addresses
+    return (tuple(sorted(addresses) if len(addresses) > 1 else addresses), one.hostname or "", *who)
 
 
 def same_beyond_identity(one: discovery.Endpoint, other: discovery.Endpoint) -> bool:

@@ -1,0 +1,108 @@
+"""What is known of a record besides its bytes, worked out once and kept with it. Called by whoever reads records.
+
+A typed object is shared: what was just written is the very object that controllers in this process get, and with which
+the next write is compared. So nobody changes one. Records refer to it weakly, since whoever caches objects (informers)
+keeps it anyway: it costs no memory where nobody does, and is decoded again there.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from skerry.api import codec
+from skerry.store.base import unstamp
+
+if TYPE_CHECKING:
+    from skerry.api.resources import Resource
+    from skerry.store.base import Record
+
+_KEPT = 1 << 20
+verify = False
+"""For tests: every use of a shared object makes sure that it still says what its bytes say."""
+
+
+class Head(msgspec.Struct):
+    """What selectors look at in most cases."""
+
+    name: str = ""
+    namespace: str = ""
+    labels: dict[str, str] = {}
+
+
+class _Whole(msgspec.Struct):
+    metadata: Head
+
+
+_heads = msgspec.json.Decoder(_Whole)
+
+
+class _Memo(msgspec.Struct, gc=False):
+    head: Head | None = None
+    fields: dict[str, str] | None = None
+    typed: Any = None
+    """A weakref.ref."""
+
+
+def _memo(record: Record) -> _Memo:
+    if record.memo is None:
+        record.memo = _Memo()
+    found: _Memo = record.memo
+    return found
+
+
+def head(record: Record) -> Head:
+    """Name, namespace and labels."""
+    memo = _memo(record)
+    if memo.head is None:
+        memo.head = _heads.decode(record.value).metadata
+    return memo.head
+
+
+def fields(resource: Resource, record: Record) -> dict[str, str]:
+    """What field selectors see."""
+    from skerry.apiserver import strategies
+
+    memo = _memo(record)
+    if memo.fields is None:
+        memo.fields = strategies.of(resource).fields(typed(resource, record))
+    return memo.fields
+
+
+def alive(record: Record) -> Any | None:
+    """The typed object, if anybody has it; not to be changed."""
+    memo: _Memo | None = record.memo
+    found = memo.typed() if memo is not None and memo.typed is not None else None
+    if verify and found is not None:
+        said = msgspec.structs.replace(found, metadata=msgspec.structs.replace(found.metadata, resource_version=""))
+        assert codec.encode(said) == unstamp(record), f"somebody has changed the shared object of {record.key}"
+    return found
+
+
+def typed(resource: Resource, record: Record) -> Any:
+    """The typed object; not to be changed."""
+    found = alive(record)
+    if found is None:
+        found = codec.decode(resource.type, record.value)
+        _memo(record).typed = weakref.ref(found)
+    return found
+
+
+class Fresh:
+    """What was written last stays alive until those who watch in this process have had their turn; about 1 MB."""
+
+    def __init__(self) -> None:
+        self._kept: deque[tuple[Any, int]] = deque()
+        self._size = 0
+
+    def add(self, record: Record, obj: Any) -> None:
+        """`obj` is what was stored as `record`; from now on it belongs to all, and has the record's revision."""
+        obj.metadata.resource_version = str(record.revision)
+        _memo(record).typed = weakref.ref(obj)
+        self._kept.append((obj, len(record.value)))
+        self._size += len(record.value)
+        while self._size > _KEPT:
+            self._size -= self._kept.popleft()[1]
