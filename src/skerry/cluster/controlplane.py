@@ -314,7 +314,8 @@ def _admin(app: App) -> Client:
     from skerry.apiserver.app import in_process
     from skerry.client.client import Client
 
-    return Client(in_process(app, User("system:kube-controller-manager", ("system:masters",))), agent="skerry")
+    user = User("system:kube-controller-manager", ("system:masters",))
+    return Client(in_process(app, user), agent="skerry", shared=True)
 
 
 def _tls(config: ClusterConfig) -> ssl.SSLContext:
