@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from skerry import linux
 from skerry.api.types import core, discovery, meta
 from skerry.clock import FakeClock
-from skerry.netlink.route import HOST, Routes
+from skerry.netlink.route import Routes
 from skerry.node.network.pods import PodNetwork, inside
 from skerry.proxy.brain import Brain
 from skerry.proxy.nftables.backend import Nftables
@@ -100,7 +100,7 @@ class Place:
 
     def _address(self) -> None:
         with Routes() as routes:
-            routes.add_address(routes.index("lo"), f"{NODE_IP}/32", HOST)
+            routes.add_address(routes.index("lo"), f"{NODE_IP}/32")
 
     def do(self, work: Callable[[], T]) -> T:
         return inside(self.node, work)
@@ -171,6 +171,7 @@ class Place:
         listener = inside(self.server, lambda: socket.create_server((SERVER_IP, FIRST_PORT + 99)))
         pid = os.fork()
         if pid == 0:
+            signal.alarm(60)  # it must not outlive a bench that fails
             try:
                 served, _ = listener.accept()
                 buffer = bytearray(1 << 20)
@@ -330,6 +331,22 @@ def skerry(place: Place, count: int = 0, *, affinity: str = "None", ports: int =
     made.apply(slice_of("web", SERVER_IP, port=FIRST_PORT + 99, service_port=PORT + 99, part=99))
     place.address = (VIP, PORT)
     return made
+
+
+def with_flowtable(place: Place) -> None:
+    """Skerry's table, and a software flowtable that takes established flows past all hooks."""
+
+    def links() -> list[str]:
+        with Routes() as routes:
+            return [one.name for one in routes.links() if one.name != "lo"]
+
+    skerry(place)
+    devices = ", ".join(f'"{one}"' for one in place.do(links))
+    nft(
+        place.node,
+        f"table ip fast {{\nflowtable f {{ hook ingress priority 0; devices = {{ {devices} }}; }}\n"
+        "chain forward { type filter hook forward priority 0; ct state established flow add @f; }\n}",
+    )
 
 
 def nft(netns: int | None, rules: str) -> float:

@@ -320,6 +320,11 @@ def traffic(args: argparse.Namespace) -> dict[str, dict[str, list[float]]]:
         make("Skerry, 1 service", paths.skerry)
         make(f"Skerry, {many} services", lambda place: paths.skerry(place, many))
         make(f"chains, {min(many, 1000)} services", lambda place: paths.chains(place, min(many, 1000), 5))
+        try:
+            make("Skerry, 1 service, flowtable", paths.with_flowtable)
+        except RuntimeError:
+            del places["Skerry, 1 service, flowtable"]
+            print("This kernel has no software flowtable (nf_flow_table).\n")
         make("haproxy", paths.haproxy)
         for _ in range(args.rounds):
             for name, place in places.items():
