@@ -24,8 +24,9 @@ from tests.integration.proxy.net import NODE_IP, Host
 
 from skerry import linux
 from skerry.netlink import nft, wire
+from skerry.netlink.namespace import inside
 from skerry.netlink.route import Routes
-from skerry.node.network.pods import PodNetwork, inside
+from skerry.node.network.pods import PodNetwork
 
 VIP, PORT, NODE_PORT = "10.96.77.7", 80, 30977
 

@@ -26,8 +26,9 @@ from skerry import linux
 from skerry.api.types import core, discovery
 from skerry.clock import Clock, SystemClock
 from skerry.netlink import nft
+from skerry.netlink.namespace import inside
 from skerry.netlink.route import Routes
-from skerry.node.network.pods import PodNetwork, inside
+from skerry.node.network.pods import PodNetwork
 from skerry.proxy.brain import Brain
 from skerry.proxy.nftables.backend import LINGER, Nftables
 from skerry.proxy.table import IPV4, IPV6, Node

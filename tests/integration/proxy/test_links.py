@@ -9,8 +9,9 @@ import socket
 from tests.helpers.namespaces import in_network_namespace
 from tests.integration.proxy.net import new_netns
 
+from skerry.netlink.namespace import inside
 from skerry.netlink.route import Routes
-from skerry.node.network.pods import PodNetwork, inside
+from skerry.node.network.pods import PodNetwork
 
 
 @in_network_namespace

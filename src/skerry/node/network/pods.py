@@ -15,11 +15,10 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import ipaddress
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TypeVar
 
-from skerry import linux
+from skerry.netlink.namespace import inside
 from skerry.netlink.route import Routes
 from skerry.node.network.hostports import HostPorts
 from skerry.node.network.links import quiet_link
@@ -39,19 +38,6 @@ def link_name(uid: str) -> str:
 def pod_mac(ip: str) -> str:
     """The pod's end's MAC: a local prefix and (the end of) the pod's address, so that neither side needs to ask."""
     return (b"\x0a\x58" + ipaddress.ip_address(ip).packed[-4:]).hex(":")
-
-
-def inside(netns: int, work: Callable[[], _T]) -> _T:
-    """Does `work` in the network namespace of an open file. Nothing else of this thread runs meanwhile."""
-    home = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
-    try:
-        linux.setns(netns, linux.CLONE_NEWNET)
-        try:
-            return work()
-        finally:
-            linux.setns(home, linux.CLONE_NEWNET)
-    finally:
-        os.close(home)
 
 
 class PodNetwork:

@@ -17,8 +17,9 @@ from typing import TypeVar
 
 from skerry.channel import Channel
 from skerry.clock import Clock
+from skerry.netlink.namespace import inside
 from skerry.node.network.addresses import Addresses, NoAddress
-from skerry.node.network.pods import PodNetwork, inside
+from skerry.node.network.pods import PodNetwork
 from skerry.node.runtime.spec import (
     ContainerSpec,
     ExecResult,
