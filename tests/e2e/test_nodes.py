@@ -103,10 +103,10 @@ def _seen(kubectl: Kubectl, pod: str, asked: str, expected: dict[str, Any]) -> b
     return True
 
 
-def fetch(port: int) -> str:
+def fetch(port: int, address: str = "127.0.0.1") -> str:
     """Who answers on the host's loopback. AssertionError if nobody does."""
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/hostname", timeout=2) as answer:
+        with urllib.request.urlopen(f"http://{address}:{port}/hostname", timeout=2) as answer:
             found: str = answer.read().decode().strip()
     except OSError as error:
         raise AssertionError(f"port {port}: {error}") from None
@@ -249,7 +249,8 @@ def test_a_killed_node_stays_down_until_up_brings_it_back(new_cluster: Callable[
     for pod in made:
         pod["metadata"]["labels"]["on"] = pod["spec"]["nodeName"]
     one, two = (service(f"web-{index}", type="NodePort", selector={"on": f"node-{index}"}) for index in (1, 2))
-    create(kubectl, service("web", type="NodePort"), one, two, *made)
+    balanced = service("balanced", type="LoadBalancer", ports=[{"port": 18081, "targetPort": 8080}])
+    create(kubectl, service("web", type="NodePort"), one, two, balanced, *made)
     ready(kubectl)
     port, port_1, port_2 = (
         kubectl.json("get", "service", name)["spec"]["ports"][0]["nodePort"] for name in ("web", "web-1", "web-2")
@@ -276,8 +277,10 @@ def test_a_killed_node_stays_down_until_up_brings_it_back(new_cluster: Callable[
     again = {"a-1": 0, "b-1": 0, "a-2": 1, "b-2": 1}
     eventually(lambda: restarts(kubectl) == again, 20, "the pods of node-2, started again")
 
+    address = kubectl("get", "service", "balanced", "-o", "jsonpath={.status.loadBalancer.ingress[0].ip}")
     kill(cluster, "node-1")
     eventually(lambda: fetch(port_2) in ("a-2", "b-2"), 20, "the host's ports, at node-2")
+    eventually(lambda: fetch(18081, address), 20, "the balancer's ports, at node-2")
     cluster.up()
     again |= {"a-1": 1, "b-1": 1}
     eventually(lambda: restarts(kubectl) == again, 20, "the pods of node-1, started again")
