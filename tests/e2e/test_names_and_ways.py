@@ -113,8 +113,9 @@ def test_ways_in_and_back(cluster: Cluster, pods: Kubectl, namespace: str) -> No
 
     pods("delete", "svc", "balanced")
 
-    def closed() -> None:
+    def closed() -> bool:
         with pytest.raises(AssertionError, match="refused"):
             status_of(f"http://{address}:{PORT}/")
+        return True
 
     eventually(closed, 5)
