@@ -46,8 +46,9 @@ class Selection:
     def matches(self, record: Record) -> bool:
         if self.everything:
             return True
-        if any(one not in record.value for one in self._marks):
-            return False
+        for one in self._marks:
+            if one not in record.value:
+                return False
         if self.labels and not self.labels.matches(known.head(record).labels):
             return False
         if not self.fields:
