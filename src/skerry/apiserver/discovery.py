@@ -142,9 +142,7 @@ def aggregated(core: bool) -> bytes:
     names = {"": ["v1"]} if core else groups()
     items: list[dict[str, Any]] = []
     for name, versions in names.items():
-        parts = [
-            {"version": one, "resources": _discovered(name, one), "freshness": "Current"} for one in versions
-        ]
+        parts = [{"version": one, "resources": _discovered(name, one), "freshness": "Current"} for one in versions]
         items.append({"metadata": {"name": name} if name else {}, "versions": parts})
     return codec.encode(
         {"kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {}, "items": items}

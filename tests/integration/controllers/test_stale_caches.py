@@ -96,6 +96,7 @@ async def test_a_write_that_somebody_else_forestalled_waits_for_the_news(behind:
     cut.endpoints = []
     await here.client.update(cut)
     await here.runs(one, ready=False)
+    await lag(here).refused("endpoints", "endpointslices")
     await FakeClock.settle(500)
     # They were refused and know that they are behind: nothing is written, nothing polled.
     assert here.addresses("web") == ([one.status.pod_ip], [])

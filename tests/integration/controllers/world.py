@@ -14,6 +14,7 @@ import msgspec
 from tests.helpers import server as helper
 
 from skerry.api import codec
+from skerry.api import status as statuses
 from skerry.api.types import apps, core, discovery, meta, skerry
 from skerry.api.wire import Request, Response
 from skerry.apiserver.app import in_process
@@ -145,11 +146,27 @@ class Lagging(Client):
         super().__init__(client._transport, shared=True)
         self._gates: dict[type[Any], asyncio.Event] = {}
         self.asked: list[str] = []  # every write, as `METHOD path`
+        self._conflicts: set[str] = set()  # the resources of those that were refused as a conflict
+        self._refused = asyncio.Event()
 
     async def _send(self, request: Request) -> Response:
-        if request.method != "GET":
-            self.asked.append(f"{request.method} {request.path}")
-        return await super()._send(request)
+        if request.method == "GET":
+            return await super()._send(request)
+        self.asked.append(f"{request.method} {request.path}")
+        try:
+            return await super()._send(request)
+        except statuses.ApiError as error:
+            if statuses.is_conflict(error):
+                self._conflicts.add(request.path.split("/")[-2])
+                self._refused.set()
+            raise
+
+    async def refused(self, *resources: str) -> None:
+        """Until a write of each of these ("endpoints") was refused as a conflict."""
+        async with asyncio.timeout(_PATIENCE):
+            while not self._conflicts.issuperset(resources):
+                self._refused.clear()
+                await self._refused.wait()
 
     def hold(self, *kinds: type[Any]) -> None:
         for kind in kinds:

@@ -6,7 +6,6 @@ In user space all clients have the node's address (`Network.seen`); what else di
 from __future__ import annotations
 
 import asyncio
-import socket
 
 import pytest
 from tests.helpers.namespaces import in_network_namespace
