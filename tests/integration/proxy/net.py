@@ -227,6 +227,8 @@ class Network:
         self.node = Host(NODE_IP, None, families[0])
         self.outside = Host(OUTSIDE_IP, outside, families[0])
         self.outside.do(lambda: _outside(families))
+        with Routes() as routes:
+            routes.index("eth0")  # both ends are up now: to be asked makes the kernel open the queue (see node/network)
         self._pods = PodNetwork()
         self._number = 1
         self.brain = Brain(self.here)
