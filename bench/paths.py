@@ -15,7 +15,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,8 +25,10 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from skerry import linux
 from skerry.api.types import core, discovery, meta
 from skerry.clock import FakeClock
+from skerry.netlink import namespace
+from skerry.netlink.namespace import inside
 from skerry.netlink.route import Routes
-from skerry.node.network.pods import PodNetwork, inside
+from skerry.node.network.pods import PodNetwork
 from skerry.proxy.brain import Brain
 from skerry.proxy.nftables.backend import Nftables
 from skerry.proxy.table import Node
@@ -38,22 +39,6 @@ NODE_IP, SERVER_IP = "10.243.0.2", "10.244.1.9"
 NODE = Node("a", (NODE_IP,), service_cidrs=("10.96.0.0/12",), pod_cidrs=("10.244.1.0/24",))
 VIP, PORT, FIRST_PORT = "10.100.0.1", 80, 8000
 CLIENTS = 4
-
-
-def new_netns() -> int:
-    """A file of a new network namespace in which lo is up."""
-    found: list[int] = []
-
-    def make() -> None:
-        linux.unshare(linux.CLONE_NEWNET)
-        with Routes() as routes:
-            routes.set_link(routes.index("lo"), up=True)
-        found.append(os.open("/proc/thread-self/ns/net", os.O_RDONLY))
-
-    thread = threading.Thread(target=make)
-    thread.start()
-    thread.join()
-    return found[0]
 
 
 def started(netns: int | None, *command: str, **more: Any) -> subprocess.Popen[Any]:
@@ -87,7 +72,7 @@ class Place:
 
     def __init__(self, stack: contextlib.ExitStack, netns: int | None = None) -> None:
         """`netns`: the node's namespace, a new one if None."""
-        self.node = new_netns() if netns is None else netns
+        self.node = namespace.new() if netns is None else netns
         self._stack = stack
         settle(self.node)
         self.do(self._address)
@@ -106,7 +91,7 @@ class Place:
         return inside(self.node, work)
 
     def _pod(self, ip: str) -> int:
-        netns = new_netns()
+        netns = namespace.new()
         settle(netns)
         self.do(lambda: self._pods.connect(ip, [ip], netns))
         return netns

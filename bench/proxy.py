@@ -30,8 +30,8 @@ from paths import FIRST_PORT, PORT, VIP, Place, Skerry
 
 from skerry import linux
 from skerry.api.types import core, discovery
+from skerry.netlink.namespace import inside
 from skerry.netlink.route import Routes
-from skerry.node.network.pods import inside
 
 
 def ms(seconds: float) -> str:

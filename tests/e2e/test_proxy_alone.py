@@ -23,7 +23,7 @@ from tests.integration.proxy import net
 from tests.integration.proxy.net import NODE_IP, Host
 
 from skerry import linux
-from skerry.netlink import nft, wire
+from skerry.netlink import namespace, nft, wire
 from skerry.netlink.namespace import inside
 from skerry.netlink.route import Routes
 from skerry.node.network.pods import PodNetwork
@@ -45,7 +45,7 @@ class Machine:
         linux.sysctl("net.ipv4.ip_forward", "1")
         for which in ("all", "default"):
             linux.sysctl(f"net.ipv4.conf.{which}.rp_filter", "0")
-        outside = net.new_netns()
+        outside = namespace.new()
         with Routes() as routes:
             link = routes.add_veth("eth0", "eth0", peer_netns=outside)
             routes.add_address(link, f"{NODE_IP}/24")
@@ -56,7 +56,7 @@ class Machine:
 
     def pod(self) -> Host:
         self._number += 1
-        ip, netns = f"10.244.1.{self._number}", net.new_netns()
+        ip, netns = f"10.244.1.{self._number}", namespace.new()
         self._pods.connect(ip, [ip], netns)
         return Host(ip, netns)
 

@@ -6,7 +6,7 @@ A selector is a conjunction of requirements; the text form is the one of the `la
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from skerry.api.types import meta
@@ -25,20 +25,25 @@ class Requirement:
     values: frozenset[str] = frozenset()
 
     def matches(self, labels: Mapping[str, str]) -> bool:
-        value = labels.get(self.key)
-        match self.operator:
-            case "in":
-                return value is not None and value in self.values
-            case "notin":
-                return value is None or value not in self.values
-            case "exists":
-                return value is not None
-            case "!exists":
-                return value is None
-        if value is None or not value.lstrip("-").isdigit():
-            return False
-        bound = int(next(iter(self.values)))
-        return int(value) > bound if self.operator == "gt" else int(value) < bound
+        return holds(labels.get(self.key), self.operator, self.values)
+
+
+def holds(value: str | None, operator: str, values: Collection[str]) -> bool:
+    """Whether a label's value (None: there is no such label) meets a requirement; `operator` as in `Requirement`."""
+    match operator:
+        case "in":
+            return value is not None and value in values
+        case "notin":
+            return value is None or value not in values
+        case "exists":
+            return value is not None
+        case "!exists":
+            return value is None
+    try:
+        number, bound = int(value or ""), int(next(iter(values), ""))
+    except ValueError:
+        return False
+    return number > bound if operator == "gt" else number < bound
 
 
 @dataclass(frozen=True, slots=True)

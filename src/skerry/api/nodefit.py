@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from skerry.api.labels import holds
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -15,6 +17,9 @@ if TYPE_CHECKING:
 Port = tuple[str, int, str]  # protocol, number, address on the host
 
 ANY_ADDRESS = "0.0.0.0"
+_OPERATORS = {
+    "In": "in", "NotIn": "notin", "Exists": "exists", "DoesNotExist": "!exists", "Gt": "gt", "Lt": "lt",
+}  # fmt: skip
 AFFINITY = "node(s) didn't match Pod's node affinity/selector"
 PORTS = "node(s) didn't have free ports for the requested pod ports"
 
@@ -44,21 +49,7 @@ def matches_term(term: core.NodeSelectorTerm, name: str, labels: Mapping[str, st
 
 
 def _holds(one: core.NodeSelectorRequirement, values: Mapping[str, str]) -> bool:
-    value = values.get(one.key)
-    match one.operator:
-        case "In":
-            return value is not None and value in one.values
-        case "NotIn":
-            return value is None or value not in one.values
-        case "Exists":
-            return value is not None
-        case "DoesNotExist":
-            return value is None
-    try:
-        number, bound = int(value or ""), int(one.values[0])
-    except (ValueError, IndexError):
-        return False
-    return number > bound if one.operator == "Gt" else number < bound
+    return holds(values.get(one.key), _OPERATORS[one.operator], one.values)
 
 
 def host_ports(pod: core.Pod) -> frozenset[Port]:

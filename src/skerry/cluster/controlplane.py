@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING
 
 from skerry.api.wire import User
 from skerry.cluster import tokens
+from skerry.cluster.background import background
 from skerry.cluster.errors import ClusterError
 from skerry.cluster.plan import NodePlan, Plan
 from skerry.node.cgroups import subtree
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Coroutine, Iterator
-    from typing import Any
+    from collections.abc import Iterator
 
     from skerry.api.types import core
     from skerry.api.wire import Duplex, Request, Response
@@ -151,7 +151,7 @@ class _ControlPlane:
         await self._listen(edge, stack)
         app.ready = True
         progress.step("API server")
-        self._background(stack, keeper.keep(SystemClock()))
+        background(stack, keeper.keep(SystemClock()))
         informers = Informers(client, SystemClock())
         stack.push_async_callback(informers.stop)
         await self._controllers(client, informers, stack)
@@ -159,7 +159,7 @@ class _ControlPlane:
         if self._keeper is not None:
             self._keeper.follow(informers.of(core.Node), informers.of(coordination.Lease, namespace="kube-node-lease"))
             addresses = {node.name: node.node_ip for node in self._nodes}
-            self._background(stack, ClusterDns(client, SystemClock(), informers.of(core.Node), addresses).run())
+            background(stack, ClusterDns(client, SystemClock(), informers.of(core.Node), addresses).run())
             await self._wait_for_nodes(informers.of(core.Node))
             await self._revive(self._keeper, stack)
 
@@ -227,16 +227,6 @@ class _ControlPlane:
         if not done:
             names = ", ".join(sorted(waiting))
             raise ClusterError(f"{names} did not become ready within {_READY:.0f} s: see {self._config.paths.logs}.")
-
-    @staticmethod
-    def _background(stack: contextlib.AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-
-        async def end() -> None:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-
-        stack.push_async_callback(end)
 
 
 def _unlink(path: str) -> None:

@@ -16,12 +16,12 @@ import signal
 import socket
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
 from skerry.api import resources, status
-from skerry.api.types import core, discovery, meta, skerry
+from skerry.api.types import core, discovery, skerry
 from skerry.client import kubeconfig
 from skerry.client.acknowledge import Acknowledger
 from skerry.client.client import Client
@@ -30,6 +30,7 @@ from skerry.client.http import HttpTransport
 from skerry.client.informer import Informers
 from skerry.clock import Clock, SystemClock
 from skerry.cluster import nodeports
+from skerry.cluster.background import background
 from skerry.cluster.errors import ClusterError
 from skerry.cluster.notify import Notifier
 from skerry.netlink.nft import Nft
@@ -38,11 +39,9 @@ from skerry.netlink.wire import NetlinkError
 from skerry.proxy import modes
 from skerry.proxy.health import HealthServers, Place
 from skerry.proxy.nftables.backend import Nftables
+from skerry.proxy.reports import Reports
 from skerry.proxy.server import Proxy
 from skerry.proxy.table import Node
-
-if TYPE_CHECKING:
-    from collections.abc import Coroutine
 
 PATIENCE = 30.0
 """Seconds for which a Node may be missing at the start: the machine may be joining."""
@@ -160,13 +159,14 @@ class _Running:
     async def _work(self) -> None:
         async with contextlib.AsyncExitStack() as stack:
             stack.push_async_callback(self._transport.close)
-            _background(stack, self._keep_token())
+            background(stack, self._keep_token())
             node = await self._reach()
             here = await self._here(node)
             self._warn()
             stack.push_async_callback(self._informers.stop)
             changed = self._follow_addresses(node)
             recorder = Recorder(self._client, "skerry-proxy", here.name, clock=self._clock)
+            reports = Reports(recorder, self._informers, here.name)
             if self._wanted.mode != modes.NFTABLES and set(here.service_cidrs) & set(UNKNOWN.values()):
                 raise ClusterError(
                     "The API server does not tell the range of cluster IPs: give it with --service-cidr."
@@ -179,22 +179,22 @@ class _Running:
                 self._clock,
                 conntrack=chosen.conntrack,
                 on_applied=await self._acknowledges(stack, here.name),
-                on_repair=lambda: recorder.event(
-                    core.Node(metadata=meta.ObjectMeta(name=here.name, uid=here.name)),
-                    "Warning",
-                    "ServiceTableRepaired",
-                    "somebody else had changed the kernel's service table of this node; it is as it should be again",
-                ),
+                on_repair=reports.repaired,
             )
             stack.callback(proxy.stop)
             health = HealthServers(
-                proxy, here.addresses, self._clock, health=self._wanted.health, metrics=self._wanted.metrics
+                proxy,
+                here.addresses,
+                self._clock,
+                reports.no_health_check,
+                health=self._wanted.health,
+                metrics=self._wanted.metrics,
             )
             stack.push_async_callback(health.close)
             await health.start()
             await self._informers.start()
             await proxy.start()
-            _background(stack, health.follow())
+            background(stack, health.follow())
             gc.collect()
             gc.freeze()
             sentence = f"proxying for node {here.name}: {proxy.statistics().frontends} addresses of Services"
@@ -307,7 +307,7 @@ class _Running:
         except status.ApiError:
             return None
         made = Acknowledger(self._client, self._informers, self._clock, node, "proxy")
-        _background(stack, made.run())
+        background(stack, made.run())
         return made.applied
 
     async def _keep_token(self) -> None:
@@ -318,14 +318,3 @@ class _Running:
                 self._transport.token = _target(self._wanted).token
             except ClusterError as error:
                 _log.warning("%s", error)
-
-
-def _background(stack: contextlib.AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:
-    """Runs something until the stack unwinds."""
-    task = asyncio.create_task(work)
-
-    async def end() -> None:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-
-    stack.push_async_callback(end)

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING
 
 from skerry import linux
 from skerry.cluster import tokens
+from skerry.cluster.background import background
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
-    from typing import Any
+    from collections.abc import Callable
 
     from skerry.cluster.config import ClusterConfig
     from skerry.cluster.plan import NodeContext
@@ -105,16 +105,17 @@ class _Node:
 
     async def _proxy(self, stack: contextlib.AsyncExitStack) -> None:
         """The service proxy of the node, and the node ports on the host's loopback."""
-        from skerry.api.types import core, meta
         from skerry.client.events import Recorder
         from skerry.cluster import outside
         from skerry.proxy import modes
         from skerry.proxy.health import HealthServers
+        from skerry.proxy.reports import Reports
         from skerry.proxy.server import Proxy
         from skerry.proxy.table import Node
 
         node = self._context.node
         recorder = Recorder(self._client, "skerry-proxy", node.name, clock=self._clock)
+        reports = Reports(recorder, self._informers, node.name)
         here = Node(
             node.name,
             node.node_ips,
@@ -133,34 +134,23 @@ class _Node:
             self._clock,
             conntrack=chosen.conntrack,
             on_applied=self._acknowledges(stack, "proxy"),
-            on_repair=lambda: recorder.event(
-                core.Node(metadata=meta.ObjectMeta(name=node.name, uid=node.name)),
-                "Warning",
-                "ServiceTableRepaired",
-                "somebody else had changed the kernel's service table of this node; it is as it should be again",
-            ),
+            on_repair=reports.repaired,
         )
         stack.callback(proxy.stop)
-
-        def no_health_check(key: str, message: str) -> None:
-            service = self._informers.of(core.Service).get(key)
-            if service is not None:
-                recorder.event(service, "Warning", "FailedToStartServiceHealthcheck", message)
-
-        health = HealthServers(proxy, here.addresses, self._clock, no_health_check)
+        health = HealthServers(proxy, here.addresses, self._clock, reports.no_health_check)
         stack.push_async_callback(health.close)
         await health.start()
         await proxy.start()
-        _background(stack, health.follow())
+        background(stack, health.follow())
         outer = outside.start(stack, node, self._client, self._informers, self._clock, self._broker)
-        _background(stack, outer)
+        background(stack, outer)
 
     def _acknowledges(self, stack: contextlib.AsyncExitStack, component: str) -> Callable[[int, int], None]:
         """What a component calls with the revisions that it has applied: the API is told in the background."""
         from skerry.client.acknowledge import Acknowledger
 
         made = Acknowledger(self._client, self._informers, self._clock, self._name, component)
-        _background(stack, made.run())
+        background(stack, made.run())
         return made.applied
 
     async def _agent(self, stack: contextlib.AsyncExitStack) -> asyncio.Task[None]:
@@ -205,19 +195,7 @@ class _Node:
             cgroups=PodCgroups(self._claim, node.name),
             conditions=tuple(self._conditions),
         )
-        return _background(stack, agent.run(services))
-
-
-def _background(stack: contextlib.AsyncExitStack, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-    """Runs something until the stack unwinds."""
-    task = asyncio.create_task(work)
-
-    async def end() -> None:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-
-    stack.push_async_callback(end)
-    return task
+        return background(stack, agent.run(services))
 
 
 def _host_resolv_conf() -> str:

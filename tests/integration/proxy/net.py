@@ -12,10 +12,8 @@ import asyncio
 import collections
 import copy
 import ipaddress
-import os
 import socket
 import subprocess
-import threading
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -25,7 +23,7 @@ from tests.unit.proxy.build import endpoint, slice_of
 from skerry import linux
 from skerry.api.types import core, discovery
 from skerry.clock import Clock, SystemClock
-from skerry.netlink import nft
+from skerry.netlink import namespace, nft
 from skerry.netlink.namespace import inside
 from skerry.netlink.route import Routes
 from skerry.node.network.pods import PodNetwork
@@ -81,20 +79,18 @@ def node_of(*families: str) -> Node:
 T = TypeVar("T")
 
 
-def new_netns() -> int:
-    """A file of a new network namespace in which lo is up. Made by a thread, so that this one stays where it is."""
-    found: list[int] = []
-
-    def make() -> None:
-        linux.unshare(linux.CLONE_NEWNET)
-        with Routes() as routes:
-            routes.set_link(routes.index("lo"), up=True)
-        found.append(os.open("/proc/thread-self/ns/net", os.O_RDONLY))
-
-    thread = threading.Thread(target=make)
-    thread.start()
-    thread.join()
-    return found[0]
+def bound(made: socket.socket, kind: str, address: str, port: int) -> socket.socket:
+    """A "tcp" or "udp" socket as the broker opens them on the host: bound and listening. OSError; then it is closed."""
+    try:
+        if kind == "tcp":  # against connections in TIME_WAIT
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.bind((address, port))
+        if kind == "tcp":
+            made.listen()
+    except OSError:
+        made.close()
+        raise
+    return made
 
 
 class Host:
@@ -218,7 +214,7 @@ class Network:
         linux.sysctl("net.ipv6.conf.all.forwarding", "1")
         for which in ("all", "default"):
             linux.sysctl(f"net.ipv4.conf.{which}.rp_filter", "0")
-        outside = new_netns()
+        outside = namespace.new()
         with Routes() as routes:
             link = routes.add_veth("eth0", "eth0", peer_netns=outside)
             for family in families:
@@ -248,7 +244,7 @@ class Network:
         """A new pod on the node."""
         self._number += 1
         ip = f"10.244.1.{self._number}"
-        netns = new_netns()
+        netns = namespace.new()
         self._pods.connect(ip, [over(one, ip) for one in self.families], netns)
         return Host(ip, netns, self.families[0])
 

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from tests.integration.proxy.net import bound
 from tests.unit.proxy.build import port, service
 
 from skerry.api.types import core, meta
@@ -42,16 +43,7 @@ class Rig:
         if 0 < number < 1024:
             raise OSError(errno.EACCES, os.strerror(errno.EACCES))
         made = socket.socket(socket.AF_INET, socket.SOCK_STREAM if kind == "tcp" else socket.SOCK_DGRAM)
-        try:
-            if kind == "tcp":  # as the broker does, against connections in TIME_WAIT
-                made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            made.bind((address, number))
-            if kind == "tcp":
-                made.listen()
-        except OSError:
-            made.close()
-            raise
-        return made
+        return bound(made, kind, address, number)
 
     async def _tell(self, found: core.Service, told: Told) -> None:
         self.told.append((found.metadata.name, told))

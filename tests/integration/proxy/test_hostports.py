@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 from tests.helpers.namespaces import in_network_namespace
-from tests.integration.proxy.net import NODE_IP, Host, Network, new_netns
+from tests.integration.proxy.net import NODE_IP, Host, Network, bound
 from tests.unit.proxy.build import port, service
 
 from skerry.api.types import core, discovery
 from skerry.clock import Clock, FakeClock, SystemClock
+from skerry.netlink import namespace
 from skerry.proxy.hostports import HostPorts
 from skerry.proxy.relay.udp import UDP_IDLE_SECONDS
 
@@ -26,7 +27,7 @@ class Rig:
 
     def __init__(self, clock: Clock | None = None) -> None:
         self.network = Network()
-        self.host = Host(HOST, new_netns())
+        self.host = Host(HOST, namespace.new())
         self.errors: list[str] = []
         self._subscribers: list[Callable[[Any, Any], None]] = []
         self._known: core.Service | None = None
@@ -41,16 +42,7 @@ class Rig:
     async def _open(self, kind: str, address: str, port: int) -> socket.socket:
         await asyncio.sleep(0)
         made = self.host.socket(socket.SOCK_STREAM if kind == "tcp" else socket.SOCK_DGRAM)
-        try:
-            if kind == "tcp":  # as the broker does, against connections in TIME_WAIT
-                made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            made.bind((address, port))
-            if kind == "tcp":
-                made.listen()
-        except OSError:
-            made.close()
-            raise
-        return made
+        return bound(made, kind, address, port)
 
     def _error(self, found: core.Service, message: str) -> None:
         self.errors.append(f"{found.metadata.name}: {message}")

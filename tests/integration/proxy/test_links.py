@@ -7,8 +7,8 @@ import os
 import socket
 
 from tests.helpers.namespaces import in_network_namespace
-from tests.integration.proxy.net import new_netns
 
+from skerry.netlink import namespace
 from skerry.netlink.namespace import inside
 from skerry.netlink.route import Routes
 from skerry.node.network.pods import PodNetwork
@@ -20,7 +20,7 @@ def test_nothing_is_lost_on_a_link_that_was_just_made() -> None:
         routes.add_address(routes.index("lo"), "10.243.0.2/32")
     network = PodNetwork()
     for number in range(1, 101):  # without care, one in thirty is
-        uid, ip, netns = f"pod-{number}", f"10.244.1.{number}", new_netns()
+        uid, ip, netns = f"pod-{number}", f"10.244.1.{number}", namespace.new()
         with (
             inside(netns, lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as server,
             socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client,
@@ -44,7 +44,7 @@ def test_many_links_go_together_and_the_event_loop_goes_on_meanwhile() -> None:
     network = PodNetwork()
     uids = [f"pod-{number}" for number in range(20)]
     for number, uid in enumerate(uids):
-        network.connect(uid, [f"10.244.1.{number + 2}"], new_netns())
+        network.connect(uid, [f"10.244.1.{number + 2}"], namespace.new())
 
     async def work() -> None:
         ended = asyncio.create_task(_disconnect(network, [*uids, "unknown", uids[0]]))
