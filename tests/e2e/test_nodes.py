@@ -259,7 +259,7 @@ def test_a_killed_node_stays_down_until_up_brings_it_back(new_cluster: Callable[
 
     kill(cluster, "node-2")
     down = "its processes have ended: `skerry up` starts it again"
-    shown = {"name": "node-2", "ready": False, "running": False, "message": down}
+    shown = {"name": "node-2", "ready": False, "running": False, "message": down, "connections": None}
     assert shown in cluster.status()["nodeStatus"]
     assert f"Node      node-2: not ready: {down}" in cluster.skerry("status").out
     refused = kubectl.run("logs", "a-2")

@@ -51,6 +51,12 @@ def pods_of(kubectl: Kubectl) -> set[str]:
     return {one["metadata"]["name"] for one in kubectl.json("get", "pods", "-l", "app=web")["items"]}
 
 
+def connections(cluster: Cluster) -> int:
+    """How many connections the endpoints were given, as `skerry why` counts them over both nodes."""
+    found = json.loads(cluster.skerry("why", "web", "-o", "json").out)["endpoints"]
+    return sum(sum(one["connections"].values()) for one in found)
+
+
 def test_services_node_ports_and_endpoints_that_follow(new_cluster: Callable[..., Cluster]) -> None:
     skip_without_namespaces()
     cluster = new_cluster("--nodes", "2", "--ephemeral", "--proxy-mode", "userspace")
@@ -73,6 +79,9 @@ def test_services_node_ports_and_endpoints_that_follow(new_cluster: Callable[...
         return subprocess.run(["curl", "-s", "-m", "5", f"http://127.0.0.1:{number}"], capture_output=True, text=True)
 
     assert outside().stdout in pods_of(kubectl)
+    before = connections(cluster)
+    assert set(kubectl("exec", pod, "--", "sh", "-c", ask).split()) == pods_of(kubectl)
+    assert connections(cluster) - before == 12
     kubectl("scale", "deploy/web", "--replicas=1")
     eventually(lambda: len(pods_of(kubectl)) == 1, 20, "one pod")
     (left,) = pods_of(kubectl)

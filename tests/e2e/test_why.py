@@ -196,7 +196,7 @@ def test_every_fault_is_found_by_its_reason(nodes3: Cluster, faulty: Kubectl) ->
     done = nodes3.skerry("why", "web", "-n", faulty.namespace)
     assert done.code == 0, done.out + done.err
     works = rf"{faulty.namespace}/web works: 1 ready endpoint\.\n\nEndpoints\n"
-    assert re.fullmatch(works + rf"  {row.ip}:8000  web  node-\d  ready for \d+ s\n", done.out), done.out
+    assert re.fullmatch(works + rf"  {row.ip}:8000  web  node-\d  ready for \d+ s, 0 connections\n", done.out), done.out
     done = nodes3.skerry("why", "slip", "-n", faulty.namespace)
     assert (done.code, done.err) == (1, "")
     assert done.out == f"{faulty.namespace}/slip has no ready endpoint.\n\nFound\n  {said['slip']}\n"

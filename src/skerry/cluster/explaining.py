@@ -20,9 +20,11 @@ from skerry.cluster import lifecycle, state, tokens
 from skerry.cluster.errors import ClusterError
 from skerry.cluster.paths import DEFAULT_NAME
 from skerry.controllers.endpoints import members
-from skerry.explain import listening, missing, ports
+from skerry.explain import counting, listening, missing, ports
 from skerry.explain.read import OBJECTS, Reader
+from skerry.explain.seen import ready
 from skerry.explain.why import explain as decide
+from skerry.proxy.brain import proxied
 
 if TYPE_CHECKING:
     from skerry.explain.findings import Report
@@ -110,7 +112,12 @@ async def _look(transport: HttpTransport, client: Client, reader: Reader, namesp
         and members.is_member(pod, include_terminating=False)
         for number in ports.to_try(seen.service, pod)
     ]
-    return replace(seen, listening=await listening.look(transport, namespace, tried)) if tried else seen
+    key = f"{namespace}/{seen.service.metadata.name}"
+    nodes = [name for name, node in (seen.nodes or {}).items() if ready(node)]
+    listens, counted = await asyncio.gather(
+        listening.look(transport, namespace, tried), counting.look(client, key, nodes if proxied(seen.service) else ())
+    )
+    return replace(seen, listening=listens, connections=counted)
 
 
 async def _is_ours(client: Client) -> bool:

@@ -127,7 +127,7 @@ class _Node:
         if chosen.back_end.mode == modes.USERSPACE:
             # Each connection is one of the node's own: its port must not be lost for a minute if the client ends first.
             linux.sysctl("net.ipv4.tcp_tw_reuse", "1")
-        proxy = Proxy(
+        proxy = self._proxying = Proxy(
             self._informers,
             here,
             chosen.back_end,
@@ -194,6 +194,7 @@ class _Node:
             host_resolv_conf=of_contained_node(_host_resolv_conf(), (self._config.networks.dns_ip,)),
             cgroups=PodCgroups(self._claim, node.name),
             conditions=tuple(self._conditions),
+            connections=lambda service: [one.plain() for one in self._proxying.connections(service)],
         )
         return background(stack, agent.run(services))
 

@@ -5,6 +5,7 @@ The JSON is a contract: docs/reference/cli.md has its schema, and a test holds i
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import Any
 
@@ -13,7 +14,7 @@ from skerry.cluster.errors import ClusterError
 from skerry.cluster.kubeconfig import context_name
 from skerry.cluster.paths import ClusterPaths, cluster_paths
 
-API_SECONDS = 5.0
+API_SECONDS, NODE_SECONDS = 5.0, 2.0
 
 
 def summaries() -> list[dict[str, Any]]:
@@ -98,30 +99,40 @@ def lines(found: dict[str, Any]) -> list[str]:
 
 
 def _readiness(node: dict[str, Any]) -> str:
-    return "ready" if node["ready"] else f"not ready: {node['message']}"
+    if not node["ready"]:
+        return f"not ready: {node['message']}"
+    count = node["connections"]
+    return "ready" if count is None else f"ready, {count} connection{'' if count == 1 else 's'} to Services"
 
 
 def _items(name: str, paths: ClusterPaths, pid: int, path: str) -> list[dict[str, Any]]:
     """What the API server lists there. ClusterError if it does not."""
     import http.client
 
+    try:
+        items: list[dict[str, Any]] = _get(paths, path, API_SECONDS)["items"]
+    except (OSError, http.client.HTTPException) as error:
+        raise lifecycle.silent(name, paths, pid, error) from None
+    return items
+
+
+def _get(paths: ClusterPaths, path: str, seconds: float) -> dict[str, Any]:
+    """What the API server answers to a GET. ClusterError if that is no 200; OSError and HTTPException."""
     from skerry.cluster import tokens
     from skerry.cluster.unixhttp import UnixConnection
 
     token = tokens.token_of(tokens.read(paths.tokens), tokens.ADMIN)
-    connection = UnixConnection(str(paths.api_socket), API_SECONDS)
+    connection = UnixConnection(str(paths.api_socket), seconds)
     try:
         connection.request("GET", path, headers={"Authorization": f"Bearer {token}"})
         answer = connection.getresponse()
         body = answer.read()
-        if answer.status != 200:
-            raise ClusterError(f"The API server answered {answer.status} when asked for {path}.")
-        items: list[dict[str, Any]] = json.loads(body)["items"]
-    except (OSError, http.client.HTTPException) as error:
-        raise lifecycle.silent(name, paths, pid, error) from None
     finally:
         connection.close()
-    return items
+    if answer.status != 200:
+        raise ClusterError(f"The API server answered {answer.status} when asked for {path}.")
+    found: dict[str, Any] = json.loads(body)
+    return found
 
 
 def _nodes(name: str, paths: ClusterPaths, pid: int, count: int) -> list[dict[str, Any]]:
@@ -132,7 +143,20 @@ def _nodes(name: str, paths: ClusterPaths, pid: int, count: int) -> list[dict[st
     running = entrance.node_processes(paths)
     own = [f"node-{index}" for index in range(1, count + 1)]
     known = {item["metadata"]["name"]: item for item in items}
-    return [_node(name, known.get(name), name in running, own=name in own) for name in dict.fromkeys([*own, *known])]
+    found = [_node(name, known.get(name), name in running, own=name in own) for name in dict.fromkeys([*own, *known])]
+    for node in found:
+        node["connections"] = _connections(paths, node["name"]) if node["ready"] and node["running"] else None
+    return found
+
+
+def _connections(paths: ClusterPaths, node: str) -> int | None:
+    """How many connections the node's proxy gave to the endpoints that there are; None if it does not say."""
+    import http.client
+
+    with contextlib.suppress(OSError, http.client.HTTPException, ClusterError, ValueError, KeyError):
+        total = _get(paths, f"/api/v1/nodes/{node}/proxy/connections", NODE_SECONDS)["total"]
+        return int(total)
+    return None
 
 
 def _balancers(name: str, paths: ClusterPaths, pid: int) -> list[dict[str, Any]]:

@@ -146,6 +146,8 @@ class Row:
     ready: bool
     serving: bool
     terminating: bool
+    connections: dict[str, int] | None = None
+    """How many connections each node's proxy gave it; of the nodes that could be asked, None if none could."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,6 +189,7 @@ class Report:
                     "ready": one.ready,
                     "serving": one.serving,
                     "terminating": one.terminating,
+                    "connections": one.connections,
                 }
                 for one in self.endpoints
             ],

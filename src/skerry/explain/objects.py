@@ -14,7 +14,7 @@ from skerry.controllers.endpoints import endpoints as rules
 from skerry.controllers.endpoints import members, mirroring, placement, slices
 from skerry.controllers.endpoints.truncate import ANNOTATION, CAPACITY
 from skerry.explain.findings import Finding, Row, finding
-from skerry.explain.seen import Seen
+from skerry.explain.seen import Place, Seen
 
 _SHOWN = 3
 
@@ -218,10 +218,17 @@ def rows(seen: Seen) -> list[Row]:
                         ready=ready,
                         serving=serving,
                         terminating=terminating,
+                        connections=_connections(
+                            seen, Place(ip, known.port, known.name or "", known.protocol or "TCP")
+                        ),
                     )
                     for known in each.ports or [discovery.EndpointPort(name="", protocol="", port=None)]
                 ]
     return sorted(found, key=lambda one: (not one.ready, one.terminating, one.pod or "", one.ip, one.port or 0))
+
+
+def _connections(seen: Seen, place: Place) -> dict[str, int] | None:
+    return {node: found.get(place, 0) for node, found in seen.connections.items()} or None
 
 
 def _since(pod: core.Pod | None) -> str | None:

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from skerry.api.types import apps, core, discovery
 from skerry.clock import parse_rfc3339
 
 Listens = Literal["open", "refused", "unknown"]
+
+
+class Place(NamedTuple):
+    """One endpoint at one port, as slices and proxies name it."""
+
+    ip: str
+    port: int | None
+    port_name: str
+    protocol: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +43,8 @@ class Seen:
     nodes: Mapping[str, core.Node] | None = None
     listening: Mapping[tuple[str, int], Listens] = field(default_factory=dict)
     """By pod and TCP port, for those that were tried."""
+    connections: Mapping[str, Mapping[Place, int]] = field(default_factory=dict)
+    """By node: how many connections its proxy gave to endpoints."""
     unread: Mapping[str, str] = field(default_factory=dict)
 
     def node(self, name: str) -> core.Node | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from skerry.explain.findings import NOTE, PROBLEM, Finding, Report, Row
@@ -30,18 +31,37 @@ def lines(report: Report, now: float, width: int = _WIDTH) -> Iterator[str]:
 
 def _table(rows: Sequence[Row], now: float) -> Iterator[str]:
     """One line an address."""
-    table: dict[tuple[str, ...], list[str]] = {}
+    table: dict[tuple[str, ...], list[Row]] = {}
     for one in rows:
-        table.setdefault((one.ip, one.pod or "-", one.node or "-", _state(one, now)), []).append(_port(one))
+        table.setdefault((one.ip, one.pod or "-", one.node or "-", _state(one, now)), []).append(one)
     cells = [
-        ((f"[{ip}]" if ":" in ip and any(ports) else ip) + (":" + ",".join(ports) if any(ports) else ""), *rest)
-        for (ip, *rest), ports in table.items()
+        (_address(ip, list(map(_port, some))), pod, node, state + _connections(some))
+        for (ip, pod, node, state), some in table.items()
     ]
     widths = [max(len(row[at]) for row in cells[:_ROWS]) for at in range(3)]
     for row in cells[:_ROWS]:
         yield "  " + "  ".join([*(row[at].ljust(widths[at]) for at in range(3)), row[3]]).rstrip()
     if len(cells) > _ROWS:
         yield f"  and {len(cells) - _ROWS} more (-o json has all)"
+
+
+def _address(ip: str, ports: Sequence[str]) -> str:
+    if not any(ports):
+        return ip
+    return (f"[{ip}]" if ":" in ip else ip) + ":" + ",".join(ports)
+
+
+def _connections(some: Sequence[Row]) -> str:
+    """How many an endpoint was given, over its ports, and by which nodes' proxies where there are several."""
+    counts: Counter[str] = Counter()
+    for one in some:
+        counts.update(one.connections or {})
+    if not counts or not (counts.total() or any(one.ready for one in some)):
+        return ""  # who is not ready gets none
+    said = f", {counts.total()} connection{'' if counts.total() == 1 else 's'}"
+    if len(counts) > 1 and counts.total():
+        said += f" ({', '.join(f'{count} by {node}' for node, count in sorted(counts.items()) if count)})"
+    return said
 
 
 def _port(one: Row) -> str:

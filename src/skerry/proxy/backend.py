@@ -7,7 +7,7 @@ revision is acknowledged.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from skerry.proxy.table import Backend, Change, ServiceTable
 
@@ -20,6 +20,17 @@ class Connections(NamedTuple):
     protocol: str
     backend: Backend
     total: int
+
+    def plain(self) -> dict[str, Any]:
+        """As a node tells it."""
+        return {
+            "service": self.service,
+            "portName": self.port,
+            "protocol": self.protocol,
+            "ip": self.backend.address,
+            "port": self.backend.port,
+            "connections": self.total,
+        }
 
 
 class BackEnd(Protocol):

@@ -17,7 +17,7 @@ from typing import Any
 from skerry.api.types import core, discovery
 from skerry.client.informer import Informers
 from skerry.clock import Clock, Timer, parse_rfc3339
-from skerry.proxy.backend import BackEnd
+from skerry.proxy.backend import BackEnd, Connections
 from skerry.proxy.brain import Brain
 from skerry.proxy.conntrack import Conntrack
 from skerry.proxy.metrics import ProxyMetrics
@@ -217,6 +217,10 @@ class Proxy:
     def updated_at(self) -> float:
         """When the kernel last followed, in seconds since 1970."""
         return self._updated
+
+    def connections(self, service: str = "") -> list[Connections]:
+        """How many connections each endpoint of a Service (namespace/name; "": of all) was given. OSError."""
+        return [one for one in self._back_end.connections() if service in ("", one.service)]
 
     def scrape(self) -> str:
         """All metrics, as a scraper reads them."""

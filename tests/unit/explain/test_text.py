@@ -6,7 +6,7 @@ import pytest
 from tests.unit.controllers.endpoints.build import pod, pods, port, service
 from tests.unit.explain.worlds import NOW, readiness_failing, world
 
-from skerry.explain.seen import span
+from skerry.explain.seen import Place, span
 from skerry.explain.text import lines
 from skerry.explain.why import explain
 
@@ -56,6 +56,25 @@ def test_what_to_do_where_it_is_clear(declared: dict[str, int], advice: bool) ->
     text = " ".join(lines(explain(seen), NOW))
     assert "Nothing listens at port 8080" in text
     assert ("With targetPort 8000 the Service would lead there." in text) is advice
+
+
+def test_connections_are_counted_by_node_and_over_the_ports_of_an_endpoint() -> None:
+    of = service(ports=[port("a", 80, 8080), port("b", 81, 8081)])
+    a, b = Place("10.244.0.0", 8080, "a", "TCP"), Place("10.244.0.0", 8081, "b", "TCP")
+
+    def shown(connections: dict[str, dict[Place, int]]) -> list[str]:
+        text = list(lines(explain(world(of, pods(2), connections=connections)), NOW))
+        return [line.partition("ready for 9 min")[2] for line in text[3:5]]
+
+    assert shown({}) == ["", ""]  # nobody could be asked
+    assert shown({"node-1": {a: 1}}) == [", 1 connection", ", 0 connections"]
+    assert shown({"node-1": {a: 3, b: 4}, "node-2": {b: 5}, "node-3": {}}) == [
+        ", 12 connections (7 by node-1, 5 by node-2)",
+        ", 0 connections",
+    ]
+    report = explain(world(of, pods(1), connections={"node-1": {a: 3}})).plain()
+    assert [one["connections"] for one in report["endpoints"]] == [{"node-1": 3}, {"node-1": 0}]
+    assert [one["connections"] for one in explain(world(of, pods(1))).plain()["endpoints"]] == [None, None]
 
 
 def test_ports_of_one_address_are_one_line() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from skerry.node.agent.drains import Drains
 from skerry.node.agent.health import Health
@@ -14,6 +14,7 @@ from skerry.node.cgroups.subtree import Claim
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Callable
     from pathlib import Path
 
     from skerry.client.client import Client
@@ -53,6 +54,8 @@ class NodeServices:
     health: Health = field(default_factory=Health)
     conditions: tuple[tuple[str, bool, str, str], ...] = ()
     """Type, status, reason and message of what others in this process have the Node say."""
+    connections: Callable[[str], list[dict[str, Any]]] | None = None
+    """How many connections the node's proxy gave the endpoints of a Service (namespace/name; "": of all). OSError."""
     cgroups: PodCgroups = field(default_factory=lambda: PodCgroups(Claim(None, "nobody claimed any"), ""))
     objects: Objects = field(init=False)
     turns: Turns = field(init=False)

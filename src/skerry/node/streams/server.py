@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 import h11
 
 from skerry.api import status
-from skerry.node.streams import commands, forward, images, logs, pods
+from skerry.node.streams import commands, connections, forward, images, logs, pods
 from skerry.node.streams.call import Call
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ Route = Callable[[Call, "PodManager", "NodeServices"], Awaitable[None]]
 ROUTES: dict[tuple[str, str], Route] = {
     ("GET", "healthz"): pods.healthz,
     ("GET", "pods"): pods.list_pods,
+    ("GET", "connections"): connections.counted,
     ("GET", "containerLogs"): logs.container_logs,
     ("POST", "exec"): commands.exec_,
     ("POST", "attach"): commands.attach,
