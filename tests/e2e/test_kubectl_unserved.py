@@ -21,7 +21,6 @@ def kubectl(api: Cluster, namespace: str) -> Iterator[Kubectl]:
 
 def test_kinds_that_are_not_served(kubectl: Kubectl) -> None:
     for command, said in (
-        (("create", "job", "j", "--image=i"), "jobs.batch are not served by Skerry: run a Pod with "),
         (("create", "quota", "q", "--hard=pods=1"), "resourcequotas are not served by Skerry: write requests"),
         (("create", "role", "r", "--verb=get", "--resource=pods"), "roles.rbac.authorization.k8s.io are not served"),
         (("top", "pods"), "Metrics API not available"),
@@ -32,10 +31,10 @@ def test_kinds_that_are_not_served(kubectl: Kubectl) -> None:
     kubectl("create", "deployment", "web", "--image=i")
     done = kubectl.run("autoscale", "deploy", "web", "--max=3", "--cpu=50%")
     assert "horizontalpodautoscalers.autoscaling are not served by Skerry: there are no metrics" in done.err
-    assert kubectl.run("get", "pvc,sts,jobs").err.startswith("No resources found")
-    body = "apiVersion: apps/v1\nkind: StatefulSet\nmetadata: {name: s}\n"
+    assert kubectl.run("get", "pvc,rc").err.startswith("No resources found")
+    body = "apiVersion: v1\nkind: ReplicationController\nmetadata: {name: s}\n"
     refused = kubectl.run("apply", "-f", "-", stdin=body)
-    assert refused.code == 1 and "statefulsets.apps are not served by Skerry: use a Deployment instead" in refused.err
+    assert refused.code == 1 and "replicationcontrollers are not served by Skerry: use a Deployment" in refused.err
 
 
 def config(name: str) -> str:

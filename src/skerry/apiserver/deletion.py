@@ -88,6 +88,8 @@ async def remove(
     """Deletes or marks one object; its last record, and whether it is gone."""
     row, strategy = target.resource, strategies.of(target.resource)
     wanted = options.preconditions or meta.Preconditions()
+    if options.propagation_policy is None and options.orphan_dependents is None:
+        options.propagation_policy = strategy.default_propagation() or None
     for _ in range(_ATTEMPTS):
         current = await find(server.store, target)
         obj = load(row, current)

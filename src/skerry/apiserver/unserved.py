@@ -29,10 +29,8 @@ def _named(kind: str, plural: str, group: str = "", version: str = "v1", **more:
     return Resource(kind, plural, kind.lower(), "", group, version, verbs=(), **more)
 
 
-_JOB = "run a Pod with restartPolicy Never or OnFailure instead"
 _WORKLOAD = "use a Deployment instead"
 _VOLUME = "use an emptyDir or hostPath volume instead"
-_ALL_MAY = "whoever may log in may do everything here"
 _LIMITS = "write requests and limits into the pods instead"
 _SCALE = "there are no metrics to scale by; use `kubectl scale` instead"
 
@@ -40,10 +38,6 @@ _INSTEAD: dict[Resource, str] = {
     _listed("PersistentVolumeClaim", "persistentvolumeclaims", ("pvc",)): _VOLUME,
     _listed("PersistentVolume", "persistentvolumes", ("pv",), namespaced=False): _VOLUME,
     _listed("ReplicationController", "replicationcontrollers", ("rc",)): _WORKLOAD,
-    _listed("DaemonSet", "daemonsets", ("ds",), "apps"): _WORKLOAD,
-    _listed("StatefulSet", "statefulsets", ("sts",), "apps"): _WORKLOAD,
-    _listed("Job", "jobs", (), "batch"): _JOB,
-    _listed("CronJob", "cronjobs", ("cj",), "batch"): _JOB,
     _listed("CustomResourceDefinition", "customresourcedefinitions", ("crd", "crds"), "apiextensions.k8s.io",
             namespaced=False): "only built-in kinds can be stored",
     _named("HorizontalPodAutoscaler", "horizontalpodautoscalers", "autoscaling", "v2"): _SCALE,
@@ -51,10 +45,6 @@ _INSTEAD: dict[Resource, str] = {
     _named("LimitRange", "limitranges"): _LIMITS,
     _named("ResourceQuota", "resourcequotas"): _LIMITS,
     _named("NetworkPolicy", "networkpolicies", "networking.k8s.io"): "every pod reaches every other",
-    _named("Role", "roles", "rbac.authorization.k8s.io"): _ALL_MAY,
-    _named("RoleBinding", "rolebindings", "rbac.authorization.k8s.io"): _ALL_MAY,
-    _named("ClusterRole", "clusterroles", "rbac.authorization.k8s.io", namespaced=False): _ALL_MAY,
-    _named("ClusterRoleBinding", "clusterrolebindings", "rbac.authorization.k8s.io", namespaced=False): _ALL_MAY,
     _named("StorageClass", "storageclasses", "storage.k8s.io", namespaced=False): _VOLUME,
 }  # fmt: skip
 

@@ -117,19 +117,17 @@ async def test_questions_are_only_asked(api: ApiServer) -> None:
 
 
 async def test_a_kind_that_is_not_served_is_listed_and_refused_in_a_sentence(api: ApiServer) -> None:
-    jobs = "/apis/batch/v1/namespaces/default/jobs"
-    code, found = await ask(api, "GET", jobs)
-    assert (code, found["kind"], found["items"]) == (200, "JobList", [])
-    code, found = await ask(api, "GET", jobs, headers=TABLE)
+    kinds = "/api/v1/namespaces/default/replicationcontrollers"
+    code, found = await ask(api, "GET", kinds)
+    assert (code, found["kind"], found["items"]) == (200, "ReplicationControllerList", [])
+    code, found = await ask(api, "GET", kinds, headers=TABLE)
     assert (found["kind"], found["rows"]) == ("Table", [])
-    code, found = await ask(api, "GET", f"{jobs}/a")
-    assert (code, found["message"]) == (404, 'jobs.batch "a" not found')
-    for method, path in (("POST", jobs), ("DELETE", jobs), ("PATCH", f"{jobs}/a")):
+    code, found = await ask(api, "GET", f"{kinds}/a")
+    assert (code, found["message"]) == (404, 'replicationcontrollers "a" not found')
+    for method, path in (("POST", kinds), ("DELETE", kinds), ("PATCH", f"{kinds}/a")):
         code, found = await ask(api, method, path, {})
         assert (code, found["reason"]) == (405, "MethodNotAllowed")
-        assert found["message"] == (
-            "jobs.batch are not served by Skerry: run a Pod with restartPolicy Never or OnFailure instead"
-        )
+        assert found["message"] == "replicationcontrollers are not served by Skerry: use a Deployment instead"
 
 
 async def test_a_kind_that_nobody_needs_to_list_is_not_found_but_refused(api: ApiServer) -> None:

@@ -17,11 +17,17 @@ _SUBJECTS = {
     "Pod": "pod",
     "Deployment": "workloads",
     "ReplicaSet": "workloads",
+    "StatefulSet": "workloads",
+    "DaemonSet": "workloads",
+    "Job": "batch",
+    "CronJob": "batch",
     "Secret": "others",
     "Namespace": "others",
     "Node": "others",
     "IngressClass": "others",
     "PriorityClass": "others",
+    "RoleBinding": "rbac",
+    "ClusterRoleBinding": "rbac",
 }
 
 

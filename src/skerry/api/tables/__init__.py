@@ -33,6 +33,11 @@ _SUBJECTS = {
     "EndpointSlice": "service",
     "Deployment": "workloads",
     "ReplicaSet": "workloads",
+    "StatefulSet": "sets",
+    "DaemonSet": "sets",
+    "ControllerRevision": "sets",
+    "Job": "jobs",
+    "CronJob": "jobs",
     "Scale": "workloads",
     "Node": "cluster",
     "Namespace": "cluster",
@@ -45,6 +50,10 @@ _SUBJECTS = {
     "PriorityClass": "policy",
     "Ingress": "ingress",
     "IngressClass": "ingress",
+    "Role": "rbac",
+    "ClusterRole": "rbac",
+    "RoleBinding": "rbac",
+    "ClusterRoleBinding": "rbac",
 }
 
 _GENERIC = (

@@ -8,7 +8,7 @@ from skerry.api.tables.column import AGE, NAME, column, containers, selector
 from skerry.api.tables.duration import since
 from skerry.api.types import apps, autoscaling
 
-_WIDE = (
+WIDE = (
     column("Containers", "Names of the containers in the template.", wide=True),
     column("Images", "Images of the containers in the template.", wide=True),
     column("Selector", "Labels of the pods that belong to it.", wide=True),
@@ -20,7 +20,7 @@ DEPLOYMENT_COLUMNS = (
     column("Up-to-date", "Pods made from the current template."),
     column("Available", "Pods that have been ready for long enough."),
     AGE,
-    *_WIDE,
+    *WIDE,
 )
 
 REPLICASET_COLUMNS = (
@@ -29,7 +29,7 @@ REPLICASET_COLUMNS = (
     column("Current", "How many pods there are.", type="integer"),
     column("Ready", "How many of them are ready.", type="integer"),
     AGE,
-    *_WIDE,
+    *WIDE,
 )
 
 SCALE_COLUMNS = (

@@ -20,6 +20,10 @@ _NAMES: dict[str, names.Check] = {
     # S8: since 1.36 a Service may begin with a digit.
     "Service": names.dns1123_label,
     "Event": names.path_segment,
+    "Role": names.path_segment,
+    "ClusterRole": names.path_segment,
+    "RoleBinding": names.path_segment,
+    "ClusterRoleBinding": names.path_segment,
 }
 
 _SUBJECTS = {
@@ -29,6 +33,11 @@ _SUBJECTS = {
     "Pod": "pod",
     "Deployment": "workloads",
     "ReplicaSet": "workloads",
+    "StatefulSet": "sets",
+    "DaemonSet": "sets",
+    "ControllerRevision": "sets",
+    "Job": "jobs",
+    "CronJob": "cronjobs",
     "ConfigMap": "config",
     "Secret": "config",
     "ServiceAccount": "config",
@@ -41,6 +50,10 @@ _SUBJECTS = {
     "PriorityClass": "policy",
     "Ingress": "ingress",
     "IngressClass": "ingress",
+    "Role": "rbac",
+    "ClusterRole": "rbac",
+    "RoleBinding": "rbac",
+    "ClusterRoleBinding": "rbac",
 }
 
 

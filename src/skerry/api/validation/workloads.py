@@ -1,4 +1,4 @@
-"""Checks of Deployment and ReplicaSet (A1)."""
+"""Checks of Deployment and ReplicaSet (A1), and of what other workloads have in common with them."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ def create_deployment(obj: apps.Deployment) -> list[FieldError]:
     """A new Deployment."""
     spec = obj.spec
     out = not_negative("spec.replicas", spec.replicas)
-    out += _selector(spec.selector)
-    out += _template(spec.template, spec.selector)
+    out += selector(spec.selector)
+    out += lasting_template(spec.template, spec.selector)
     out += _strategy(spec.strategy)
     out += not_negative("spec.minReadySeconds", spec.min_ready_seconds)
     out += not_negative("spec.revisionHistoryLimit", spec.revision_history_limit)
@@ -47,8 +47,8 @@ def status_deployment(new: apps.Deployment, old: apps.Deployment) -> list[FieldE
     for name, count in counts.items():
         out += not_negative(f"status.{name}", count)
     out += not_negative("status.collisionCount", status.collision_count)
-    out += _at_most(counts, "status.replicas", ("updatedReplicas", "readyReplicas", "availableReplicas"))
-    out += _at_most(counts, "readyReplicas", ("availableReplicas",))
+    out += at_most(counts, "status.replicas", ("updatedReplicas", "readyReplicas", "availableReplicas"))
+    out += at_most(counts, "readyReplicas", ("availableReplicas",))
     if (status.collision_count or 0) < (old.status.collision_count or 0):
         out.append(field_invalid("status.collisionCount", status.collision_count, "cannot be decremented"))
     return out
@@ -59,7 +59,7 @@ def create_replicaset(obj: apps.ReplicaSet) -> list[FieldError]:
     spec = obj.spec
     out = not_negative("spec.replicas", spec.replicas)
     out += not_negative("spec.minReadySeconds", spec.min_ready_seconds)
-    return out + _selector(spec.selector) + _template(spec.template, spec.selector)
+    return out + selector(spec.selector) + lasting_template(spec.template, spec.selector)
 
 
 def update_replicaset(new: apps.ReplicaSet, old: apps.ReplicaSet) -> list[FieldError]:
@@ -79,11 +79,12 @@ def status_replicaset(new: apps.ReplicaSet, old: apps.ReplicaSet) -> list[FieldE
     }
     for name, count in counts.items():
         out += not_negative(f"status.{name}", count)
-    out += _at_most(counts, "status.replicas", ("fullyLabeledReplicas", "readyReplicas", "availableReplicas"))
-    return out + _at_most(counts, "readyReplicas", ("availableReplicas",))
+    out += at_most(counts, "status.replicas", ("fullyLabeledReplicas", "readyReplicas", "availableReplicas"))
+    return out + at_most(counts, "readyReplicas", ("availableReplicas",))
 
 
-def _at_most(counts: dict[str, int], limit: str, parts: tuple[str, ...]) -> list[FieldError]:
+def at_most(counts: dict[str, int], limit: str, parts: tuple[str, ...]) -> list[FieldError]:
+    """Complaints about those parts of a status that are more than the whole."""
     return [
         field_invalid(f"status.{name}", counts[name], f"cannot be greater than {limit}")
         for name in parts
@@ -91,17 +92,20 @@ def _at_most(counts: dict[str, int], limit: str, parts: tuple[str, ...]) -> list
     ]
 
 
-def _selector(selector: meta.LabelSelector | None) -> list[FieldError]:
-    if selector is None:
+def selector(one: meta.LabelSelector | None, kind: str = "deployment") -> list[FieldError]:
+    """A selector that must select something. (Upstream says "deployment" of ReplicaSets too.)"""
+    if one is None:
         return [field_required("spec.selector")]
-    out = checks.label_selector("spec.selector", selector)
-    if not selector.match_labels and not selector.match_expressions:
-        # Upstream says "deployment" of ReplicaSets too.
-        out.append(field_invalid("spec.selector", shown(selector), "empty selector is invalid for deployment"))
+    out = checks.label_selector("spec.selector", one)
+    if not one.match_labels and not one.match_expressions:
+        out.append(field_invalid("spec.selector", shown(one), f"empty selector is invalid for {kind}"))
     return out
 
 
-def _template(one: core.PodTemplateSpec, selector: meta.LabelSelector | None) -> list[FieldError]:
+def lasting_template(
+    one: core.PodTemplateSpec, selector: meta.LabelSelector | None, kind: str = "ReplicaSet"
+) -> list[FieldError]:
+    """The template of pods that run for ever, which the selector must match."""
     path, out = "spec.template", list[FieldError]()
     if selector is None or selector.match_labels or selector.match_expressions:  # none at all matches nothing
         try:
@@ -116,7 +120,7 @@ def _template(one: core.PodTemplateSpec, selector: meta.LabelSelector | None) ->
     if one.spec.restart_policy and one.spec.restart_policy != "Always":
         out.append(field_not_supported(f"{path}.spec.restartPolicy", one.spec.restart_policy, ("Always",)))
     if one.spec.active_deadline_seconds is not None:
-        why = "activeDeadlineSeconds in ReplicaSet is not Supported"
+        why = f"activeDeadlineSeconds in {kind} is not Supported"
         out.append(field_forbidden(f"{path}.spec.activeDeadlineSeconds", why))
     return out
 
@@ -131,20 +135,22 @@ def _strategy(one: apps.DeploymentStrategy) -> list[FieldError]:
     if rolling is None:
         return [field_required(path, "this should be defaulted and never be nil")]
     unavailable, surge = rolling.max_unavailable, rolling.max_surge
-    out = _number_or_percent(f"{path}.maxUnavailable", unavailable)
-    out += _number_or_percent(f"{path}.maxSurge", surge)
-    if _is_zero(unavailable) and _is_zero(surge):
+    out = number_or_percent(f"{path}.maxUnavailable", unavailable)
+    out += number_or_percent(f"{path}.maxSurge", surge)
+    if is_zero(unavailable) and is_zero(surge):
         out.append(field_invalid(f"{path}.maxUnavailable", unavailable, "may not be 0 when `maxSurge` is 0"))
     if isinstance(unavailable, str) and not names.percent(unavailable) and int(unavailable[:-1]) > 100:
         out.append(field_invalid(f"{path}.maxUnavailable", unavailable, "must not be greater than 100%"))
     return out
 
 
-def _number_or_percent(path: str, value: int | str | None) -> list[FieldError]:
+def number_or_percent(path: str, value: int | str | None) -> list[FieldError]:
+    """A number that is not negative, or a percentage."""
     if isinstance(value, str):
         return [field_invalid(path, value, one) for one in names.percent(value)]
     return not_negative(path, value)
 
 
-def _is_zero(value: int | str | None) -> bool:
+def is_zero(value: int | str | None) -> bool:
+    """Whether a number or percentage is nothing."""
     return value in (None, 0) or (isinstance(value, str) and value.rstrip("%").strip("0") == "")

@@ -25,6 +25,10 @@ _OWN = {
     "Secret": ("cluster", "SecretStrategy"),
     "Deployment": ("workloads", "DeploymentStrategy"),
     "ReplicaSet": ("workloads", "ReplicaSetStrategy"),
+    "StatefulSet": ("workloads", "StatefulSetStrategy"),
+    "DaemonSet": ("workloads", "DaemonSetStrategy"),
+    "Job": ("batch", "JobStrategy"),
+    "CronJob": ("batch", "CronJobStrategy"),
     "Ingress": ("cluster", "IngressStrategy"),
 }
 

@@ -110,6 +110,10 @@ class Strategy:
         """Seconds between a delete request and the end of the object; 0: it goes at once."""
         return 0
 
+    def default_propagation(self) -> str:
+        """What a deletion does with dependents when it does not say; "": the garbage collector removes them."""
+        return ""
+
     def fields(self, obj: Any) -> dict[str, str]:
         """What a field selector can see of the object."""
         out = {"metadata.name": obj.metadata.name}

@@ -1,4 +1,4 @@
-"""Deployment and ReplicaSet."""
+"""Deployment, ReplicaSet, StatefulSet and DaemonSet."""
 
 from __future__ import annotations
 
@@ -27,4 +27,17 @@ class DeploymentStrategy(_WorkloadStrategy):
 
 
 class ReplicaSetStrategy(_WorkloadStrategy):
+    """As its kind's fields say."""
+
+
+class StatefulSetStrategy(_WorkloadStrategy):
+    """Its claims are templates: nothing has a status or a place yet."""
+
+    def prepare_create(self, obj: Any, ctx: Context) -> None:
+        super().prepare_create(obj, ctx)
+        for claim in obj.spec.volume_claim_templates:
+            claim.metadata.creation_timestamp = None
+
+
+class DaemonSetStrategy(_WorkloadStrategy):
     """As its kind's fields say."""
