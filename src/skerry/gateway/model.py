@@ -66,6 +66,8 @@ class Answer(NamedTuple):
 
 Action = Forward | Answer
 
+NOT_FOUND = Answer(404, "No Ingress is for this host and path.")
+
 
 class Route(NamedTuple):
     """One path of a host. A prefix has no slash at its end, so "" is the prefix of everything."""
@@ -76,7 +78,7 @@ class Route(NamedTuple):
 
 
 class Certificate(NamedTuple):
-    """A usable certificate with its key, as PEM written by us. `digest` says of which bytes of the Secret it was made."""
+    """A usable certificate with its key, as PEM written by us. `digest`: of the bytes of the Secret it was made of."""
 
     secret: str
     chain: str
@@ -104,7 +106,7 @@ class Desired:
     """
 
     hosts: Mapping[str, tuple[Route, ...]] = field(default_factory=dict)
-    fallback: Action = Answer(404, "No Ingress is for this host and path.")
+    fallback: Action = NOT_FOUND
     clusters: Mapping[str, Cluster] = field(default_factory=dict)
     certificates: Mapping[str, Certificate] = field(default_factory=dict)
     sni: Mapping[str, str] = field(default_factory=dict)
