@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from skerry.api.types import apps, core, meta
 from skerry.clock import parse_rfc3339
-from skerry.controllers import owners
+from skerry.controllers import keeper, owners
 from skerry.controllers.replicaset import decide
 
 NOW = parse_rfc3339("2026-01-01T01:00:00Z")
@@ -142,7 +142,7 @@ def test_a3_old_pods_of_nearly_one_age_are_alike() -> None:
 
 @given(st.integers(0, 600))
 def test_a4_slow_start(count: int) -> None:
-    sizes = decide.batches(count)
+    sizes = keeper.batches(count)
     assert sum(sizes) == count
     assert all(later <= 2 * earlier for earlier, later in itertools.pairwise(sizes))
     assert not sizes or sizes[0] == 1

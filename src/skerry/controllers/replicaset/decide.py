@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 import msgspec
 
 from skerry import clock
-from skerry.api import labels
 from skerry.api.types import apps, core, meta
 from skerry.controllers import owners
+from skerry.controllers.claims import Claim, claim
 
 BURST = 500
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
@@ -24,12 +24,9 @@ _PHASES = {"Pending": 0, "Unknown": 1, "Running": 2}
 
 
 @dataclass
-class Decision:
+class Decision(Claim):
     """`pods` are the active ones that belong to the set once `adopt` and `release` are done."""
 
-    pods: list[core.Pod] = field(default_factory=list)
-    adopt: list[core.Pod] = field(default_factory=list)
-    release: list[core.Pod] = field(default_factory=list)
     create: int = 0
     delete: list[core.Pod] = field(default_factory=list)
 
@@ -42,7 +39,8 @@ def decide(
     `related` is asked for the pods of all sets with the same controller when some must go: of two equal pods, the one
     on the fuller node goes.
     """
-    found = claim(replicaset, [one for one in pods if owners.is_active(one)])
+    claimed = claim(replicaset, replicaset.spec.selector, [one for one in pods if owners.is_active(one)])
+    found = Decision(claimed.pods, claimed.adopt, claimed.release)
     if replicaset.metadata.deletion_timestamp is not None:
         return Decision(pods=found.pods)
     missing = (replicaset.spec.replicas or 0) - len(found.pods)
@@ -51,37 +49,6 @@ def decide(
     elif missing < 0:
         found.delete = worst(found.pods, related(), now)[: min(-missing, BURST)]
     return found
-
-
-def claim(replicaset: apps.ReplicaSet, pods: Iterable[core.Pod]) -> Decision:
-    """Which of these pods are the set's: its own that still match, and orphans that do."""
-    selector = labels.from_selector(replicaset.spec.selector)
-    found = Decision()
-    going = replicaset.metadata.deletion_timestamp is not None
-    for pod in pods:
-        owner = owners.controller_of(pod)
-        matches = selector.matches(pod.metadata.labels)
-        if owner is None:
-            if matches and not going and pod.metadata.deletion_timestamp is None:
-                found.adopt.append(pod)
-                found.pods.append(pod)
-        elif owner.uid == replicaset.metadata.uid:
-            if matches:
-                found.pods.append(pod)
-            elif not going:
-                found.release.append(pod)
-    return found
-
-
-def batches(count: int) -> list[int]:
-    """Slow start (A4): 1, 2, 4 ... so that a template that is refused is refused once, not 500 times."""
-    out: list[int] = []
-    size = 1
-    while count:
-        out.append(min(size, count))
-        count -= out[-1]
-        size *= 2
-    return out
 
 
 def new_pod(replicaset: apps.ReplicaSet) -> core.Pod:
