@@ -2,7 +2,7 @@
 
 It works in the network namespace it was started in, and asks the API server for nothing but Services, EndpointSlices,
 its own Node and, where they are served, ServiceCIDRs. What it decides is proxy/'s; here are its surroundings: the
-rights it needs, the wait for a server and a Node, and what happens when the Node gets other addresses.
+rights it needs, and what happens when the Node or the machine gets other addresses. reach.py waits for the server.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from typing import Any
 
 import msgspec
 
-from skerry.api import resources, status
-from skerry.api.types import core, discovery, skerry
+from skerry.api import status
+from skerry.api.types import core, skerry
 from skerry.client import kubeconfig
 from skerry.client.acknowledge import Acknowledger
 from skerry.client.client import Client
@@ -29,7 +29,7 @@ from skerry.client.events import Recorder
 from skerry.client.http import HttpTransport
 from skerry.client.informer import Informers
 from skerry.clock import Clock, SystemClock
-from skerry.cluster import nodeports
+from skerry.cluster import nodeports, reach
 from skerry.cluster.background import background
 from skerry.cluster.errors import ClusterError
 from skerry.cluster.notify import Notifier
@@ -43,17 +43,10 @@ from skerry.proxy.reports import Reports
 from skerry.proxy.server import Proxy
 from skerry.proxy.table import Node
 
-PATIENCE = 30.0
-"""Seconds for which a Node may be missing at the start: the machine may be joining."""
-RETRY_FIRST, RETRY_MOST = 0.2, 5.0
-"""Seconds until an API server that did not answer is asked again; doubled each time."""
-TOKEN_AGE = 60.0
-"""Seconds after which a token file is read again: such tokens are replaced while they are in use."""
 UNKNOWN = {"IPv4": "0.0.0.0/0", "IPv6": "::/0"}
 """The range of a family's cluster IPs where nobody says it."""
 _SERVICE_CIDRS = "/apis/networking.k8s.io/v1/servicecidrs"
 _LOCK = "\0skerry-proxy"
-_RIGHTS = "bind its user to the ClusterRole system:node-proxier, for example."
 
 _log = logging.getLogger(__name__)
 
@@ -159,8 +152,8 @@ class _Running:
     async def _work(self) -> None:
         async with contextlib.AsyncExitStack() as stack:
             stack.push_async_callback(self._transport.close)
-            background(stack, self._keep_token())
-            node = await self._reach()
+            background(stack, reach.keep_token(self._transport, self._clock, self._token))
+            node = await reach.node(self._client, self._clock, self._wanted.node, self._target.address.text)
             here = await self._here(node)
             self._warn()
             stack.push_async_callback(self._informers.stop)
@@ -202,48 +195,6 @@ class _Running:
             _log.info("node ports are on %s", ", ".join(here.addresses) or "no address")
             self._notifier.ready(sentence)
             raise ClusterError(await changed)
-
-    async def _reach(self) -> core.Node:
-        """Our Node, when the server answers and lets us read what we need."""
-        delay, said, since = RETRY_FIRST, "", self._clock.monotonic()
-        while True:
-            try:
-                for kind in (core.Service, discovery.EndpointSlice):
-                    await self._client.raw("GET", resources.of(kind).path(""), {"limit": "1"})
-                found = await self._client.list(core.Node, field_selector=f"metadata.name={self._wanted.node}")
-                if found.items:
-                    return found.items[0]
-                if self._clock.monotonic() - since > PATIENCE:
-                    raise ClusterError(await self._no_node())
-                text = f'node "{self._wanted.node}" does not exist at {self._target.address.text}'
-            except status.ApiError as error:
-                text = self._retried(error)
-            if text != said:
-                _log.warning("%s; trying again", text)
-                said = text
-            await self._clock.sleep(delay)
-            delay = min(2 * delay, RETRY_MOST)
-
-    def _retried(self, error: status.ApiError) -> str:
-        """Why we ask again. ClusterError for what trying again does not change."""
-        where = self._target.address.text
-        if error.code == 401:
-            raise ClusterError(
-                f"The API server at {where} does not know this user (401): are the credentials still good?"
-            ) from error
-        if error.code == 403:
-            raise ClusterError(
-                f"The kubeconfig's user may not read what a proxy needs (list and watch of services, endpointslices "
-                f"and nodes): {error.message.rstrip('.')}; {_RIGHTS}"
-            ) from error
-        if error.code == 404:
-            raise ClusterError(f"{where} is no Kubernetes API server: {error.message.rstrip('.')}.") from error
-        return error.message
-
-    async def _no_node(self) -> str:
-        known = sorted(one.metadata.name for one in (await self._client.list(core.Node)).items)
-        names = ", ".join(known[:10]) + (f" and {len(known) - 10} more" if len(known) > 10 else "")
-        return f'There is no node "{self._wanted.node}"; there is {names or "none"}. Choose one with --node.'
 
     async def _here(self, node: core.Node) -> Node:
         """What the proxy has to know of this machine."""
@@ -310,11 +261,5 @@ class _Running:
         background(stack, made.run())
         return made.applied
 
-    async def _keep_token(self) -> None:
-        """A token that is in a file is replaced there before it ends."""
-        while True:
-            await self._clock.sleep(TOKEN_AGE)
-            try:
-                self._transport.token = _target(self._wanted).token
-            except ClusterError as error:
-                _log.warning("%s", error)
+    def _token(self) -> str:
+        return _target(self._wanted).token
