@@ -7,6 +7,7 @@ service and endpoint, haproxy. All are made once and measured in turns, so that 
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import re
@@ -24,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from skerry import linux
 from skerry.api.types import core, discovery, meta
-from skerry.clock import FakeClock
+from skerry.clock import FakeClock, SystemClock
 from skerry.netlink import namespace
 from skerry.netlink.namespace import inside
 from skerry.netlink.route import Routes
@@ -32,6 +33,8 @@ from skerry.node.network.pods import PodNetwork
 from skerry.proxy.brain import Brain
 from skerry.proxy.nftables.backend import Nftables
 from skerry.proxy.table import Node
+from skerry.proxy.userspace import places
+from skerry.proxy.userspace.backend import Userspace
 
 T = TypeVar("T")
 
@@ -126,6 +129,15 @@ class Place:
             assert process.poll() is None and time.monotonic() < until, f"{command[0]} does not listen"
             time.sleep(0.02)
         return process
+
+    def ended_with(self, pid: int) -> None:
+        """A child process ends when the bench does."""
+
+        def end() -> None:
+            os.kill(pid, signal.SIGTERM)
+            os.waitpid(pid, 0)
+
+        self._stack.callback(end)
 
     def connect(self, address: tuple[str, int] | None = None, client: int = 0) -> socket.socket:
         """A connection from a client pod."""
@@ -316,6 +328,36 @@ def skerry(place: Place, count: int = 0, *, affinity: str = "None", ports: int =
     made.apply(slice_of("web", SERVER_IP, port=FIRST_PORT + 99, service_port=PORT + 99, part=99))
     place.address = (VIP, PORT)
     return made
+
+
+def userspace(place: Place) -> None:
+    """Skerry's back end without nftables: a process on the node that relays."""
+    ready, tell = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
+            linux.setns(place.node, linux.CLONE_NEWNET)
+            asyncio.run(_relay(tell))
+        finally:
+            os._exit(1)
+    os.close(tell)
+    place.ended_with(pid)
+    assert os.read(ready, 1), "the userspace back end did not start"
+    os.close(ready)
+    place.address = (VIP, PORT)
+
+
+async def _relay(tell: int) -> None:
+    brain = Brain(NODE)
+    brain.apply_service("default/web", service("web", VIP, (PORT, PORT + 99)))
+    for port in (0, 99):
+        part = slice_of("web", SERVER_IP, port=FIRST_PORT + port, service_port=PORT + port, part=port)
+        brain.apply_slice(f"default/{part.metadata.name}", part)
+    back_end = Userspace(NODE, SystemClock(), places.find(NODE))
+    back_end.start(brain.table)
+    os.write(tell, b"1")
+    await asyncio.Event().wait()
 
 
 def with_flowtable(place: Place) -> None:

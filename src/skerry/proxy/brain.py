@@ -214,13 +214,17 @@ class Brain:
         self._of_service: dict[str, dict[str, Slice]] = {}
         self._views: dict[str, View] = {}
         self._claims: dict[Frontend, dict[str, Entry]] = {}
+        self._asked: dict[str, int] = {}
 
     def apply_service(self, key: str, service: core.Service | None) -> Change:
         """A Service is now this, or gone."""
-        if service is None:
-            self._services.pop(key, None)
-        else:
+        old = self._services.pop(key, None)
+        if service is not None:
             self._services[key] = service
+            if old is not None and _told(old) == _told(service):
+                return Change()
+        asked = service.spec.health_check_node_port if service is not None and _asks_nodes(service) else None
+        _put(self._asked, key, asked or None)
         return self._renew(key)
 
     def apply_slice(self, key: str, found: discovery.EndpointSlice | None) -> Change:
@@ -252,13 +256,19 @@ class Brain:
                 change.add(self._renew(key))
         return change
 
+    def move_to_addresses(self, addresses: tuple[str, ...]) -> Change:
+        """Node ports answer on these addresses from now on (P22)."""
+        change = Change()
+        if addresses != self.node.addresses:
+            self.node = replace(self.node, addresses=addresses)
+            for key, one in self._services.items():
+                if one.spec.type in _EXTERNAL_TYPES:
+                    change.add(self._renew(key))
+        return change
+
     def health_check_ports(self) -> dict[int, str]:
         """The node ports on which balancers ask whether this node has endpoints, with their Services' keys (P34)."""
-        return {
-            one.spec.health_check_node_port: key
-            for key, one in self._services.items()
-            if one.spec.health_check_node_port and _asks_nodes(one)
-        }
+        return {port: key for key, port in self._asked.items()}
 
     def local_ready(self, key: str) -> int:
         """How many endpoints on this node are ready for a Service; terminating ones do not count (P34).
@@ -316,6 +326,11 @@ class Brain:
 
 
 V = TypeVar("V")
+
+
+def _told(service: core.Service) -> tuple[object, ...]:
+    """All that a Service tells a proxy. Conditions change far more often."""
+    return service.spec, service.metadata.labels, service.metadata.annotations, service.status.load_balancer
 
 
 def _put(target: dict[K, V], key: K, value: V | None) -> None:

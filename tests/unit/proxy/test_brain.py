@@ -7,7 +7,7 @@ import copy
 import pytest
 from tests.unit.proxy.build import NODE, backends, endpoint, port, service, slice_of, terminating
 
-from skerry.api.types import core, discovery
+from skerry.api.types import core, discovery, meta
 from skerry.proxy.brain import Brain, node_ports
 from skerry.proxy.table import Backend, Empty, Frontend, Node
 
@@ -321,3 +321,32 @@ def test_node_ports_of_a_service() -> None:
     assert node_ports(found) == {("TCP", 30080), ("UDP", 30053)}
     assert node_ports(service("web", "10.96.0.9", port(node_port=30080))) == set()
     assert node_ports(None) == set()
+
+
+def test_a_service_of_which_only_conditions_changed_changes_nothing() -> None:
+    found = service()
+    brain = brain_of(found, slice_of(LOCAL_E1))
+    told = copy.deepcopy(found)
+    told.metadata.resource_version = "99"
+    told.status.conditions = [meta.Condition(type="Programmed", status="True")]
+    assert not brain.apply_service("default/web", told)
+    told = copy.deepcopy(told)
+    told.spec.ports[0].port = 81
+    assert brain.apply_service("default/web", told).frontends
+
+
+def test_p34_the_ports_of_health_checks_come_and_go_with_their_services() -> None:
+    found = service(type="LoadBalancer", external_traffic_policy="Local", health_check_node_port=32123)
+    brain = brain_of(found, slice_of(LOCAL_E1))
+    assert brain.health_check_ports() == {32123: "default/web"}
+    moved = copy.deepcopy(found)
+    moved.spec.health_check_node_port = 32124
+    brain.apply_service("default/web", moved)
+    assert brain.health_check_ports() == {32124: "default/web"}
+    cluster = copy.deepcopy(moved)
+    cluster.spec.external_traffic_policy = "Cluster"
+    brain.apply_service("default/web", cluster)
+    assert brain.health_check_ports() == {}
+    brain.apply_service("default/web", found)
+    brain.apply_service("default/web", None)
+    assert brain.health_check_ports() == {}
