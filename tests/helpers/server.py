@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from skerry.api.wire import Request, Response, User
 from skerry.apiserver import bootstrap, known
+from skerry.apiserver.access import reconcile
 from skerry.apiserver.accounts import ServiceAccounts
 from skerry.apiserver.app import App, in_process
 from skerry.apiserver.verbs import Server
@@ -47,6 +48,7 @@ async def start(clock: Clock | None = None, *, window: int = 4096, accounts: boo
     client = Client(in_process(app, ADMIN))
     await bootstrap.namespaces(client)
     await bootstrap.priority_classes(client)
+    await reconcile.ensure(client)
     await bootstrap.Kubernetes(client, "10.96.0.1", ["10.243.0.1"], 6443).ensure()
     app.ready = True
     return ApiServer(app, client, store)

@@ -54,4 +54,4 @@ async def test_the_api_server_shows_them_to_who_may_ask() -> None:
     assert (response.status, response.headers["content-type"]) == (200, metrics.CONTENT_TYPE)
     assert "test_metrics_seen 1" in body.decode().splitlines()
     response, _ = await api.ask("GET", "/metrics", user=None)
-    assert response.status == 401
+    assert response.status == 403

@@ -6,7 +6,7 @@ turn them into Responses; the HTTP client reads Responses off a socket.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 from urllib.parse import parse_qs
@@ -16,11 +16,12 @@ Headers = dict[str, str]
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """Who asks, after authentication."""
+    """Who asks, after authentication. `extra`: what else is known of how they logged in, in lists by name."""
 
     name: str
     groups: tuple[str, ...] = ()
     uid: str = ""
+    extra: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
 
 
 @dataclass(slots=True)

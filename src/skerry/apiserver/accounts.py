@@ -18,13 +18,13 @@ import msgspec
 
 from skerry.api import codec, resources, status
 from skerry.api.types import authentication, core
-from skerry.api.wire import Response, User
-from skerry.apiserver import bodies
+from skerry.api.wire import Response
+from skerry.apiserver import auth, bodies
 from skerry.apiserver.metadata import generated
 from skerry.clock import rfc3339
 
 if TYPE_CHECKING:
-    from skerry.api.wire import Request
+    from skerry.api.wire import Request, User
     from skerry.apiserver.routes import Target
     from skerry.clock import Clock
     from skerry.store.base import Store
@@ -33,6 +33,7 @@ T = TypeVar("T")
 
 MOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 ROOT_CA = "kube-root-ca.crt"
+_EXTRA = "authentication.kubernetes.io"
 _SECONDS, _SHORTEST, _LONGEST = 3600, 600, 1 << 32
 _POD_SECONDS = 3607
 """What the volume of a pod asks for: upstream's own sign for a token that is to be good for longer than it says, so
@@ -61,8 +62,15 @@ class ServiceAccounts:
 
     async def user(self, token: str) -> User | None:
         """Whose token it is; None for one that is not ours, not for us, too old, or bound to what is gone."""
+        found = await self.review(token, [])
+        return found[0] if found is not None else None
+
+    async def review(self, token: str, audiences: list[str]) -> tuple[User, list[str]] | None:
+        """As `user`, for any of these audiences (none: this server), with those of them that the token is for."""
         claims = self._claims(token)
-        if claims is None or self._issuer not in claims["aud"]:
+        wanted = audiences or [self._issuer]
+        common = [one for one in wanted if claims is not None and one in claims["aud"]]
+        if claims is None or not common:
             return None
         now = self._clock.now()
         if not claims["nbf"] <= now + 1 or claims["exp"] <= now:
@@ -71,12 +79,16 @@ class ServiceAccounts:
         namespace, account = about["namespace"], about["serviceaccount"]
         if not await self._is(core.ServiceAccount, namespace, account):
             return None
-        for kind in (core.Pod, core.Secret):
+        extra: dict[str, tuple[str, ...]] = {auth.CREDENTIAL: (f"JTI={claims['jti']}",)}
+        for kind in (core.Pod, core.Secret, core.Node):
             bound = about.get(kind.__name__.lower())
-            if bound is not None and not await self._is(kind, namespace, bound):
+            if bound is None:
+                continue
+            if (kind is not core.Node or "pod" not in about) and not await self._is(kind, namespace, bound):
                 return None
-        groups = ("system:serviceaccounts", f"system:serviceaccounts:{namespace}")
-        return User(str(claims["sub"]), groups, account["uid"])
+            if kind is not core.Secret:
+                extra |= {f"{_EXTRA}/{kind.__name__.lower()}-{key}": (value,) for key, value in bound.items()}
+        return auth.logged_in(auth.account(namespace, account["name"], account["uid"], extra)), common
 
     def _claims(self, token: str) -> dict[str, Any] | None:
         signed, _, signature = token.rpartition(".")
@@ -140,26 +152,27 @@ class ServiceAccounts:
         return f"{signed}.{self._signature(signed).decode()}"
 
     async def _bound(self, target: Target, ref: authentication.BoundObjectReference) -> dict[str, Any]:
-        if ref.kind not in ("Pod", "Secret"):
-            what = f'cannot bind token to object of type "{ref.kind}": Pod and Secret can be'
+        if ref.kind not in ("Pod", "Secret", "Node"):
+            what = f'cannot bind token to object of type "{ref.kind}": Pod, Secret and Node can be'
             raise status.invalid(
                 "authentication.k8s.io",
                 "TokenRequest",
                 target.name,
                 [status.field_invalid("spec.boundObjectRef", ref.kind, what)],
             )
-        found: core.Pod | core.Secret
-        if ref.kind == "Pod":
-            found = await self._find(core.Pod, target.namespace, ref.name)
-        else:
-            found = await self._find(core.Secret, target.namespace, ref.name)
+        kinds: dict[str, type[core.Pod | core.Secret | core.Node]] = {
+            "Pod": core.Pod,
+            "Secret": core.Secret,
+            "Node": core.Node,
+        }
+        found = await self._find(kinds[ref.kind], target.namespace, ref.name)
         uid = found.metadata.uid
         if ref.uid and ref.uid != uid:
             why = (
                 f"the UID in the bound object reference ({ref.uid}) does not match the UID in record ({uid}). "
                 "The object might have been deleted and then recreated"
             )
-            raise status.conflict("", "pods" if ref.kind == "Pod" else "secrets", ref.name, why)
+            raise status.conflict("", f"{ref.kind.lower()}s", ref.name, why)
         about: dict[str, Any] = {ref.kind.lower(): {"name": ref.name, "uid": uid}}
         if isinstance(found, core.Pod):
             if found.spec.service_account_name != target.name:
@@ -169,7 +182,11 @@ class ServiceAccounts:
                     f'serviceaccount name: "{own}"'
                 )
             if found.spec.node_name:
-                about["node"] = {"name": found.spec.node_name}
+                record = await self._store.get(resources.of(core.Node).key("", found.spec.node_name))
+                node = {"name": found.spec.node_name}
+                if record is not None:
+                    node["uid"] = msgspec.json.decode(record.value, type=_Object).metadata.uid
+                about["node"] = node
         return about
 
     async def _find(self, kind: type[T], namespace: str, name: str) -> T:

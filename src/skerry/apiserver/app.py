@@ -27,6 +27,9 @@ from skerry.apiserver import (
     verbs,
     watching,
 )
+from skerry.apiserver.access import attributes, restriction
+from skerry.apiserver.access.authorizer import MASTERS
+from skerry.apiserver.access.nodes import name_of
 from skerry.apiserver.streams import portforward, remotecommand
 
 if TYPE_CHECKING:
@@ -39,7 +42,8 @@ if TYPE_CHECKING:
     from skerry.apiserver.verbs import Server
 
 _log = logging.getLogger(__name__)
-_OPEN = {"/healthz", "/livez", "/readyz", "/version"}
+_HEALTH = {"/healthz", "/livez", "/readyz", "/version"}
+_STREAMS = ("pods/exec", "pods/attach", "pods/portforward")
 _AGGREGATED = "as=APIGroupDiscoveryList"
 _OPENAPI_PROTOBUF = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
 _METHODS = {
@@ -73,24 +77,46 @@ class App:
         return response
 
     async def _answer(self, request: Request) -> Response:
-        if request.path in _OPEN:
+        given = request.user
+        user = auth.logged_in(given) if given else await self._user(request.headers.get("authorization", ""))
+        user = request.user = await auth.acting(request, user, self.server.access)
+        if MASTERS not in user.groups:
+            await self._authorize(user, request)
+        if request.path in _HEALTH:
             return self._health(request)
-        if request.user is None:
-            scheme, _, token = request.headers.get("authorization", "").partition(" ")
-            request.user = await self._user(token.strip()) if scheme.lower() == "bearer" else None
-            if request.user is None:
-                raise status.ApiError(401, "Unauthorized")
-        request.user = auth.acting(request, request.user)
         target = routes.parse(request.path)
         if target is None:
-            return self._other(request)
+            return await self._other(request)
         return await self._verb(target, request)
 
-    async def _user(self, token: str) -> User | None:
-        found = self._authenticate(token)
-        if found is None and self.server.accounts is not None:
-            found = await self.server.accounts.user(token)
+    async def _user(self, shown: str) -> User:
+        """Who shows this header; anonymous is who shows none. ApiError 401."""
+        if not shown:
+            return auth.ANONYMOUS
+        scheme, _, token = shown.partition(" ")
+        found = await self.known(token.strip()) if scheme.lower() == "bearer" else None
+        if found is None:
+            raise status.ApiError(401, "Unauthorized")
         return found
+
+    async def known(self, token: str) -> User | None:
+        """Whose token this is."""
+        found = self._authenticate(token)
+        if found is not None:
+            return auth.logged_in(found)
+        return await self.server.accounts.user(token) if self.server.accounts is not None else None
+
+    async def _authorize(self, user: User, request: Request) -> None:
+        """ApiError 403 for who may not."""
+        access = self.server.access
+        asked = attributes.question(request)
+        await access.require(user, asked)
+        if asked.verb == "get" and asked.resource in _STREAMS:
+            # A WebSocket begins with a GET, and does what a POST does.
+            await access.require(user, asked._replace(verb="create"))
+        node = name_of(user)
+        if node and asked.verb not in ("get", "list", "watch"):
+            await restriction.check(node, asked, request, access.nodes.pods)
 
     def _health(self, request: Request) -> Response:
         path = request.path
@@ -103,11 +129,11 @@ class App:
             text = f"[{'+' if good else '-'}]ping {text}\n{name} check {'passed' if good else 'failed'}\n"
         return Response(200 if good else 503, text.encode(), {"content-type": "text/plain; charset=utf-8"})
 
-    def _other(self, request: Request) -> Response:
+    async def _other(self, request: Request) -> Response:
         """Questions, kinds that are not served, discovery and OpenAPI; ApiError 404 for anything else."""
         target = routes.parse(request.path, resources.question)
         if target is not None:
-            return reviews.answer(self.server.clock, target, request)
+            return await reviews.answer(self, target, request)
         target = routes.parse(request.path, unserved.find)
         refused = target and unserved.answer(target, request, self.server.store.revision)
         if refused:
@@ -161,7 +187,6 @@ class App:
             verb = "watch"
         if not verb or (verb not in row.verbs) or (target.subresource and verb not in ("get", "update", "patch")):
             raise status.ApiError(405, "the server does not allow this method on the requested resource")
-        auth.require(request, target, verb)
         match verb:
             case "get":
                 return await reading.get(server.store, server.clock, target, request)

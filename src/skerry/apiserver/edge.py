@@ -15,13 +15,14 @@ from multidict import CIMultiDict
 
 from skerry.api import codec, status
 from skerry.api.wire import Request, Response
-from skerry.apiserver import upgrades
+from skerry.apiserver import auth, upgrades
 
 if TYPE_CHECKING:
     import socket
     import ssl
     from collections.abc import AsyncIterator
 
+    from skerry.api.wire import User
     from skerry.apiserver.app import App
 
 LIMIT = 3 * 1024 * 1024
@@ -63,6 +64,7 @@ class Edge:
             dict(http.query),
             _headers(http),
             body,
+            _certified(http),
             raw_query=http.rel_url.raw_query_string,
         )
         response = await self._app(request)
@@ -75,6 +77,15 @@ class Edge:
         if isinstance(response.body, bytes):
             return _whole(response, headers)
         return await _stream(http, response, response.body, headers)
+
+
+def _certified(http: web.BaseRequest) -> User | None:
+    """Whom the connection's client certificate stands for; TLS has looked who signed it, until when, and what for."""
+    shown = http.get_extra_info("peercert")
+    if not shown:
+        return None
+    found: User | None = auth.of_certificate(shown["subject"], http.get_extra_info("ssl_object").getpeercert(True))
+    return found
 
 
 def _headers(http: web.BaseRequest) -> dict[str, str]:

@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import replace
 
 from skerry.api import codec, defaults, patch, resources, status, validation
-from skerry.api.types import core, scheduling
+from skerry.api.types import core, networking, scheduling
 from skerry.api.wire import Response
-from skerry.apiserver import bodies, known, metadata, priorities, representation, strategies
+from skerry.apiserver import bodies, ingressclasses, known, metadata, priorities, representation, strategies
+from skerry.apiserver.access import admission
+from skerry.apiserver.access.authorizer import Authorizer
 from skerry.apiserver.reading import find
 from skerry.store.base import Conflict, Exists, Record, Unwritable, stamp, unstamp
 
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from skerry.api.resources import Resource
-    from skerry.api.wire import Request
+    from skerry.api.wire import Request, User
     from skerry.apiserver.accounts import ServiceAccounts
     from skerry.apiserver.routes import Target
     from skerry.clock import Clock
@@ -51,6 +53,10 @@ class Server:
     accounts: ServiceAccounts | None = None
     """None: pods get no tokens, and nobody can have one."""
     fresh: known.Fresh = field(default_factory=known.Fresh)
+    access: Authorizer = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.access = Authorizer(self.store)
 
     def begin(self) -> tuple[strategies.Context, strategies.Transaction]:
         """What the strategies' hooks of one call are given, and what is committed or rolled back after them."""
@@ -85,12 +91,14 @@ def dry(request: Request) -> bool:
 
 async def create(server: Server, target: Target, request: Request) -> Response:
     body = bodies.object_of(request, target.resource)
-    record, warnings = await insert(server, target, body.object, dry=dry(request))
+    record, warnings = await insert(server, target, body.object, dry=dry(request), user=request.user)
     return answer(server, target, request, record, 201, *body.warnings, *warnings)
 
 
-async def insert(server: Server, target: Target, obj: Any, *, dry: bool = False) -> tuple[Record, list[str]]:
-    """Stores a new object; the record and the strategy's warnings."""
+async def insert(
+    server: Server, target: Target, obj: Any, *, dry: bool = False, user: User | None = None
+) -> tuple[Record, list[str]]:
+    """Stores a new object; the record and the strategy's warnings. `user`: who creates it, None for the server."""
     row, strategy = target.resource, strategies.of(target.resource)
     metadata.begin(obj, row, target.namespace, server.clock.now())
     found = obj.metadata
@@ -100,6 +108,7 @@ async def insert(server: Server, target: Target, obj: Any, *, dry: bool = False)
         await server.accounts.admit(obj)
     await _admit(server, obj)
     defaults.apply(obj)
+    await admission.admit(server.access, user, obj, None)
     attempts = _NAMES if found.generate_name and found.name.startswith(found.generate_name) else 1
     for attempt in range(attempts):
         context, transaction = server.begin()
@@ -138,6 +147,8 @@ async def _admit(server: Server, obj: Any) -> None:
         await priorities.admit_pod(server.store, obj)
     elif isinstance(obj, scheduling.PriorityClass):
         await priorities.admit_class(server.store, obj)
+    elif isinstance(obj, networking.Ingress):
+        await ingressclasses.admit(server.store, obj)
 
 
 def _refuse(row: Resource, name: str, errors: list[status.FieldError]) -> None:
@@ -187,7 +198,8 @@ async def update(server: Server, target: Target, request: Request) -> Response:
         and not obj.metadata.uid
     ):
         obj.metadata.resource_version = ""
-        record, warnings = await insert(server, target, obj, dry=dry(request))
+        await admission.may_create(server.access, target, request)
+        record, warnings = await insert(server, target, obj, dry=dry(request), user=request.user)
         return answer(server, target, request, record, 201, *body.warnings, *warnings)
     first = iter([obj])  # is changed below, and read anew for a second attempt
 
@@ -196,7 +208,9 @@ async def update(server: Server, target: Target, request: Request) -> Response:
         metadata.place(made.metadata, row, target.namespace)
         return made
 
-    record, warnings = await change(server, target, make, dry=dry(request), unconditional=True)
+    record, warnings = await change(
+        server, target, make, dry=dry(request), unconditional=True, user=request.user
+    )
     return answer(server, target, request, record, 200, *body.warnings, *warnings)
 
 
@@ -227,7 +241,9 @@ async def patch_(server: Server, target: Target, request: Request) -> Response:
             _keep(made.object, old, names.values(), shared=target.subresource == "status")
         return made.object
 
-    record, warnings = await change(server, target, apply, dry=dry(request), unconditional=False)
+    record, warnings = await change(
+        server, target, apply, dry=dry(request), unconditional=False, user=request.user
+    )
     return answer(server, target, request, record, 200, *told, *warnings)
 
 
@@ -293,6 +309,7 @@ async def change(
     dry: bool = False,
     unconditional: bool = False,
     as_subresource: str | None = None,
+    user: User | None = None,
 ) -> tuple[Record, list[str]]:
     """Read, make, check, write; again if another write came between and the client did not name a revision.
 
@@ -316,6 +333,7 @@ async def change(
         if isinstance(new, scheduling.PriorityClass):
             await priorities.admit_class(server.store, new)
         defaults.apply(new)
+        await admission.admit(server.access, user, new, old)
         new.metadata.resource_version = ""
         context, transaction = server.begin()
         try:

@@ -128,6 +128,7 @@ class _ControlPlane:
     async def _start(self, stack: contextlib.AsyncExitStack) -> None:
         from skerry.api.types import coordination, core
         from skerry.apiserver import bootstrap
+        from skerry.apiserver.access import reconcile
         from skerry.apiserver.edge import Edge
         from skerry.client.informer import Informers
         from skerry.clock import SystemClock
@@ -141,6 +142,7 @@ class _ControlPlane:
         client = _admin(app)
         await bootstrap.namespaces(client)
         await bootstrap.priority_classes(client)
+        await reconcile.ensure(client)
         await bootstrap.forget_nodes(client, SystemClock())
         keeper = bootstrap.Kubernetes(client, networks.kubernetes_ip, [networks.api_address], API_PORT)
         await keeper.ensure()
@@ -250,6 +252,7 @@ async def _app(config: ClusterConfig, store: EmbeddedStore) -> App:
     from skerry.api.types import core
     from skerry.apiserver.accounts import ServiceAccounts
     from skerry.apiserver.app import App
+    from skerry.apiserver.auth import logged_in
     from skerry.apiserver.strategies import Context, ServiceAllocator
     from skerry.apiserver.verbs import Server
     from skerry.clock import SystemClock
@@ -258,7 +261,7 @@ async def _app(config: ClusterConfig, store: EmbeddedStore) -> App:
     records, _ = await store.range(resources.of(core.Service).prefix)
     ranges.rebuild(codec.decode(core.Service, record.value) for record in records)
     known = tokens.read(config.paths.tokens)
-    users = {token: User(user.name, user.groups) for token, user in known.items()}
+    users = {token: logged_in(User(user.name, user.groups)) for token, user in known.items()}
     clock = SystemClock()
     accounts = ServiceAccounts(store, clock, tokens.account_key(config.paths.account_key))
     server = Server(store, clock, Context(ranges), accounts)
@@ -304,7 +307,7 @@ def _admin(app: App) -> Client:
     from skerry.apiserver.app import in_process
     from skerry.client.client import Client
 
-    user = User("system:kube-controller-manager", ("system:masters",))
+    user = User("system:kube-controller-manager", ("system:masters", "system:authenticated"))
     return Client(in_process(app, user), agent="skerry", shared=True)
 
 
@@ -314,4 +317,6 @@ def _tls(config: ClusterConfig) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.load_cert_chain(config.paths.server_certificate, config.paths.server_key)
+    context.load_verify_locations(config.paths.ca_certificate)
+    context.verify_mode = ssl.CERT_OPTIONAL
     return context

@@ -13,6 +13,7 @@ from skerry.client.client import Client
 from skerry.client.informer import Informers
 from skerry.clock import Clock
 from skerry.controllers.budgets.controller import BudgetController
+from skerry.controllers.clusterroles import ClusterRoleController
 from skerry.controllers.deployment.controller import DeploymentController
 from skerry.controllers.endpoints.controller import EndpointsController
 from skerry.controllers.eventage import EventAgeController
@@ -78,6 +79,7 @@ async def run(client: Client, clock: Clock, informers: Informers, *, ca: str = "
             GarbageController(client, clock, informers),
             NamespaceController(client, clock, informers),
             ServiceAccountController(client, clock, informers, ca),
+            ClusterRoleController(client, clock, informers),
             EventAgeController(client, clock),
         ]
     )

@@ -65,6 +65,10 @@ class Watcher(Protocol):
         """The events since the last call, waiting for the first. Compacted when the reader fell too far behind."""
         ...
 
+    def pending(self) -> list[Event]:
+        """As `next`, without waiting: nothing if nothing happened."""
+        ...
+
     def wake(self) -> None:
         """Lets `next` return now, with nothing if nothing happened."""
         ...

@@ -297,6 +297,10 @@ class _Watcher:
             finally:
                 self._kind.waiters.discard(self._waiter)
 
+    def pending(self) -> list[Event]:
+        kind = self._kind
+        return list(self._take()) if self._at < kind.dropped + len(kind.events) else []
+
     def wake(self) -> None:
         self._woken = True
         if self._waiter is not None and not self._waiter.done():

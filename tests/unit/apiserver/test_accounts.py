@@ -10,7 +10,6 @@ from tests.helpers import server as api
 
 from skerry.api import codec, status
 from skerry.api.types import authentication, core, meta
-from skerry.api.wire import User
 from skerry.clock import FakeClock
 
 ISSUER = "https://kubernetes.default.svc.cluster.local"
@@ -48,11 +47,13 @@ async def test_a_token_says_whose_it_is_until_its_time_is_over() -> None:
     assert answer.spec.audiences == [ISSUER] and answer.spec.expiration_seconds == 600
     assert answer.status.expiration_timestamp == "2026-01-01T00:10:00Z"
     groups = ("system:serviceaccounts", "system:serviceaccounts:default")
-    user = User("system:serviceaccount:default:default", groups, made.metadata.uid)
-    assert await who(server, answer.status.token) == user
+    groups = (*groups, "system:authenticated")
+    user = await who(server, answer.status.token)
+    assert (user.name, user.groups) == ("system:serviceaccount:default:default", groups)
+    assert user.uid == made.metadata.uid
     response, _ = await server.ask(
         "GET",
-        "/api/v1/namespaces/default/pods",
+        "/api",
         user=None,
         headers={"authorization": f"Bearer {answer.status.token}"},
     )
@@ -106,9 +107,9 @@ async def test_the_token_of_a_pods_volume_lasts_longer_than_it_says() -> None:
         ({"expiration_seconds": 1 << 33}, 422, "may not specify a duration larger than 2^32 seconds"),
         ({"bound_object_ref": authentication.BoundObjectReference(kind="Pod", name="no")}, 404, 'pods "no" not found'),
         (
-            {"bound_object_ref": authentication.BoundObjectReference(kind="Node", name="n")},
+            {"bound_object_ref": authentication.BoundObjectReference(kind="Service", name="n")},
             422,
-            "Pod and Secret can be",
+            "Pod, Secret and Node can be",
         ),
         (
             {"bound_object_ref": authentication.BoundObjectReference(kind="Pod", name="p")},

@@ -10,7 +10,7 @@ from tests.helpers import server as helper
 from tests.helpers.server import ApiServer
 
 from skerry.api import resources
-from skerry.api.types import apps, core, meta
+from skerry.api.types import apps, core, meta, rbac
 from skerry.api.wire import User
 from skerry.apiserver import unserved
 
@@ -67,7 +67,19 @@ async def test_nobody_else_does(api: ApiServer) -> None:
     assert (await who(api, helper.ADMIN, **{"impersonate-group": "a"}))["code"] == 400
 
 
+async def bind(api: ApiServer, user: str, role: str) -> None:
+    await api.client.create(
+        rbac.ClusterRoleBinding(
+            metadata=meta.ObjectMeta(name=f"{user}-{role}"),
+            subjects=[rbac.Subject(kind="User", name=user)],
+            role_ref=rbac.RoleRef(kind="ClusterRole", name=role),
+        )
+    )
+
+
 async def test_may_i(api: ApiServer) -> None:
+    robot = "system:serviceaccount:default:robot"
+    await bind(api, "alice", "cluster-admin")
     pods = {"verb": "get", "resource": "pods", "namespace": "default"}
     path = {"verb": "get", "path": "/healthz"}
     for kind, plural, spec in (
@@ -78,14 +90,17 @@ async def test_may_i(api: ApiServer) -> None:
          {"resourceAttributes": pods, "user": "alice"}),
     ):  # fmt: skip
         code, found = await ask(api, "POST", f"{MAY}/{plural}", review(kind, **spec))
-        assert (code, found["status"]) == (201, {"allowed": True})
+        assert (code, found["status"]["allowed"]) == (201, True)
         assert "uid" not in found["metadata"]
     code, found = await ask(
         api, "POST", f"{MAY}/selfsubjectrulesreviews", review("SelfSubjectRulesReview", namespace="default")
     )
-    assert found["status"]["resourceRules"] == [{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}]
-    assert found["status"]["nonResourceRules"] == [{"verbs": ["*"], "nonResourceURLs": ["*"]}]
+    assert {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]} in found["status"]["resourceRules"]
+    assert {"verbs": ["*"], "nonResourceURLs": ["*"]} in found["status"]["nonResourceRules"]
     assert found["status"]["incomplete"] is False
+    asked = review("SubjectAccessReview", resourceAttributes=pods, user=robot)
+    _, found = await ask(api, "POST", f"{MAY}/subjectaccessreviews", asked)
+    assert found["status"] == {"allowed": False}
 
 
 @pytest.mark.parametrize(
@@ -113,7 +128,10 @@ async def test_a_question_that_cannot_be_answered(
 async def test_questions_are_only_asked(api: ApiServer) -> None:
     assert (await ask(api, "GET", WHO))[0] == 405
     _, found = await ask(api, "GET", "/apis/authentication.k8s.io/v1")
-    assert [(one["name"], one["verbs"]) for one in found["resources"]] == [("selfsubjectreviews", ["create"])]
+    assert [(one["name"], one["verbs"]) for one in found["resources"]] == [
+        ("selfsubjectreviews", ["create"]),
+        ("tokenreviews", ["create"]),
+    ]
 
 
 async def test_a_kind_that_is_not_served_is_listed_and_refused_in_a_sentence(api: ApiServer) -> None:
@@ -192,7 +210,7 @@ async def test_a_field_that_cannot_be_selected_by(api: ApiServer, path: str, sai
 
 
 ACKS = "/apis/skerry.dev/v1alpha1/acknowledgements"
-NOT_YOURS = 'cannot {} resource "acknowledgements" in API group "skerry.dev" at the cluster scope: '
+NOT_YOURS = 'cannot {} resource "acknowledgements" in API group "skerry.dev" at the cluster scope'
 
 
 def acknowledgement(node: str, component: str = "proxy") -> dict[str, Any]:
@@ -208,7 +226,7 @@ async def test_a_node_acknowledges_for_itself_alone(api: ApiServer) -> None:
     own = acknowledgement("node-1")
     for user in (other, pretends, pod):
         code, found = await ask(api, "POST", ACKS, own, user=user)
-        assert code == 403 and found["details"]["name"] == "node-1.proxy"
+        assert code == 403
         assert f'User "{user.name}" {NOT_YOURS.format("create")}' in found["message"]
     assert (await ask(api, "POST", ACKS, own, user=NODE))[0] == 201
     patch = {"status": {"appliedRevision": 7}}

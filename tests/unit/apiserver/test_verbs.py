@@ -170,7 +170,7 @@ async def test_nobody_is_answered_without_a_token_but_health_and_version(server:
     for path in ("/healthz", "/livez", "/readyz", "/version"):
         assert (await server.ask("GET", path, user=None))[0].status == 200
     for path in ("/api", "/apis", "/api/v1/pods", "/openapi/v3", "/nonsense"):
-        assert (await server.ask("GET", path, user=None))[0].status == 401
+        assert (await server.ask("GET", path, user=None))[0].status == 403
     for token, code in (("secret", 200), ("wrong", 401)):
         headers = {"authorization": f"Bearer {token}"}
         assert (await server.ask("GET", "/api", user=None, headers=headers))[0].status == code

@@ -72,6 +72,10 @@ NAMES = {
     "Secret": "Name Type Data Age",
     "ServiceAccount": "Name Age",
     "Lease": "Name Holder Age",
+    "Role": "Name Created-At",
+    "ClusterRole": "Name Created-At",
+    "RoleBinding": "Name Role Age Users1 Groups1 ServiceAccounts1",
+    "ClusterRoleBinding": "Name Role Age Users1 Groups1 ServiceAccounts1",
     "Acknowledgement": "Name Node Component Revision Services1 Age",
 }
 
