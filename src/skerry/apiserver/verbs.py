@@ -149,6 +149,8 @@ async def _admit(server: Server, obj: Any) -> None:
         await priorities.admit_class(server.store, obj)
     elif isinstance(obj, networking.Ingress):
         await ingressclasses.admit(server.store, obj)
+    elif isinstance(obj, networking.Ingress):
+        await ingressclasses.admit(server.store, obj)
 
 
 def _refuse(row: Resource, name: str, errors: list[status.FieldError]) -> None:
