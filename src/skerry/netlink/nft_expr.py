@@ -146,6 +146,11 @@ def learn(name: str, key: int, data: int, seconds: int) -> bytes:
     return _expression("dynset", string(1, name), be32(3, 1), be32(4, key), be32(5, data), times)
 
 
+def count(name: str, key: int) -> bytes:
+    """Counts in a set whose elements have counters: the element with this key, which is added where there is none."""
+    return _expression("dynset", string(1, name), be32(3, 1), be32(4, key))
+
+
 def unlearn(name: str, key: int, data: int) -> bytes:
     """Deletes an element of a map, by its key; the kernel wants to be told some data, too."""
     return _expression("dynset", string(1, name), be32(3, 2), be32(4, key), be32(5, data))

@@ -44,8 +44,8 @@ _LIST_NESTED = 0x8000
 class Set:
     """A set's definition. A map has `data` or `verdicts`; `counters` gives each element a counter of its own.
 
-    `ranges`: elements are ranges of a concatenation's keys. `learns`: how many elements packets may add, which go by
-    themselves when their time is over; 0 if only we add any.
+    `ranges`: elements are ranges of a concatenation's keys. `learns`: how many elements packets may add, 0 if only we
+    add any. Those go by themselves when their time is over, if they are `passing`.
     """
 
     name: str
@@ -55,6 +55,7 @@ class Set:
     counters: bool = False
     ranges: bool = False
     learns: int = 0
+    passing: bool = False
     comment: str = ""
 
     @property
@@ -63,7 +64,9 @@ class Set:
         found = _MAP_FLAG if self.data or self.verdicts else 0
         if self.ranges:
             found |= _INTERVAL_FLAG | _CONCAT_FLAG
-        return found | (_TIMEOUT_FLAG | _DYNAMIC_FLAG if self.learns else 0)
+        if self.passing:
+            found |= _TIMEOUT_FLAG
+        return found | (_DYNAMIC_FLAG if self.learns else 0)
 
 
 class Element(NamedTuple):

@@ -11,7 +11,7 @@ import socket
 import struct
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 from skerry.netlink import nft_set
 from skerry.netlink.nft import Request
@@ -130,14 +130,7 @@ _QUICK: dict[str, Callable[[Any, Any], bytes | None]] = {
 }
 
 
-class Transaction(NamedTuple):
-    """What the kernel does at once. `gone`: keys of elements that it deletes (or replaces), by map."""
-
-    requests: list[Request]
-    gone: dict[str, list[bytes]]
-
-
-def transactions(shape: Shape, table: str, step: Step) -> Iterator[Transaction]:
+def transactions(shape: Shape, table: str, step: Step) -> Iterator[list[Request]]:
     """The transactions that carry out a step, in order; cut between ops, each of which is safe to see done alone."""
     batch, weight = _Batch(shape, table), 0
     for op in step:
@@ -163,7 +156,6 @@ class _Batch:
         self._last: list[Request] = []
         self._added: defaultdict[str, list[bytes]] = defaultdict(list)
         self._gone: defaultdict[str, list[bytes]] = defaultdict(list)
-        self._keys: defaultdict[str, list[bytes]] = defaultdict(list)
 
     def add(self, op: Op) -> None:
         if type(op) is Put:
@@ -191,16 +183,14 @@ class _Batch:
 
     def _delete(self, name: str, key: Any) -> None:
         self._gone[name].append(_element(name, key))
-        if name in _KEYS:
-            self._keys[name].append(_KEYS[name](key))
 
-    def close(self) -> Transaction:
+    def close(self) -> list[Request]:
         requests = self._first
         for name, elements in self._gone.items():
             requests += nft_set.delete_elements(self._table, name, elements)
         for name, elements in self._added.items():
             requests += nft_set.add_elements(self._table, name, elements)
-        return Transaction(requests + self._last, self._keys)
+        return requests + self._last
 
 
 def _element(name: str, value: Any, data: bytes = b"") -> bytes:

@@ -16,7 +16,6 @@ from skerry.netlink import nft
 from skerry.netlink.wire import NetlinkError
 from skerry.proxy.backend import Connections
 from skerry.proxy.nftables import encode, read, schema
-from skerry.proxy.nftables.encode import Transaction
 from skerry.proxy.nftables.plan import Planner, Step
 from skerry.proxy.nftables.schema import Shape
 from skerry.proxy.nftables.totals import Totals
@@ -97,7 +96,7 @@ class FamilyTable:
             for one in self._filling(planner, name, table):
                 if sent is not None:
                     sent.result()
-                sent = sender.submit(self._nft.commit, one.requests)
+                sent = sender.submit(self._nft.commit, one)
             if sent is not None:
                 sent.result()
         last = list(self._shape.hooks(name))
@@ -106,7 +105,7 @@ class FamilyTable:
         self._nft.commit(last)
         return planner
 
-    def _filling(self, planner: Planner, name: str, table: ServiceTable) -> Iterator[Transaction]:
+    def _filling(self, planner: Planner, name: str, table: ServiceTable) -> Iterator[list[nft.Request]]:
         """The transactions that fill an empty table; some lists at a time, so that the kernel has work early."""
         whole = table.everything().of(self._shape.family)
         lists = list(whole.lists)
@@ -172,8 +171,8 @@ class FamilyTable:
 
     def _send(self, step: Step) -> None:
         for one in encode.transactions(self._shape, schema.TABLE, step):
-            self._totals.fold(self._nft, one.gone)
-            self._nft.commit(one.requests)
+            self._nft.commit(one)
+        self._totals.follow(step)
         if self._totals.crowded(self._planner):
             self.connections()
 

@@ -18,7 +18,7 @@ holds the number, so it is void from the transaction on in which its backend lea
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from skerry.proxy.nftables.numbers import Numbers
@@ -187,6 +187,10 @@ class Planner:
                 self._remove(tidy, PLACES, (number, place))
         self.numbers.places_from(last_place + 1)
         return tidy
+
+    def backends(self) -> Iterator[tuple[int, Backend]]:
+        """All lists' numbers and backends."""
+        return ((number, backend) for number, live in self._live.items() for backend in live)
 
     @property
     def stale(self) -> int:

@@ -50,7 +50,7 @@ def intact(kernel: nft.Nft, table: str, shape: Shape, held: Maps) -> bool:
     kernel.commit([*parts, *shape.hooks(REFERENCE)])
     try:
         for one in encode.transactions(shape, REFERENCE, extra):
-            kernel.commit(one.requests)
+            kernel.commit(one)
         return kernel.shape(REFERENCE) == kernel.shape(table)
     finally:
         kernel.commit([nft.delete_table(REFERENCE)])
@@ -106,9 +106,14 @@ def _number_of_frontend(one: Element) -> tuple[Frontend, int]:
     return _frontend(one.key), _word(one.data)
 
 
-def indexed(one: Element) -> tuple[Any, Backend]:
+def _indexed(one: Element) -> tuple[Any, Backend]:
     """An element of `endpoints` or `places`: its list and index or place, and the backend."""
     return encode.WORDS.unpack(one.key), _backend(one.data)
+
+
+def identified(key: bytes) -> tuple[int, Backend]:
+    """A key of `ids` or `totals`: list and backend."""
+    return _word(key[:4]), _backend(key[4:])
 
 
 def _address(one: Element) -> tuple[str, None]:
@@ -124,9 +129,9 @@ _READERS: dict[str, Callable[[Element], tuple[Any, Any]]] = {
     plan.LISTS: _number_of_frontend,
     plan.NEAR_COUNTS: _number_of_frontend,
     plan.NEAR_LISTS: _number_of_frontend,
-    plan.ENDPOINTS: indexed,
-    plan.PLACES: indexed,
-    plan.IDS: lambda one: ((_word(one.key[:4]), _backend(one.key[4:])), _word(one.data)),
+    plan.ENDPOINTS: _indexed,
+    plan.PLACES: _indexed,
+    plan.IDS: lambda one: (identified(one.key), _word(one.data)),
     plan.DISPATCH: _dispatch,
     plan.KEEPERS: _keeper,
     plan.ADDRESSES: _address,

@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from skerry.netlink import nft, nft_expr, nft_set
 from skerry.netlink.nft_expr import Code, Ct, Meta, register
 from skerry.netlink.nft_set import Set, Type
-from skerry.proxy.nftables.numbers import SERVICE_PORT, SLOTS
+from skerry.proxy.nftables.numbers import FIRST_LIST, SERVICE_PORT, SLOTS
 from skerry.proxy.table import IPV6, Node
 
 TABLE = "skerry"
@@ -36,6 +36,8 @@ _TRANSLATED = nft_expr.ct(Ct.STATUS, _R[0]) + nft_expr.flags(_R[0], nft_expr.CT_
 _NEW = nft_expr.ct(Ct.STATE, _R[0]) + nft_expr.flags(_R[0], nft_expr.CT_STATE_NEW)
 _MISS = "misses: must stay 0"
 _HAS_AFFINITY = nft_expr.meta(Meta.MARK, _R[0]) + nft_expr.flags(_R[0], SLOTS)
+_OF_A_LIST = nft_expr.meta(Meta.MARK, _R[0]) + nft_expr.flags(_R[0], SERVICE_PORT & -FIRST_LIST)
+"""Only the packet that chose a backend still carries its list: later ones of the flow are not counted."""
 _LOCAL = nft_expr.compare(_R[0], struct.pack("=I", nft_expr.LOCAL_ADDRESS))
 
 
@@ -188,6 +190,8 @@ class Shape:
         backend = nft_expr.meta(Meta.MARK, _R[0]) + self._destination(_R[1]) + nft_expr.destination_port(its_port)
         its_place = nft_expr.lookup("ids", _R[0], _R[0]) + nft_expr.set_meta(Meta.PRIORITY, _R[0])
         yield rule("settle", _HAS_AFFINITY, nft_expr.jump("learn"))
+        # An endpoint's counter is made by its first connection: in `endpoints`, counters were most of a load's work.
+        yield rule("settle", _OF_A_LIST, backend, nft_expr.count("totals", _R[0]))
         clean = nft_expr.load(bytes(4), _R[0])
         yield rule("settle", clean, nft_expr.set_meta(Meta.MARK, _R[0]), nft_expr.set_meta(Meta.PRIORITY, _R[0]))
         yield rule("settle", nft_expr.accept())
@@ -247,9 +251,7 @@ def _sets(address: Type) -> tuple[Set, ...]:
         Set("counts", frontend, (Type.MARK,), comment="how many backends a frontend has"),
         Set("lists", frontend, (Type.MARK,), comment="which list of backends it uses"),
         Set("dispatch", (Type.MARK,), verdicts=True, comment="the chain that picks one of so many"),
-        Set(
-            "endpoints", (Type.MARK, Type.MARK), (address, Type.SERVICE), counters=True, comment="list, index: backend"
-        ),
+        Set("endpoints", (Type.MARK, Type.MARK), (address, Type.SERVICE), comment="list, index: backend"),
         Set("near-counts", frontend, (Type.MARK,), comment="the same for clients on this node, where that differs"),
         Set("near-lists", frontend, (Type.MARK,), comment="the same for clients on this node"),
         Set("addresses", (address,), comment="cluster IPs in use"),
@@ -259,8 +261,16 @@ def _sets(address: Type) -> tuple[Set, ...]:
         Set("hairpin", (address, address), comment="backends here, which may be their own clients"),
         Set("guarded", frontend, comment="frontends that not everybody may use"),
         Set("allowed", (*frontend, address), ranges=True, comment="who may"),
-        Set("affinity", (address, Type.MARK), (Type.MARK,), learns=1 << 20, comment="client, service port: place"),
+        Set(
+            "affinity",
+            (address, Type.MARK),
+            (Type.MARK,),
+            learns=1 << 20,
+            passing=True,
+            comment="client, service port: place",
+        ),
         Set("ids", (Type.MARK, address, Type.SERVICE), (Type.MARK,), comment="list, backend: place"),
-        Set("places", (Type.MARK, Type.MARK), (address, Type.SERVICE), counters=True, comment="list, place: backend"),
+        Set("places", (Type.MARK, Type.MARK), (address, Type.SERVICE), comment="list, place: backend"),
+        Set("totals", (Type.MARK, address, Type.SERVICE), counters=True, learns=1 << 20, comment="connections it got"),
         Set("keepers", (Type.MARK,), verdicts=True, comment="the chain that remembers a client for so long"),
     )

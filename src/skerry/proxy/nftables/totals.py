@@ -1,64 +1,62 @@
-"""How many connections each endpoint has been given, over all the elements that it has had in the kernel's maps.
+"""How many connections each endpoint has been given. Called by family.py.
 
-Called by family.py. The kernel counts per element, and an element's count goes with it; so it is read right before and
-added to what its backend had. Packets that choose it in those microseconds are not counted.
+Packets count themselves in the kernel's set `totals`, under the list and the backend that they were sent to; so a count
+stays with its backend wherever in the list that moves. The first connection makes the element, and what no list has any
+more is deleted here.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 
 from skerry.netlink import nft, nft_set
 from skerry.netlink.wire import NetlinkError
 from skerry.proxy.backend import Connections
-from skerry.proxy.nftables import plan, read, schema
+from skerry.proxy.nftables import encode, plan, read, schema
 from skerry.proxy.nftables.numbers import SERVICE_PORT
-from skerry.proxy.nftables.plan import Planner
+from skerry.proxy.nftables.plan import Planner, Put, Remove, Step
 from skerry.proxy.table import Backend
 
-_COUNTED = (plan.ENDPOINTS, plan.PLACES)
+TOTALS = "totals"
 _SPARE = 1024
 
 
 class Totals:
-    """Remembers what elements that went had counted, for backends that are still there."""
+    """Reads the counts, and knows when many of them may be those of backends that left."""
 
     def __init__(self) -> None:
-        self._before: Counter[tuple[int, Backend]] = Counter()
+        self._left = 0
 
-    def fold(self, kernel: nft.Nft, gone: Mapping[str, Sequence[bytes]]) -> None:
-        """To be called before a transaction that deletes elements with these keys, by map."""
-        for name in _COUNTED:
-            keys = gone.get(name)
-            if not keys:
-                continue
-            try:
-                found = nft_set.get_elements(kernel, schema.TABLE, name, keys)
-            except NetlinkError:  # somebody took one away: the transaction will be refused
-                continue
-            for one in found:
-                if one.packets:
-                    self._before[_name(one)] += one.packets
+    def follow(self, step: Step) -> None:
+        """To be called with each step that the kernel has done."""
+        for op in step:
+            if isinstance(op, Remove | Put) and op.map == plan.ENDPOINTS and (isinstance(op, Remove) or op.replaces):
+                self._left += 1
+
+    def crowded(self, planner: Planner) -> bool:
+        """Are there many counts in the kernel that nobody asks for? `connections` deletes them."""
+        return self._left > 2 * len(planner.maps[plan.ENDPOINTS]) + _SPARE
 
     def connections(self, kernel: nft.Nft, planner: Planner) -> Iterator[Connections]:
         """What the backends of all lists have had."""
         counts: Counter[tuple[int, Backend]] = Counter()
-        for name in _COUNTED:
-            for one in nft_set.dump_elements(kernel, schema.TABLE, name):
-                counts[_name(one)] += one.packets
-        for name_of in [one for one in self._before if one not in counts]:
-            del self._before[name_of]
         ports = planner.numbers.ports()
-        for (number, backend), count in counts.items():
+        there = {(number & SERVICE_PORT, backend) for number, backend in planner.backends()}
+        gone = []
+        for one in nft_set.dump_elements(kernel, schema.TABLE, TOTALS):
+            number, backend = read.identified(one.key)
+            name = (number & SERVICE_PORT, backend)
+            if name in there:
+                counts[name] += one.packets
+            else:
+                gone.append(nft_set.element(one.key))
+        for at in range(0, len(gone), encode.ELEMENTS_A_BATCH):
+            part = gone[at : at + encode.ELEMENTS_A_BATCH]
+            with contextlib.suppress(NetlinkError):  # somebody took one away
+                kernel.commit(list(nft_set.delete_elements(schema.TABLE, TOTALS, part)))
+        self._left = 0
+        for number, backend in there:
             if number in ports:
-                yield Connections(*ports[number], backend, count + self._before[number, backend])
-
-    def crowded(self, planner: Planner) -> bool:
-        """Are there many backends in here that may have left? `connections` forgets them."""
-        return len(self._before) > 2 * len(planner.maps[plan.ENDPOINTS]) + _SPARE
-
-
-def _name(one: nft_set.Element) -> tuple[int, Backend]:
-    (number, _), backend = read.indexed(one)
-    return number & SERVICE_PORT, backend
+                yield Connections(*ports[number], backend, counts[number, backend])
