@@ -1,24 +1,34 @@
 """All files of an Envoy that is configured by files: which there are, what is in them, in what order they change. Pure.
 
 Called by the gateway's shell, which writes each file under a temporary name and renames it into place: that rename is
-what Envoy watches for. Bytes depend on values alone, so an unchanged thing is an unchanged file.
+what Envoy watches for. Bytes depend on values alone, so an unchanged thing is an unchanged file. There are three files
+whatever there is of Ingresses; endpoints and certificates come over the stream (see wire.stream_source).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
-from skerry.gateway.model import Desired, Endpoint
+from skerry.gateway.model import Desired
+from skerry.gateway.xds import stream
+from skerry.gateway.xds.clusters import cluster_resource
+from skerry.gateway.xds.listeners import DEFAULT, listeners_response
+from skerry.gateway.xds.routes import routes_response
+from skerry.gateway.xds.stream import Resource
+from skerry.gateway.xds.wire import encode, file_source, response, typed
 
 BOOTSTRAP = "bootstrap.json"
 """What Envoy is started with (`envoy -c`); it is read once, so it depends on the settings alone."""
+
+CLUSTERS, ROUTES, LISTENERS = "cds.json", "rds.json", "lds.json"
 
 
 class Settings(NamedTuple):
     """What the shell decides. Addresses are IPs with ports.
 
-    `directory`: where Envoy sees the files, absolute. `admin`: path of the unix socket of Envoy's admin interface.
+    `directory`: where Envoy sees the files, absolute. `admin`: path of the unix socket of Envoy's admin interface,
+    `stream`: of ours, from which endpoints and certificates come.
     `default_certificate`: PEM (chain, key) for names that no Ingress has a certificate for; None opens no HTTPS port.
     """
 
@@ -26,34 +36,107 @@ class Settings(NamedTuple):
     http: tuple[tuple[str, int], ...]
     https: tuple[tuple[str, int], ...]
     admin: str
+    stream: str
     node: str = "skerry"
     default_certificate: tuple[str, str] | None = None
 
 
 class Rendered(NamedTuple):
-    """The content of all files by name (relative to the directory; some are in subdirectories), bootstrap included.
+    """The content of all files by name (relative to the directory), bootstrap included.
 
     `clusters`: each cluster's resource by name, from which `changes` makes the file that holds old and new ones.
     """
 
-    files: Mapping[str, bytes]
-    clusters: Mapping[str, bytes]
+    files: dict[str, bytes]
+    clusters: dict[str, bytes]
 
 
-def render(desired: Desired, endpoints: Mapping[str, tuple[Endpoint, ...]], settings: Settings) -> Rendered:
-    """The files for all that is desired. `endpoints` by the cluster's name; a cluster that is not in it has none."""
-    raise NotImplementedError
-
-
-def endpoints_file(cluster: str, endpoints: tuple[Endpoint, ...]) -> tuple[str, bytes]:
-    """The name and content of the one file that a change of a cluster's endpoints changes."""
-    raise NotImplementedError
-
-
-def changes(old: Rendered | None, new: Rendered) -> Iterator[tuple[str, bytes | None]]:
-    """What to write (None: remove), in this order, to go from `old` (None: nothing is there) to `new`.
-
-    Clusters come before the routes that lead to them and go after the last route has left them (one file is written
-    twice then), certificates before listeners; so no request meets a half of the change.
+class Changes(NamedTuple):
+    """Files to write (None: remove), in order. `later` is due once Envoy has read what is `now` (a second is plenty),
+    or right before the next change.
     """
-    raise NotImplementedError
+
+    now: list[tuple[str, bytes | None]]
+    later: list[tuple[str, bytes | None]]
+
+
+def render(desired: Desired, settings: Settings) -> Rendered:
+    """The files for all that is desired."""
+    directory = settings.directory
+    https = settings.https if settings.default_certificate is not None else ()
+    clusters = {name: cluster_resource(one) for name, one in desired.clusters.items()}
+    files = {
+        BOOTSTRAP: _bootstrap(settings),
+        CLUSTERS: response(clusters.values()),
+        ROUTES: routes_response(desired),
+        LISTENERS: listeners_response(desired, directory, settings.http, https),
+    }
+    return Rendered(files, clusters)
+
+
+def certificates(desired: Desired, settings: Settings) -> dict[str, Resource]:
+    """The certificates that listeners show, by the names that they have for them."""
+    if settings.default_certificate is None:
+        return {}
+    own = desired.certificates.get(desired.default_certificate)
+    chain, key = (own.chain, own.key) if own is not None else settings.default_certificate
+    found = {DEFAULT: stream.certificate(DEFAULT, chain, key)}
+    for secret in desired.sni.values():
+        one = desired.certificates[secret]
+        found[secret] = stream.certificate(secret, one.chain, one.key)
+    return found
+
+
+def changes(old: Rendered | None, new: Rendered) -> Changes:
+    """What to write to go from `old` (None: nothing is there) to `new`.
+
+    Clusters come before the routes that lead to them, and certificates before listeners; clusters go when the last
+    route has left them (their file is written twice then). So no request meets a half of the change.
+    """
+    before: Mapping[str, bytes] = old.files if old is not None else {}
+    both = {**old.clusters, **new.clusters} if old is not None else new.clusters
+    writes: dict[str, bytes] = dict(new.files)
+    writes[CLUSTERS] = response(both.values()) if len(both) > len(new.clusters) else new.files[CLUSTERS]
+    now = [(name, content) for name, content in writes.items() if before.get(name) != content]
+    later: list[tuple[str, bytes | None]] = [(name, None) for name in before if name not in new.files]
+    if writes[CLUSTERS] != new.files[CLUSTERS]:
+        later.insert(0, (CLUSTERS, new.files[CLUSTERS]))
+    return Changes([*now], later)
+
+
+STREAM = "skerry"
+"""The cluster of Envoy's that is ourselves."""
+
+
+def _bootstrap(settings: Settings) -> bytes:
+    http2 = typed(
+        "extensions.upstreams.http.v3.HttpProtocolOptions", explicit_http_config={"http2_protocol_options": {}}
+    )
+    us = {
+        "name": STREAM,
+        "type": "STATIC",
+        "connect_timeout": "1s",
+        "typed_extension_protocol_options": {"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": http2},
+        "load_assignment": {
+            "cluster_name": STREAM,
+            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": {"pipe": {"path": settings.stream}}}}]}],
+        },
+    }
+    return encode(
+        {
+            "node": {"id": settings.node, "cluster": "skerry"},
+            "admin": {"address": {"pipe": {"path": settings.admin}}},
+            "static_resources": {"clusters": [us]},
+            "dynamic_resources": {
+                "lds_config": file_source(f"{settings.directory}/{LISTENERS}"),
+                "cds_config": file_source(f"{settings.directory}/{CLUSTERS}"),
+                "ads_config": {
+                    "api_type": "DELTA_GRPC",
+                    "transport_api_version": "V3",
+                    "grpc_services": [{"envoy_grpc": {"cluster_name": STREAM}}],
+                },
+            },
+            # Thousands of clusters have statistics only once they have traffic.
+            "deferred_stat_options": {"enable_deferred_creation_stats": True},
+        }
+    )

@@ -1,0 +1,129 @@
+"""Listeners (LDS) for HTTP and HTTPS, whose certificates come over the stream. Pure.
+
+Called by files.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from skerry.gateway.model import Desired
+from skerry.gateway.xds import routes
+from skerry.gateway.xds.wire import LISTENER, address, encode, extension, file_source, response, stream_source, typed
+
+DEFAULT = "default"
+"""The name of the certificate for hosts that have none of their own."""
+
+CLIENT_IDLE_TIMEOUT = "75s"
+"""How long a client's connection may be idle between requests."""
+
+HEADERS_TIMEOUT = "60s"
+"""How long a client may take to send a request's headers."""
+
+_IDEMPOTENT = "GET|HEAD|OPTIONS|TRACE|PUT|DELETE"
+
+
+def listeners_response(
+    desired: Desired, directory: str, http: Sequence[tuple[str, int]], https: Sequence[tuple[str, int]]
+) -> bytes:
+    """The content of the file of listeners. Addresses are IPs with ports."""
+    manager = _manager(directory)
+    plain = [_listener("http", one, filter_chains=[{"filters": [manager]}]) for one in http]
+    chains = list(_chains(desired, manager)) if https else []
+    inspector = extension("envoy.filters.listener.tls_inspector", typed(_INSPECTOR))
+    default = {"name": DEFAULT, "filters": [manager], "transport_socket": _tls(DEFAULT)}
+    tls = [
+        _listener("https", one, listener_filters=[inspector], filter_chains=chains, default_filter_chain=default)
+        for one in https
+    ]
+    return response(map(encode, plain + tls))
+
+
+_INSPECTOR = "extensions.filters.listener.tls_inspector.v3.TlsInspector"
+
+
+def _listener(kind: str, at: tuple[str, int], **fields: Any) -> dict[str, Any]:
+    return {"@type": LISTENER, "name": f"{kind} {at[0]}:{at[1]}", "address": address(*at), **fields}
+
+
+def _chains(desired: Desired, manager: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """One filter chain a certificate. Envoy's wildcards hold deeper names too: these get a certificate that is not
+    theirs, as they would without.
+    """
+    names: dict[str, list[str]] = {}
+    for host, secret in sorted(desired.sni.items()):
+        names.setdefault(secret, []).append(host)
+    for secret, hosts in sorted(names.items()):
+        yield {
+            "name": secret,
+            "filter_chain_match": {"server_names": hosts},
+            "filters": [manager],
+            "transport_socket": _tls(secret),
+        }
+
+
+def _tls(secret: str) -> dict[str, Any]:
+    shown = {"name": secret, "sds_config": stream_source()}
+    common = {"alpn_protocols": ["h2", "http/1.1"], "tls_certificate_sds_secret_configs": [shown]}
+    context = typed("extensions.transport_sockets.tls.v3.DownstreamTlsContext", common_tls_context=common)
+    return extension("envoy.transport_sockets.tls", context)
+
+
+def _manager(directory: str) -> dict[str, Any]:
+    """The HTTP connection manager, the same everywhere: all listeners share the route table."""
+    return extension(
+        "envoy.filters.network.http_connection_manager",
+        typed(
+            "extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+            stat_prefix="ingress",
+            rds={"route_config_name": routes.NAME, "config_source": file_source(f"{directory}/rds.json")},
+            http_filters=[_retry_idempotent(), extension("envoy.filters.http.router", _ROUTER)],
+            upgrade_configs=[{"upgrade_type": "websocket"}],
+            http_protocol_options={"accept_http_10": True, "default_host_for_http_10": "localhost"},
+            # WebSocket over HTTP/2 is an extended CONNECT.
+            http2_protocol_options={"allow_connect": True},
+            common_http_protocol_options={"idle_timeout": CLIENT_IDLE_TIMEOUT},
+            request_headers_timeout=HEADERS_TIMEOUT,
+            stream_idle_timeout=routes.IDLE_TIMEOUT,
+            # "/public/../private" is matched, and sent on, as "/private"; escaped slashes stay what they are.
+            normalize_path=True,
+            path_with_escaped_slashes_action="KEEP_UNCHANGED",
+            strip_trailing_host_dot=True,
+            # X-Forwarded-For gets the client's address, -Proto and -Port are overwritten.
+            use_remote_address=True,
+            append_x_forwarded_port=True,
+            # Nobody is "internal": what clients say in x-envoy-* is dropped.
+            internal_address_config={"cidr_ranges": [{"address_prefix": "255.255.255.255", "prefix_len": 32}]},
+            server_header_transformation="PASS_THROUGH",
+        ),
+    )
+
+
+_ROUTER = typed("extensions.filters.http.router.v3.Router", suppress_envoy_headers=True)
+
+
+def _retry_idempotent() -> dict[str, Any]:
+    """Adds a reason for retries, that the connection ended before an answer, to requests that may be sent twice.
+
+    Envoy's own header says so to its router, which removes it; for methods that are not in the list this is skipped.
+    """
+    add = {"header": {"key": "x-envoy-retry-on", "value": "reset"}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
+    name = "envoy.filters.http.header_mutation"
+    mutation = typed(
+        "extensions.filters.http.header_mutation.v3.HeaderMutation", mutations={"request_mutations": [{"append": add}]}
+    )
+    method = extension(":method", typed("type.matcher.v3.HttpRequestHeaderMatchInput", header_name=":method"))
+    listed = {
+        "single_predicate": {"input": method, "value_match": {"safe_regex": {"google_re2": {}, "regex": _IDEMPOTENT}}}
+    }
+    skip = extension("skip", typed("extensions.filters.common.matcher.action.v3.SkipFilter"))
+    matcher = {"predicate": {"not_matcher": listed}, "on_match": {"action": skip}}
+    return extension(
+        name,
+        typed(
+            "extensions.common.matching.v3.ExtensionWithMatcher",
+            extension_config=extension(name, mutation),
+            xds_matcher={"matcher_list": {"matchers": [matcher]}},
+        ),
+    )
