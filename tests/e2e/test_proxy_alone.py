@@ -91,6 +91,11 @@ def _outside() -> None:
         routes.add_address(eth0, f"{net.OUTSIDE_IP}/24")
 
 
+def _road_to(address: str) -> None:
+    with Routes() as routes:
+        routes.add_route(f"{address}/32", via=NODE_IP)
+
+
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     with contextlib.suppress(OSError):
         while data := await reader.read(1 << 16):
@@ -230,8 +235,16 @@ async def a_machine_with_a_proxy(cluster: Cluster) -> None:
     assert made is not None
     await eventually_both(client, first, second)
     await machine.apply(slice_to(second))
-    async with proxying(machine) as proxy:
+    async with proxying(machine, "--nodeport-addresses", "10.0.0.0/8,192.168.0.0/16") as proxy:
         await proxy.says("proxying for node edge")
+        # P22: node ports follow the addresses that the machine gets and loses while the proxy runs.
+        with Routes() as routes:
+            routes.add_address(routes.index("eth0"), "192.168.77.1/32")
+            await proxy.says(f"node ports are on {NODE_IP}, 192.168.77.1 now")
+            machine.outside.do(lambda: _road_to("192.168.77.1"))
+            assert await lands(machine.outside, "192.168.77.1", NODE_PORT, second) == NODE_IP
+            routes.delete_address(routes.index("eth0"), "192.168.77.1/32")
+            await proxy.says(f"node ports are on {NODE_IP} now")
         assert await lands(client, VIP, PORT, second) == client.ip
         assert our_table() == made
         moved = node() | {"status": {"addresses": [{"type": "InternalIP", "address": "10.243.0.7"}]}}

@@ -34,6 +34,7 @@ from skerry.cluster.background import background
 from skerry.cluster.errors import ClusterError
 from skerry.cluster.notify import Notifier
 from skerry.netlink.nft import Nft
+from skerry.netlink.notices import AddressNotices
 from skerry.netlink.route import Routes
 from skerry.netlink.wire import NetlinkError
 from skerry.proxy import modes
@@ -177,7 +178,6 @@ class _Running:
             stack.callback(proxy.stop)
             health = HealthServers(
                 proxy,
-                here.addresses,
                 self._clock,
                 reports.no_health_check,
                 health=self._wanted.health,
@@ -188,6 +188,7 @@ class _Running:
             await self._informers.start()
             await proxy.start()
             background(stack, health.follow())
+            self._follow_links(stack, node, proxy)
             gc.collect()
             gc.freeze()
             sentence = f"proxying for node {here.name}: {proxy.statistics().frontends} addresses of Services"
@@ -198,16 +199,33 @@ class _Running:
 
     async def _here(self, node: core.Node) -> Node:
         """What the proxy has to know of this machine."""
-        with Routes() as routes:
-            own = [one for _, one in routes.addresses()]
-        addresses = nodeports.choose(self._wanted.nodeport_addresses, nodeports.primary(node), own)
         return Node(
             node.metadata.name,
-            addresses,
+            self._addresses(node),
             service_cidrs=self._wanted.service_cidrs or await self._service_cidrs(node),
             pod_cidrs=self._wanted.cluster_cidrs,
             zone=node.metadata.labels.get("topology.kubernetes.io/zone", ""),
         )
+
+    def _addresses(self, node: core.Node) -> tuple[str, ...]:
+        """Where node ports answer, as the machine's links are now."""
+        with Routes() as routes:
+            own = [one for _, one in routes.addresses()]
+        return nodeports.choose(self._wanted.nodeport_addresses, nodeports.primary(node), own)
+
+    def _follow_links(self, stack: contextlib.AsyncExitStack, node: core.Node, proxy: Proxy) -> None:
+        """Node ports follow the addresses of the links, unless they are those of the Node alone."""
+        if set(self._wanted.nodeport_addresses) == {nodeports.PRIMARY}:
+            return
+
+        def look() -> None:
+            now = self._addresses(node)
+            if now != proxy.brain.node.addresses:
+                _log.info("node ports are on %s now", ", ".join(now) or "no address")
+                proxy.move_to(now)
+
+        stack.callback(AddressNotices(look).close)
+        look()
 
     async def _service_cidrs(self, node: core.Node) -> tuple[str, ...]:
         """The ranges of cluster IPs that the API server tells, one a family; unknown ones where it does not."""

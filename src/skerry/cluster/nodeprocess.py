@@ -108,7 +108,7 @@ class _Node:
         from skerry.client.events import Recorder
         from skerry.cluster import outside
         from skerry.proxy import modes
-        from skerry.proxy.health import HealthServers
+        from skerry.proxy.health import HEALTH_PORT, HealthServers
         from skerry.proxy.reports import Reports
         from skerry.proxy.server import Proxy
         from skerry.proxy.table import Node
@@ -137,7 +137,8 @@ class _Node:
             on_repair=reports.repaired,
         )
         stack.callback(proxy.stop)
-        health = HealthServers(proxy, here.addresses, self._clock, reports.no_health_check)
+        everywhere = "::" if any(":" in one for one in here.addresses) else "0.0.0.0"
+        health = HealthServers(proxy, self._clock, reports.no_health_check, health=(everywhere, HEALTH_PORT))
         stack.push_async_callback(health.close)
         await health.start()
         await proxy.start()

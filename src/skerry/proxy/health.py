@@ -51,7 +51,7 @@ def health_of(proxy: Proxy, clock: Clock, path: str) -> Answer:
         found["nodeEligible"] = proxy.eligible
     else:
         counter, fine = proxy.metrics.livez, healthy
-    found["status"] = {"IPv4": {"lastUpdated": updated, "healthy": healthy}}
+    found["status"] = {one: {"lastUpdated": updated, "healthy": healthy} for one in proxy.brain.node.families}
     status = 200 if fine else 503
     counter.add(1, str(status))
     return Answer(status, json.dumps(found))
@@ -78,6 +78,12 @@ def local_endpoints(proxy: Proxy, service: str) -> Answer:
     return Answer(
         200 if count and healthy else 503, json.dumps(found), headers=(("X-Content-Type-Options", "nosniff"), weight)
     )
+
+
+def listen(place: Place) -> socket.socket:
+    """A listening socket there; on `::` for both families. OSError."""
+    family = socket.AF_INET6 if ":" in place[0] else socket.AF_INET
+    return socket.create_server(place, family=family, dualstack_ipv6=place[0] == "::")
 
 
 async def serve(sockets: Iterable[socket.socket], answers: Answers) -> contextlib.AsyncExitStack:
@@ -116,7 +122,6 @@ class HealthServers:
     def __init__(
         self,
         proxy: Proxy,
-        addresses: Iterable[str],
         clock: Clock,
         on_error: Callable[[str, str], None] | None = None,
         *,
@@ -124,12 +129,13 @@ class HealthServers:
         metrics: Place | None = ("127.0.0.1", METRICS_PORT),
     ) -> None:
         """`health`, `metrics`: where to listen, None for nowhere."""
-        self._proxy, self._addresses, self._clock, self._on_error = proxy, tuple(addresses), clock, on_error
+        self._proxy, self._clock, self._on_error = proxy, clock, on_error
         self._own = {
             health: lambda path: health_of(self._proxy, self._clock, path),
             metrics: lambda path: numbers(self._proxy, path),
         }
         self._ports: dict[int, tuple[str, contextlib.AsyncExitStack]] = {}
+        self._addresses: tuple[str, ...] = ()
         self._stack = contextlib.AsyncExitStack()
 
     async def start(self) -> None:
@@ -138,8 +144,7 @@ class HealthServers:
             if place is None:
                 continue
             try:
-                family = socket.AF_INET6 if ":" in place[0] else socket.AF_INET
-                made = socket.create_server(place, family=family)
+                made = listen(place)
             except OSError as error:
                 log.warning("cannot listen on the proxy's port %s:%d: %s", *place, error)
                 continue
@@ -149,6 +154,9 @@ class HealthServers:
         """Runs until cancelled: health check node ports come and go with their Services."""
         while True:
             self._proxy.ports_changed.clear()
+            if self._addresses != self._proxy.brain.node.addresses:
+                await self._renew({})
+                self._addresses = self._proxy.brain.node.addresses
             await self._renew(self._proxy.brain.health_check_ports())
             await self._proxy.ports_changed.wait()
 
@@ -159,7 +167,7 @@ class HealthServers:
             if port in self._ports:
                 continue
             try:
-                made = [socket.create_server((address, port)) for address in self._addresses]
+                made = [listen((address, port)) for address in self._addresses]
             except OSError as error:
                 log.warning("cannot serve the health check of %s on port %d: %s", service, port, error)
                 if self._on_error is not None:

@@ -204,6 +204,13 @@ class Proxy:
             if change:
                 self._collect(change)
 
+    def move_to(self, addresses: tuple[str, ...]) -> None:
+        """The node has these addresses for node ports and health checks from now on."""
+        change = self.brain.move_to_addresses(addresses)
+        if change:
+            self._collect(change)
+        self.ports_changed.set()
+
     def _note(self, *, service: bool) -> None:
         self.metrics.came_in(service=service, now=self._clock.now())
         if self._behind_since is None:

@@ -12,6 +12,7 @@ from tests.unit.proxy.build import NODE, endpoint, port, service, slice_of, term
 from tests.unit.proxy.test_server import Rig
 
 from skerry.api.types import core, meta
+from skerry.proxy.backend import Connections
 from skerry.proxy.health import HEALTH_PORT, METRICS_PORT, HealthServers
 from skerry.proxy.server import BEHIND
 from skerry.proxy.table import Backend
@@ -44,7 +45,8 @@ async def test_p34_a_balancer_learns_which_nodes_have_ready_endpoints() -> None:
     rig = Rig()
     await rig.start()
     failed: list[tuple[str, str]] = []
-    servers = HealthServers(rig.proxy, ["127.0.0.1"], rig.clock, on_error=lambda *both: failed.append(both))
+    servers = HealthServers(rig.proxy, rig.clock, on_error=lambda *both: failed.append(both))
+    rig.proxy.move_to(("127.0.0.1",))
     following = asyncio.create_task(servers.follow())
     rig.informers.services.put(balanced(), 2)
     await rig.clock.settle()
@@ -66,6 +68,12 @@ async def test_p34_a_balancer_learns_which_nodes_have_ready_endpoints() -> None:
     await rig.clock.settle()
     assert [one for one, _ in failed] == ["default/web"]
     taken.close()
+    # The node gets other addresses, of both families: the port is there and no longer where it was.
+    rig.proxy.move_to(("127.0.0.2", "::1"))
+    await rig.clock.settle()
+    for address, there in (("127.0.0.1", False), ("127.0.0.2", True), ("::1", True)):
+        with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as client:
+            assert (client.connect_ex((address, 32124)) == 0) is there, address
     rig.informers.services.put(balanced(policy="Cluster"), 5)
     await rig.clock.settle()
     for number in (32123, 32124):
@@ -78,7 +86,7 @@ async def test_p34_a_balancer_learns_which_nodes_have_ready_endpoints() -> None:
 @in_network_namespace
 async def test_p35_a_proxy_that_is_long_behind_says_so() -> None:
     rig = Rig()
-    servers = HealthServers(rig.proxy, [], rig.clock)
+    servers = HealthServers(rig.proxy, rig.clock)
     await servers.start()
     assert (await get(HEALTH_PORT, "/healthz"))[0] == 503  # nothing is programmed yet
     await rig.start()
@@ -102,7 +110,7 @@ async def test_p35_a_proxy_that_is_long_behind_says_so() -> None:
 @in_network_namespace
 async def test_p35_balancers_learn_that_a_node_is_about_to_go() -> None:
     rig = Rig()
-    servers = HealthServers(rig.proxy, [], rig.clock)
+    servers = HealthServers(rig.proxy, rig.clock)
     await servers.start()
     await rig.start()
     going = core.Node(metadata=meta.ObjectMeta(name=NODE.name, deletion_timestamp="2026-01-01T00:00:00Z"))
@@ -140,10 +148,10 @@ async def test_p38_service_ports_whose_endpoints_are_all_elsewhere_are_counted()
 @in_network_namespace
 async def test_p37_p38_metrics_under_kube_proxys_names() -> None:
     rig = Rig()
-    servers = HealthServers(rig.proxy, [], rig.clock)
+    servers = HealthServers(rig.proxy, rig.clock)
     await servers.start()
     await rig.start()
-    rig.kernel.connected = [("default/web", "http", "TCP", Backend("10.244.1.1", 8080), 7)]
+    rig.kernel.connected = [Connections("default/web", "http", "TCP", Backend("10.244.1.1", 8080), 7)]
     found = slice_of(endpoint("10.244.1.1"))
     annotation = "endpoints.kubernetes.io/last-change-trigger-time"
     for number, stamp in enumerate(("2001-01-01T00:00:00Z", "2999-01-01T00:00:00Z", "nonsense", ""), 10):

@@ -239,6 +239,22 @@ def test_p22_a_node_port_answers_on_each_address_of_the_node_and_shares_the_list
     assert len({entry.list for entry in frontends.values()}) == 1
 
 
+def test_p22_node_ports_move_to_the_addresses_that_the_node_gets_and_nothing_else_does() -> None:
+    brain = Brain(NODE)
+    brain.apply_service("default/web", service("web", "10.96.0.9", port(node_port=30080), type="NodePort"))
+    brain.apply_service("default/api", service("api", "10.96.0.8"))
+    change = brain.move_to_addresses(("10.243.0.2", "192.168.7.1"))
+    assert change.frontends == {Frontend("192.168.7.1", "TCP", 30080)} and not change.lists
+    change = brain.move_to_addresses(("192.168.7.1",))
+    assert change.frontends == {Frontend("10.243.0.2", "TCP", 30080)}
+    assert set(brain.table.frontends) == {
+        Frontend("10.96.0.9", "TCP", 80),
+        Frontend("10.96.0.8", "TCP", 80),
+        Frontend("192.168.7.1", "TCP", 30080),
+    }
+    assert not brain.move_to_addresses(("192.168.7.1",))
+
+
 def test_p16_clients_on_the_node_choose_from_all_endpoints_where_those_outside_must_not() -> None:
     found = service("web", "10.96.0.9", port(node_port=30080), type="NodePort", external_traffic_policy="Local")
     table = brain_of(found, slice_of(LOCAL_E1, REMOTE_E2)).table

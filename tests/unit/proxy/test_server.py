@@ -10,8 +10,9 @@ from tests.unit.proxy.build import NODE, endpoint, port, service, slice_of
 
 from skerry.api.types import core, meta
 from skerry.clock import FakeClock
+from skerry.proxy.backend import Connections
 from skerry.proxy.server import CHECK, RETRY_FIRST, WINDOW, Proxy
-from skerry.proxy.table import Backend, Change, Frontend, ServiceTable
+from skerry.proxy.table import Change, Frontend, ServiceTable
 
 
 class FakeInformer:
@@ -64,7 +65,7 @@ class Recording:
         self.calls: list[tuple[str, int]] = []
         self.refuse = False
         self.damaged = False
-        self.connected: list[tuple[str, str, str, Backend, int]] = []
+        self.connected: list[Connections] = []
 
     def start(self, table: ServiceTable) -> None:
         self._note("start", len(table.frontends))
@@ -78,7 +79,7 @@ class Recording:
         self.damaged, found = False, self.damaged
         return found
 
-    def connections(self) -> list[tuple[str, str, str, Backend, int]]:
+    def connections(self) -> list[Connections]:
         return self.connected
 
     def misses(self) -> int:
