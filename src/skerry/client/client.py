@@ -118,8 +118,11 @@ class Client:
         propagation_policy: str = "",
         uid: str = "",
         resource_version: str = "",
-    ) -> None:
-        """Asks for the deletion; with uid or resource_version only if the object still has it."""
+    ) -> T | None:
+        """Asks for the deletion; with uid or resource_version only if the object still has it.
+
+        The object if it takes its time to go (a grace period, finalizers), None if it is gone.
+        """
         options: dict[str, Any] = {"kind": "DeleteOptions", "apiVersion": "v1"}
         if grace_period_seconds is not None:
             options["gracePeriodSeconds"] = grace_period_seconds
@@ -128,7 +131,12 @@ class Client:
         conditions = {"uid": uid, "resourceVersion": resource_version}
         if any(conditions.values()):
             options["preconditions"] = {key: value for key, value in conditions.items() if value}
-        await self._ask("DELETE", resources.of(kind).path(namespace, name), body=codec.encode(options))
+        body = await self._ask("DELETE", resources.of(kind).path(namespace, name), body=codec.encode(options))
+        if b'"deletionTimestamp"' not in body:
+            return None
+        left = codec.decode(kind, body)
+        meta: Any = left.metadata  # type: ignore[attr-defined]
+        return left if meta.finalizers or meta.deletion_grace_period_seconds else None
 
     async def post(self, kind: type[Any], name: str, subresource: str, body: Any, namespace: str = "") -> bytes:
         """Creates at a subresource (a pod's binding, say); the answer's JSON."""

@@ -107,7 +107,7 @@ class Keeper(Generic[T]):
         try:
             made = await self.client.create(pod)
         except status.ApiError as error:
-            if not is_namespace_terminating(error) and not status.is_already_exists(error):
+            if not is_namespace_terminating(error):
                 self.say(owner, "Warning", "FailedCreate", pod.metadata.name, str(error))
             raise
         self.pods.wrote(made)
@@ -125,15 +125,19 @@ class Keeper(Generic[T]):
     async def delete_one(self, owner: Any, pod: core.Pod) -> None:
         """Asks for a pod's deletion and says so. ApiError if that is refused, which is said too."""
         name = pod.metadata.name
+        left: core.Pod | None = None
         try:
-            await self.client.delete(core.Pod, name, pod.metadata.namespace, uid=pod.metadata.uid)
+            left = await self.client.delete(core.Pod, name, pod.metadata.namespace, uid=pod.metadata.uid)
         except status.ApiError as error:
             if not was_behind(error):
                 self.say(owner, "Warning", "FailedDelete", name, str(error))
                 raise
         else:
             self.say(owner, "Normal", "SuccessfulDelete", name)
-        self.pods.deleted(pod)
+        if left is not None:
+            self.pods.wrote(left)
+        else:
+            self.pods.deleted(pod)
 
     def say(self, owner: Any, kind: str, reason: str, pod: str, error: str = "") -> None:
         """An event in the words of this kind of owner."""

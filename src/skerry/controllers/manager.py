@@ -14,6 +14,7 @@ from skerry.client.informer import Informers
 from skerry.clock import Clock
 from skerry.controllers.budgets.controller import BudgetController
 from skerry.controllers.clusterroles import ClusterRoleController
+from skerry.controllers.daemonset.controller import DaemonSetController
 from skerry.controllers.deployment.controller import DeploymentController
 from skerry.controllers.endpoints.controller import EndpointsController
 from skerry.controllers.eventage import EventAgeController
@@ -26,6 +27,7 @@ from skerry.controllers.replicaset.controller import ReplicaSetController
 from skerry.controllers.scheduler.controller import SchedulerController
 from skerry.controllers.serviceaccount import ServiceAccountController
 from skerry.controllers.serviceconditions.controller import ServiceConditionsController
+from skerry.controllers.statefulset.controller import StatefulSetController
 
 _log = logging.getLogger(__name__)
 
@@ -71,6 +73,8 @@ async def run(client: Client, clock: Clock, informers: Informers, *, ca: str = "
             ServiceConditionsController(client, clock, informers),
             ReplicaSetController(client, clock, informers),
             DeploymentController(client, clock, informers),
+            StatefulSetController(client, clock, informers),
+            DaemonSetController(client, clock, informers),
             SchedulerController(client, clock, informers),
             NodeLifecycleController(client, clock, informers),
             TaintEvictionController(client, clock, informers),

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Sequence
 
 import msgspec
 
 from skerry.api import codec
 from skerry.api.types import apps, core, meta
-from skerry.controllers import owners
+from skerry.controllers import owners, templates
 
 HASH_LABEL = "pod-template-hash"
 REVISION = "deployment.kubernetes.io/revision"
@@ -24,19 +23,11 @@ _NOT_COPIED = (
     MAXIMUM,
     "deprecated.deployment.rollback.to",
 )
-_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
-_DIGITS = 10
 
 
 def template_hash(template: core.PodTemplateSpec, collisions: int) -> str:
     """A short name for a template; `collisions` counts how often it was taken already."""
-    data = codec.encode(_without_hash(template)) + (str(collisions).encode() if collisions else b"")
-    number = int.from_bytes(hashlib.sha256(data).digest()[:8])
-    out = ""
-    for _ in range(_DIGITS):
-        number, digit = divmod(number, len(_ALPHABET))
-        out += _ALPHABET[digit]
-    return out
+    return templates.short(codec.encode(_without_hash(template)), collisions)
 
 
 def _without_hash(template: core.PodTemplateSpec) -> core.PodTemplateSpec:
