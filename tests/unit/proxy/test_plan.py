@@ -15,9 +15,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from skerry.proxy.nftables import plan
+from skerry.proxy.nftables import steps
 from skerry.proxy.nftables.numbers import FIRST_LIST, SERVICE_PORT, SLOT_SHIFT, SLOTS, Numbers
-from skerry.proxy.nftables.plan import Maps, Planner, Put, Remove, Size, apply, arrange
+from skerry.proxy.nftables.plan import Planner, arrange
+from skerry.proxy.nftables.steps import Maps, Put, Remove, Size, apply
 from skerry.proxy.table import Backend, Change, Empty, Entry, Frontend, ListKey, Scope, ServiceTable
 
 FRONTENDS = [Frontend("10.96.0.1", "TCP", 80), Frontend("10.96.0.2", "TCP", 80), Frontend("10.243.0.2", "TCP", 30080)]
@@ -37,27 +38,27 @@ class Kernel:
 
     def __init__(self) -> None:
         self.planner = Planner()
-        self.maps: Maps = {name: {} for name in plan.MAPS}
+        self.maps: Maps = {name: {} for name in steps.MAPS}
         self.states: list[Maps] = []
-        self.steps: list[plan.Step] = []
+        self.steps: list[steps.Step] = []
 
-    def program(self, table: ServiceTable, change: Change | None = None) -> list[plan.Step]:
+    def program(self, table: ServiceTable, change: Change | None = None) -> list[steps.Step]:
         """Does a change; `states` are then those from before it to after it."""
         self.states = [copy.deepcopy(self.maps)]
-        steps = self.planner.plan(table, change if change is not None else table.everything())
-        for step in steps:
+        planned = self.planner.plan(table, change if change is not None else table.everything())
+        for step in planned:
             self._do(step)
-        return steps
+        return planned
 
-    def sweep(self) -> plan.Step:
+    def sweep(self) -> steps.Step:
         step = self.planner.sweep(self.planner.stamp)
         self._do(step)
         return step
 
-    def _do(self, step: plan.Step) -> None:
+    def _do(self, step: steps.Step) -> None:
         apply(self.maps, step)
         self.states.append(copy.deepcopy(self.maps))
-        assert self.planner.maps[plan.ENDPOINTS].keys() >= self.maps[plan.ENDPOINTS].keys()
+        assert self.planner.maps[steps.ENDPOINTS].keys() >= self.maps[steps.ENDPOINTS].keys()
 
 
 def table_of(lists: dict[ListKey, list[Backend]], frontends: dict[Frontend, Entry]) -> ServiceTable:
@@ -68,7 +69,7 @@ def simple(*backends: Backend) -> ServiceTable:
     return table_of({L: list(backends)}, {F: Entry(L, Empty.REJECT, masquerade=False)})
 
 
-def chosen(states: list[Maps], frontend: Frontend, counts: str = plan.COUNTS, lists: str = plan.LISTS) -> set[Any]:
+def chosen(states: list[Maps], frontend: Frontend, counts: str = steps.COUNTS, lists: str = steps.LISTS) -> set[Any]:
     """Whatever packets can get that look up the count, the list and the backend in states of non-decreasing age.
 
     None: there was no count, so it is no service's packet; "miss": it left the end of a chain.
@@ -80,12 +81,12 @@ def chosen(states: list[Maps], frontend: Frontend, counts: str = plan.COUNTS, li
             found.add(None)
             continue
         for second in range(first, len(states)):
-            if count not in states[second][plan.DISPATCH]:
+            if count not in states[second][steps.DISPATCH]:
                 found.add("miss")
             number = states[second][lists].get(frontend, count)
             for third in range(second, len(states)):
                 for index in range(count):
-                    found.add(states[third][plan.ENDPOINTS].get((number, index), "miss"))
+                    found.add(states[third][steps.ENDPOINTS].get((number, index), "miss"))
     return found
 
 
@@ -93,8 +94,8 @@ def test_growing_adds_elements_and_then_raises_the_count() -> None:
     kernel = Kernel()
     kernel.program(simple(*BACKENDS[:1]))
     assert kernel.program(simple(*BACKENDS[:2])) == [
-        [Put(plan.ENDPOINTS, (FIRST_LIST, 1), BACKENDS[1], replaces=False), Size(2)],
-        [Put(plan.COUNTS, F, 2, replaces=True)],
+        [Put(steps.ENDPOINTS, (FIRST_LIST, 1), BACKENDS[1], replaces=False), Size(2)],
+        [Put(steps.COUNTS, F, 2, replaces=True)],
     ]
     assert kernel.sweep() == []
 
@@ -105,18 +106,18 @@ def test_shrinking_fills_the_hole_lowers_the_count_and_sweeps_the_last_index_lat
     kernel.program(simple(*BACKENDS[:3]))
     assert kernel.program(simple(*BACKENDS[1:3])) == [
         [
-            Put(plan.ENDPOINTS, (FIRST_LIST, 0), BACKENDS[2], replaces=True),
-            Put(plan.COUNTS, F, 2, replaces=True),
+            Put(steps.ENDPOINTS, (FIRST_LIST, 0), BACKENDS[2], replaces=True),
+            Put(steps.COUNTS, F, 2, replaces=True),
         ]
     ]
-    assert kernel.sweep() == [Remove(plan.ENDPOINTS, (FIRST_LIST, 2))]
+    assert kernel.sweep() == [Remove(steps.ENDPOINTS, (FIRST_LIST, 2))]
 
 
 def test_replacing_one_backend_is_one_element() -> None:
     kernel = Kernel()
     kernel.program(simple(*BACKENDS[:3]))
     assert kernel.program(simple(BACKENDS[0], BACKENDS[5], BACKENDS[2])) == [
-        [Put(plan.ENDPOINTS, (FIRST_LIST, 1), BACKENDS[5], replaces=True)]
+        [Put(steps.ENDPOINTS, (FIRST_LIST, 1), BACKENDS[5], replaces=True)]
     ]
 
 
@@ -126,7 +127,7 @@ def test_a_list_that_grows_again_before_the_sweep_takes_its_index_back() -> None
     kernel.program(simple(*BACKENDS[:1]))
     kernel.program(simple(BACKENDS[0], BACKENDS[4]))
     assert kernel.sweep() == []
-    assert kernel.maps[plan.ENDPOINTS] == {(FIRST_LIST, 0): BACKENDS[0], (FIRST_LIST, 1): BACKENDS[4]}
+    assert kernel.maps[steps.ENDPOINTS] == {(FIRST_LIST, 0): BACKENDS[0], (FIRST_LIST, 1): BACKENDS[4]}
 
 
 def test_a_sweep_leaves_what_became_stale_after_its_stamp() -> None:
@@ -135,20 +136,20 @@ def test_a_sweep_leaves_what_became_stale_after_its_stamp() -> None:
     kernel.program(simple(*BACKENDS[:2]))
     early = kernel.planner.stamp
     kernel.program(simple(*BACKENDS[:1]))
-    assert kernel.planner.sweep(early) == [Remove(plan.ENDPOINTS, (FIRST_LIST, 2))]
+    assert kernel.planner.sweep(early) == [Remove(steps.ENDPOINTS, (FIRST_LIST, 2))]
     assert kernel.planner.stale == 1
 
 
-@pytest.mark.parametrize(("empty", "name"), [(Empty.REJECT, plan.REFUSED), (Empty.DROP, plan.DROPPED)])
+@pytest.mark.parametrize(("empty", "name"), [(Empty.REJECT, steps.REFUSED), (Empty.DROP, steps.DROPPED)])
 def test_p11_p12_without_backends_a_frontend_is_refused_or_dropped(empty: Empty, name: str) -> None:
     kernel = Kernel()
     kernel.program(simple(*BACKENDS[:1]))
     kernel.program(table_of({L: []}, {F: Entry(L, empty, masquerade=False)}))
-    assert F not in kernel.maps[plan.COUNTS]
+    assert F not in kernel.maps[steps.COUNTS]
     assert F in kernel.maps[name]
     kernel.program(simple(*BACKENDS[:1]))
     kernel.sweep()
-    assert kernel.maps[plan.COUNTS] == {F: 1}
+    assert kernel.maps[steps.COUNTS] == {F: 1}
     assert F not in kernel.maps[name]
 
 
@@ -156,12 +157,12 @@ def test_p15_masquerading_starts_before_the_frontend_and_ends_after_it() -> None
     kernel = Kernel()
     entry = Entry(L, Empty.REJECT, masquerade=True)
     kernel.program(table_of({L: BACKENDS[:1]}, {F: entry}))
-    assert all(plan.COUNTS not in state or F in state[plan.MASQUERADED] for state in kernel.states[1:])
+    assert all(steps.COUNTS not in state or F in state[steps.MASQUERADED] for state in kernel.states[1:])
     gone = Change({F}, {L})
     kernel.program(ServiceTable(), gone)
-    assert F in kernel.maps[plan.MASQUERADED]
+    assert F in kernel.maps[steps.MASQUERADED]
     kernel.sweep()
-    assert all(not held for name, held in kernel.maps.items() if name != plan.DISPATCH)
+    assert all(not held for name, held in kernel.maps.items() if name != steps.DISPATCH)
 
 
 def test_what_does_not_change_sends_nothing() -> None:
@@ -172,11 +173,11 @@ def test_what_does_not_change_sends_nothing() -> None:
 
 
 def test_the_model_refuses_what_the_kernel_would() -> None:
-    maps: Maps = {name: {} for name in plan.MAPS}
+    maps: Maps = {name: {} for name in steps.MAPS}
     with pytest.raises(KeyError):
-        apply(maps, [Remove(plan.COUNTS, F)])
+        apply(maps, [Remove(steps.COUNTS, F)])
     with pytest.raises(KeyError):
-        apply(maps, [Put(plan.COUNTS, F, 1, replaces=True)])
+        apply(maps, [Put(steps.COUNTS, F, 1, replaces=True)])
 
 
 @given(st.lists(st.sampled_from(BACKENDS)), st.lists(st.sampled_from(BACKENDS)))
@@ -228,11 +229,11 @@ def test_no_packet_misses_and_none_goes_where_it_should_not(tables: list[tuple[S
             assert seen <= allowed, f"{frontend}: {seen - allowed}"
             assert chosen(kernel.states[-1:], frontend) == (new or {None})  # nothing new for who is gone
             empty = table.frontends[frontend].empty if frontend in table.frontends and not new else None
-            assert (frontend in kernel.maps[plan.REFUSED]) == (empty is Empty.REJECT)
-            assert (frontend in kernel.maps[plan.DROPPED]) == (empty is Empty.DROP)
+            assert (frontend in kernel.maps[steps.REFUSED]) == (empty is Empty.REJECT)
+            assert (frontend in kernel.maps[steps.DROPPED]) == (empty is Empty.DROP)
             assert_near(kernel, before, table, frontend)
             if frontend in table.frontends:
-                assert not table.frontends[frontend].masquerade or frontend in kernel.maps[plan.MASQUERADED]
+                assert not table.frontends[frontend].masquerade or frontend in kernel.maps[steps.MASQUERADED]
         assert kernel.maps == kernel.planner.maps
         assert_sticky(kernel.maps)
         assert_guarded(kernel.states, before, table)
@@ -248,26 +249,26 @@ def assert_near(kernel: Kernel, before: ServiceTable, table: ServiceTable, front
     """The same for clients on the node, who may also be sent on to what all others choose from."""
     near = [each.frontends[frontend].near for each in (before, table) if frontend in each.frontends]
     allowed = {one for key in near if key for each in (before, table) for one in each.lists.get(key, ())}
-    assert chosen(kernel.states, frontend, plan.NEAR_COUNTS, plan.NEAR_LISTS) <= {*allowed, None}
+    assert chosen(kernel.states, frontend, steps.NEAR_COUNTS, steps.NEAR_LISTS) <= {*allowed, None}
     key = table.frontends[frontend].near if frontend in table.frontends else None
     wanted = set(table.lists[key]) if key is not None else set()
-    assert chosen(kernel.states[-1:], frontend, plan.NEAR_COUNTS, plan.NEAR_LISTS) == (wanted or {None})
+    assert chosen(kernel.states[-1:], frontend, steps.NEAR_COUNTS, steps.NEAR_LISTS) == (wanted or {None})
 
 
 def assert_sticky(maps: Maps) -> None:
     """P23: a record leads to live backends of its list alone, and to the same one in both lists of a service port."""
     live: dict[int, set[Backend]] = {}
-    for frontend, number in maps[plan.LISTS].items():
-        if number & SLOTS and frontend in maps[plan.COUNTS]:
-            live[number] = {maps[plan.ENDPOINTS][number, index] for index in range(maps[plan.COUNTS][frontend])}
+    for frontend, number in maps[steps.LISTS].items():
+        if number & SLOTS and frontend in maps[steps.COUNTS]:
+            live[number] = {maps[steps.ENDPOINTS][number, index] for index in range(maps[steps.COUNTS][frontend])}
     by_port: dict[tuple[int, int], Backend] = {}
     held: dict[int, set[Backend]] = {}
-    for (number, place), backend in maps[plan.PLACES].items():
+    for (number, place), backend in maps[steps.PLACES].items():
         assert by_port.setdefault((number & SERVICE_PORT, place), backend) == backend
-        assert maps[plan.IDS][number, backend] == place
+        assert maps[steps.IDS][number, backend] == place
         held.setdefault(number, set()).add(backend)
-        assert number >> SLOT_SHIFT in {slot for slot, _ in maps[plan.KEEPERS]}
-    assert len(maps[plan.IDS]) == len(maps[plan.PLACES])
+        assert number >> SLOT_SHIFT in {slot for slot, _ in maps[steps.KEEPERS]}
+    assert len(maps[steps.IDS]) == len(maps[steps.PLACES])
     for number, backends in live.items():
         assert held[number] == backends
 
@@ -276,34 +277,34 @@ def assert_guarded(states: list[Maps], before: ServiceTable, table: ServiceTable
     """P20: prefixes of one frontend never overlap, and no address is open before its guard stands."""
     for maps in states:
         of_frontend: dict[Frontend, list[ipaddress.IPv4Network]] = {}
-        for frontend, prefix in maps[plan.ALLOWED]:
+        for frontend, prefix in maps[steps.ALLOWED]:
             of_frontend.setdefault(frontend, []).append(ipaddress.IPv4Network(prefix))
         for found in of_frontend.values():
             assert not any(a.overlaps(b) for a, b in itertools.combinations(found, 2))
     for frontend, entry in table.frontends.items():
         if entry.sources:
-            assert frontend in states[-1][plan.GUARDED]
-            assert {prefix for one, prefix in states[-1][plan.ALLOWED] if one == frontend} == set(entry.sources)
+            assert frontend in states[-1][steps.GUARDED]
+            assert {prefix for one, prefix in states[-1][steps.ALLOWED] if one == frontend} == set(entry.sources)
             if frontend not in before.frontends:
-                assert all(frontend in maps[plan.GUARDED] for maps in states if frontend in maps[plan.COUNTS])
+                assert all(frontend in maps[steps.GUARDED] for maps in states if frontend in maps[steps.COUNTS])
 
 
 def assert_clean(maps: Maps, table: ServiceTable) -> None:
     """After a sweep there is nothing that the table does not ask for."""
     live = {one for one in table.frontends if table.backends(one)}
-    assert set(maps[plan.COUNTS]) == set(maps[plan.LISTS]) == live
-    assert len(maps[plan.ENDPOINTS]) == sum(len(found) for found in table.lists.values())
-    assert set(maps[plan.ADDRESSES]) == set(table.addresses)
-    assert set(maps[plan.HAIRPIN]) == set(table.hairpins)
-    assert set(maps[plan.MASQUERADED]) == {one for one, entry in table.frontends.items() if entry.masquerade}
-    assert set(maps[plan.GUARDED]) == {one for one, entry in table.frontends.items() if entry.sources}
-    assert len(maps[plan.ALLOWED]) == sum(len(entry.sources) for entry in table.frontends.values())
+    assert set(maps[steps.COUNTS]) == set(maps[steps.LISTS]) == live
+    assert len(maps[steps.ENDPOINTS]) == sum(len(found) for found in table.lists.values())
+    assert set(maps[steps.ADDRESSES]) == set(table.addresses)
+    assert set(maps[steps.HAIRPIN]) == set(table.hairpins)
+    assert set(maps[steps.MASQUERADED]) == {one for one, entry in table.frontends.items() if entry.masquerade}
+    assert set(maps[steps.GUARDED]) == {one for one, entry in table.frontends.items() if entry.sources}
+    assert len(maps[steps.ALLOWED]) == sum(len(entry.sources) for entry in table.frontends.values())
     near = {one for one, entry in table.frontends.items() if entry.near and table.lists[entry.near]}
-    assert set(maps[plan.NEAR_COUNTS]) == set(maps[plan.NEAR_LISTS]) == near
+    assert set(maps[steps.NEAR_COUNTS]) == set(maps[steps.NEAR_LISTS]) == near
     sticky = {key: set(found) for key, found in table.lists.items() if key.affinity}
-    assert len(maps[plan.PLACES]) == sum(map(len, sticky.values()))
-    assert {seconds for _, seconds in maps[plan.KEEPERS]} >= {key.affinity for key, found in sticky.items() if found}
-    assert {seconds for _, seconds in maps[plan.KEEPERS]} <= {key.affinity for key in sticky}
+    assert len(maps[steps.PLACES]) == sum(map(len, sticky.values()))
+    assert {seconds for _, seconds in maps[steps.KEEPERS]} >= {key.affinity for key, found in sticky.items() if found}
+    assert {seconds for _, seconds in maps[steps.KEEPERS]} <= {key.affinity for key in sticky}
 
 
 def test_p23_of_more_time_outs_than_slots_the_last_ones_get_the_nearest() -> None:

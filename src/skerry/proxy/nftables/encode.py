@@ -16,10 +16,10 @@ from typing import Any, cast
 from skerry.netlink import nft_set
 from skerry.netlink.nft import Request
 from skerry.netlink.nft_expr import Code
-from skerry.proxy.nftables import plan, schema
+from skerry.proxy.nftables import schema, steps
 from skerry.proxy.nftables.numbers import SLOT_SHIFT
-from skerry.proxy.nftables.plan import Keep, Op, Put, Size, Step
 from skerry.proxy.nftables.schema import Shape
+from skerry.proxy.nftables.steps import Fill, Keep, Op, Put, Size, Step, filled
 from skerry.proxy.table import Backend, Frontend
 
 ELEMENTS_A_BATCH = 5600
@@ -74,29 +74,29 @@ def _allowed(key: tuple[Frontend, str]) -> tuple[bytes, bytes]:
 
 
 _KEYS: dict[str, Callable[[Any], bytes]] = {
-    plan.COUNTS: frontend,
-    plan.LISTS: frontend,
-    plan.NEAR_COUNTS: frontend,
-    plan.NEAR_LISTS: frontend,
-    plan.ENDPOINTS: index,
-    plan.DISPATCH: WORD.pack,
-    plan.ADDRESSES: packed,
-    plan.REFUSED: frontend,
-    plan.DROPPED: frontend,
-    plan.MASQUERADED: frontend,
-    plan.HAIRPIN: _pair,
-    plan.GUARDED: frontend,
-    plan.IDS: identity,
-    plan.PLACES: index,
+    steps.COUNTS: frontend,
+    steps.LISTS: frontend,
+    steps.NEAR_COUNTS: frontend,
+    steps.NEAR_LISTS: frontend,
+    steps.ENDPOINTS: index,
+    steps.DISPATCH: WORD.pack,
+    steps.ADDRESSES: packed,
+    steps.REFUSED: frontend,
+    steps.DROPPED: frontend,
+    steps.MASQUERADED: frontend,
+    steps.HAIRPIN: _pair,
+    steps.GUARDED: frontend,
+    steps.IDS: identity,
+    steps.PLACES: index,
 }
 _VALUES: dict[str, Callable[[Any], bytes]] = {
-    plan.COUNTS: WORD.pack,
-    plan.LISTS: WORD.pack,
-    plan.NEAR_COUNTS: WORD.pack,
-    plan.NEAR_LISTS: WORD.pack,
-    plan.ENDPOINTS: backend,
-    plan.IDS: WORD.pack,
-    plan.PLACES: backend,
+    steps.COUNTS: WORD.pack,
+    steps.LISTS: WORD.pack,
+    steps.NEAR_COUNTS: WORD.pack,
+    steps.NEAR_LISTS: WORD.pack,
+    steps.ENDPOINTS: backend,
+    steps.IDS: WORD.pack,
+    steps.PLACES: backend,
 }
 
 
@@ -123,10 +123,10 @@ def _to_backend(key: tuple[int, int], value: Backend) -> bytes | None:
 
 
 _QUICK: dict[str, Callable[[Any, Any], bytes | None]] = {
-    plan.COUNTS: _to_number,
-    plan.LISTS: _to_number,
-    plan.ENDPOINTS: _to_backend,
-    plan.PLACES: _to_backend,
+    steps.COUNTS: _to_number,
+    steps.LISTS: _to_number,
+    steps.ENDPOINTS: _to_backend,
+    steps.PLACES: _to_backend,
 }
 
 
@@ -137,7 +137,7 @@ def transactions(shape: Shape, table: str, step: Step) -> Iterator[list[Request]
         if type(op) is Put:
             need = 2 if op.replaces else 1
         else:
-            need = 20 if isinstance(op, Size | Keep) else 1
+            need = len(op.backends) if type(op) is Fill else 20 if isinstance(op, Size | Keep) else 1
         weight += need
         if weight > ELEMENTS_A_BATCH:
             yield batch.close()
@@ -167,16 +167,18 @@ class _Batch:
             if made is None:
                 made = _element(name, key, _VALUES[name](value) if value is not None else b"")
             self._added[name].append(made)
+        elif isinstance(op, Fill):
+            self._added[steps.ENDPOINTS].append(_filled(op))
         elif isinstance(op, Size):
             self._first += self._shape.lb_rules(self._table, op.backends)
             element = nft_set.verdict_element(WORD.pack(op.backends), Code.GOTO, schema.lb_chain(op.backends))
-            self._added[plan.DISPATCH].append(element)
+            self._added[steps.DISPATCH].append(element)
         elif isinstance(op, Keep):
             self._first += self._shape.keep_rules(self._table, op.seconds)
-            self._added[plan.KEEPERS].append(_keeper(op))
-        elif op.map == plan.KEEPERS:
+            self._added[steps.KEEPERS].append(_keeper(op))
+        elif op.map == steps.KEEPERS:
             slot, seconds = cast("tuple[int, int]", op.key)
-            self._gone[plan.KEEPERS].append(_keeper(Keep(slot, seconds)))
+            self._gone[steps.KEEPERS].append(_keeper(Keep(slot, seconds)))
             self._last += schema.remove_keep_rules(self._table, seconds)
         else:
             self._delete(op.map, op.key)
@@ -193,8 +195,18 @@ class _Batch:
         return requests + self._last
 
 
+def _filled(op: Fill) -> bytes:
+    """All elements of a fill, one after the other."""
+    if ":" in op.backends[0].address:
+        return b"".join(nft_set.element(index(key), backend(one)) for key, one in filled(op))
+    pack, aton, htons = _TO_BACKEND.pack, socket.inet_aton, socket.htons
+    head, number, middle = _BACKEND_HEAD, op.list, _BACKEND_MIDDLE
+    ends = enumerate(op.backends, op.first)
+    return b"".join([pack(head, number, at, middle, aton(address), htons(port)) for at, (address, port) in ends])
+
+
 def _element(name: str, value: Any, data: bytes = b"") -> bytes:
-    if name == plan.ALLOWED:
+    if name == steps.ALLOWED:
         return nft_set.range_element(*_allowed(value))
     return nft_set.element(_KEYS[name](value), data)
 

@@ -16,8 +16,9 @@ from skerry.netlink import nft
 from skerry.netlink.wire import NetlinkError
 from skerry.proxy.backend import Connections
 from skerry.proxy.nftables import encode, read, schema
-from skerry.proxy.nftables.plan import Planner, Step
+from skerry.proxy.nftables.plan import Planner
 from skerry.proxy.nftables.schema import Shape
+from skerry.proxy.nftables.steps import Step
 from skerry.proxy.nftables.totals import Totals
 from skerry.proxy.table import Change, ServiceTable
 

@@ -19,92 +19,42 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Hashable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from skerry.proxy.nftables.numbers import Numbers
-from skerry.proxy.table import IPV4, Backend, Change, Empty, Frontend, ListKey, ServiceTable
-
-COUNTS, LISTS, ENDPOINTS, DISPATCH = "counts", "lists", "endpoints", "dispatch"
-NEAR_COUNTS, NEAR_LISTS = "near-counts", "near-lists"
-ADDRESSES, REFUSED, DROPPED, MASQUERADED, HAIRPIN = "addresses", "refused", "dropped", "masqueraded", "hairpin"
-GUARDED, ALLOWED = "guarded", "allowed"
-IDS, PLACES, KEEPERS = "ids", "places", "keepers"
-
-MAPS = (
+from skerry.proxy.nftables.steps import (
+    ADDRESSES,
+    ALLOWED,
     COUNTS,
+    DISPATCH,
+    DROPPED,
+    ENDPOINTS,
+    GUARDED,
+    HAIRPIN,
+    IDS,
+    KEEPERS,
     LISTS,
+    MAPS,
+    MASQUERADED,
     NEAR_COUNTS,
     NEAR_LISTS,
-    ENDPOINTS,
-    DISPATCH,
-    ADDRESSES,
-    REFUSED,
-    DROPPED,
-    MASQUERADED,
-    HAIRPIN,
-    GUARDED,
-    ALLOWED,
-    IDS,
     PLACES,
-    KEEPERS,
+    REFUSED,
+    Fill,
+    Keep,
+    Maps,
+    Put,
+    Remove,
+    Size,
+    Step,
+    filled,
 )
+from skerry.proxy.table import IPV4, Backend, Change, Empty, Frontend, ListKey, ServiceTable
 
+FILLED_AT_ONCE = 500
+"""Backends of one `Fill`."""
 
 _ABSENT = object()
-
-
-class Put(NamedTuple):
-    """An element is now this; `replaces` one with the same key, in one transaction."""
-
-    map: str
-    key: Hashable
-    value: Any
-    replaces: bool
-
-
-class Remove(NamedTuple):
-    """An element goes."""
-
-    map: str
-    key: Hashable
-
-
-class Size(NamedTuple):
-    """A chain for lists of so many backends appears, with its element in `dispatch`."""
-
-    backends: int
-
-
-class Keep(NamedTuple):
-    """A chain that remembers clients for so many seconds appears, with its element in `keepers`."""
-
-    slot: int
-    seconds: int
-
-
-Op = Put | Remove | Size | Keep
-Step = list[Op]
-Maps = dict[str, dict[Any, Any]]
-"""What the kernel holds, by map: counts {Frontend: int}, lists {Frontend: number}, endpoints {(number, index):
-Backend}, dispatch {count: None}, ids {(number, Backend): place}, places {(number, place): Backend}, keepers {(slot,
-seconds): None}, allowed {(Frontend, prefix): None}; the other sets have None as value, too."""
-
-
-def apply(maps: Maps, step: Sequence[Op]) -> None:
-    """Does to a model what the kernel does with a step. KeyError where the kernel would refuse."""
-    for op in step:
-        if isinstance(op, Size):
-            op = Put(DISPATCH, op.backends, None, replaces=False)
-        elif isinstance(op, Keep):
-            op = Put(KEEPERS, tuple(op), None, replaces=False)
-        held = maps[op.map]
-        if isinstance(op, Remove):
-            del held[op.key]
-        elif (op.key in held) != op.replaces:
-            raise KeyError(op)
-        else:
-            held[op.key] = op.value
-
 
 _FIRST = (ENDPOINTS, LISTS, NEAR_LISTS, PLACES, GUARDED)
 """What packets come to in later lookups than the one that leads them there: has to be there before that does."""
@@ -215,7 +165,7 @@ class Planner:
                 self._retire(HAIRPIN, address)
         for frontend in change.frontends:
             self._frontend(table, frontend, fill, switch)
-        grows = any(isinstance(op, Put) and not op.replaces and op.map in _FIRST for op in fill)
+        grows = any(type(op) is Fill or (isinstance(op, Put) and not op.replaces and op.map in _FIRST) for op in fill)
         return [step for step in ((fill, switch) if grows else (fill + switch,)) if step]
 
     def sweep(self, stamp: int) -> Step:
@@ -246,9 +196,16 @@ class Planner:
                 fill.append(Keep(*keeper))
         old = self._live.get(number, [])
         live = arrange(old, new)
-        for index, backend in enumerate(live):
-            if index >= len(old) or old[index] != backend:
-                self._put(fill, ENDPOINTS, (number, index), backend)
+        held = self.maps[ENDPOINTS]
+        if not old and not any((number, index) in held for index in range(len(live))):
+            for first in range(0, len(live), FILLED_AT_ONCE):
+                part = Fill(number, first, tuple(live[first : first + FILLED_AT_ONCE]))
+                held.update(filled(part))
+                fill.append(part)
+        else:
+            for index, backend in enumerate(live):
+                if index >= len(old) or old[index] != backend:
+                    self._put(fill, ENDPOINTS, (number, index), backend)
         for index in range(len(live), len(old)):
             self._retire(ENDPOINTS, (number, index))
         if key.affinity:

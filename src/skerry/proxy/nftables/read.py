@@ -12,10 +12,10 @@ from typing import Any
 
 from skerry.netlink import nft, nft_set
 from skerry.netlink.nft_set import Element
-from skerry.proxy.nftables import encode, plan, schema
+from skerry.proxy.nftables import encode, schema, steps
 from skerry.proxy.nftables.numbers import SLOT_SHIFT
-from skerry.proxy.nftables.plan import Keep, Maps, Size, Step
 from skerry.proxy.nftables.schema import Shape
+from skerry.proxy.nftables.steps import Keep, Maps, Size, Step
 from skerry.proxy.table import Backend, Frontend
 
 REFERENCE = f"{schema.TABLE}-reference"
@@ -26,7 +26,7 @@ _PROTOCOLS = {number: name for name, number in encode.PROTOCOLS.items()}
 def maps(kernel: nft.Nft, table: str) -> Maps:
     """The elements of all maps. ValueError if there is one that we never write."""
     found: Maps = {}
-    for name in plan.MAPS:
+    for name in steps.MAPS:
         read = _READERS.get(name, _member)
         try:
             found[name] = dict(read(one) for one in nft_set.dump_elements(kernel, table, name))
@@ -43,8 +43,8 @@ def last_place(kernel: nft.Nft, table: str) -> int:
 def intact(kernel: nft.Nft, table: str, shape: Shape, held: Maps) -> bool:
     """Are chains, rules and maps exactly those that we write? A table that nobody calls is made to compare with."""
     parts = list(shape.skeleton(REFERENCE, dormant=True))
-    extra: Step = [Size(count) for count in held[plan.DISPATCH]]
-    extra += [Keep(*keeper) for keeper in held[plan.KEEPERS]]
+    extra: Step = [Size(count) for count in held[steps.DISPATCH]]
+    extra += [Keep(*keeper) for keeper in held[steps.KEEPERS]]
     if REFERENCE in kernel.tables():
         kernel.commit([nft.delete_table(REFERENCE)])
     kernel.commit([*parts, *shape.hooks(REFERENCE)])
@@ -125,16 +125,16 @@ def _pair(one: Element) -> tuple[str, None]:
 
 
 _READERS: dict[str, Callable[[Element], tuple[Any, Any]]] = {
-    plan.COUNTS: _number_of_frontend,
-    plan.LISTS: _number_of_frontend,
-    plan.NEAR_COUNTS: _number_of_frontend,
-    plan.NEAR_LISTS: _number_of_frontend,
-    plan.ENDPOINTS: _indexed,
-    plan.PLACES: _indexed,
-    plan.IDS: lambda one: (identified(one.key), _word(one.data)),
-    plan.DISPATCH: _dispatch,
-    plan.KEEPERS: _keeper,
-    plan.ADDRESSES: _address,
-    plan.HAIRPIN: _pair,
-    plan.ALLOWED: _allowed,
+    steps.COUNTS: _number_of_frontend,
+    steps.LISTS: _number_of_frontend,
+    steps.NEAR_COUNTS: _number_of_frontend,
+    steps.NEAR_LISTS: _number_of_frontend,
+    steps.ENDPOINTS: _indexed,
+    steps.PLACES: _indexed,
+    steps.IDS: lambda one: (identified(one.key), _word(one.data)),
+    steps.DISPATCH: _dispatch,
+    steps.KEEPERS: _keeper,
+    steps.ADDRESSES: _address,
+    steps.HAIRPIN: _pair,
+    steps.ALLOWED: _allowed,
 }

@@ -14,9 +14,10 @@ from collections.abc import Iterator
 from skerry.netlink import nft, nft_set
 from skerry.netlink.wire import NetlinkError
 from skerry.proxy.backend import Connections
-from skerry.proxy.nftables import encode, plan, read, schema
+from skerry.proxy.nftables import encode, read, schema, steps
 from skerry.proxy.nftables.numbers import SERVICE_PORT
-from skerry.proxy.nftables.plan import Planner, Put, Remove, Step
+from skerry.proxy.nftables.plan import Planner
+from skerry.proxy.nftables.steps import Put, Remove, Step
 from skerry.proxy.table import Backend
 
 TOTALS = "totals"
@@ -32,12 +33,12 @@ class Totals:
     def follow(self, step: Step) -> None:
         """To be called with each step that the kernel has done."""
         for op in step:
-            if isinstance(op, Remove | Put) and op.map == plan.ENDPOINTS and (isinstance(op, Remove) or op.replaces):
+            if isinstance(op, Remove | Put) and op.map == steps.ENDPOINTS and (isinstance(op, Remove) or op.replaces):
                 self._left += 1
 
     def crowded(self, planner: Planner) -> bool:
         """Are there many counts in the kernel that nobody asks for? `connections` deletes them."""
-        return self._left > 2 * len(planner.maps[plan.ENDPOINTS]) + _SPARE
+        return self._left > 2 * len(planner.maps[steps.ENDPOINTS]) + _SPARE
 
     def connections(self, kernel: nft.Nft, planner: Planner) -> Iterator[Connections]:
         """What the backends of all lists have had."""
