@@ -90,6 +90,9 @@ def test_causes_on_the_wire(api: Cluster) -> None:
 
 
 def test_a_wrong_token_and_none(api: Cluster) -> None:
-    for wrong in ("Bearer nonsense", "Basic YTpi", ""):
-        code, status = Wire(api)("GET", "/api/v1/pods", Authorization=wrong)
-        assert (code, status["reason"], status["message"]) == (401, "Unauthorized", "Unauthorized")
+    code, status = Wire(api)("GET", "/api/v1/pods", Authorization="Bearer nonsense")
+    assert (code, status["reason"], status["message"]) == (401, "Unauthorized", "Unauthorized")
+    for none in ("Basic YTpi", ""):
+        code, status = Wire(api)("GET", "/api/v1/pods", Authorization=none)
+        assert (code, status["reason"]) == (403, "Forbidden")
+        assert status["message"].startswith('pods is forbidden: User "system:anonymous" cannot list resource "pods" in')

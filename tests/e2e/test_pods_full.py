@@ -41,6 +41,7 @@ def test_a_program_in_a_pod_speaks_to_the_api(pods: Kubectl) -> None:
         "env": [{"name": "PYTHONPATH", "value": "/client"}],
         "volumeMounts": [{"name": "client", "mountPath": "/client", "readOnly": True}],
     }
+    pods("create", "rolebinding", "default-edits", "--clusterrole=edit", f"--serviceaccount={pods.namespace}:default")
     where = {"path": str(Path(kubernetes.__file__).parents[1]), "type": "Directory"}
     create(pods, "client", box, restartPolicy="Never", volumes=[{"name": "client", "hostPath": where}])
     pods("wait", "pod/client", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=30s")

@@ -191,7 +191,7 @@ def test_refusals_are_told_apart(api: Any, pods: Kubectl, namespace: str) -> Non
     anonymous = client.Configuration()
     anonymous.host, anonymous.ssl_ca_cert = api.configuration.host, api.configuration.ssl_ca_cert
     with client.ApiClient(anonymous) as nobody:
-        assert refused(lambda: client.CoreV1Api(nobody).list_namespaced_pod(namespace)) == (401, "Unauthorized")
+        assert refused(lambda: client.CoreV1Api(nobody).list_namespaced_pod(namespace)) == (403, "Forbidden")
     stale = {"resource_version": "1", "timeout_seconds": 5}
     watching = watch.Watch().stream(core.list_namespaced_config_map, namespace, **stale)
     assert refused(lambda: next(watching)) == (410, "Expired")

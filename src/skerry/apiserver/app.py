@@ -90,11 +90,11 @@ class App:
         return await self._verb(target, request)
 
     async def _user(self, shown: str) -> User:
-        """Who shows this header; anonymous is who shows none. ApiError 401."""
-        if not shown:
+        """Who shows this header; anonymous is who shows no token. ApiError 401 for one that is not good."""
+        scheme, _, token = shown.strip().partition(" ")
+        if scheme.lower() != "bearer" or not token:
             return auth.ANONYMOUS
-        scheme, _, token = shown.partition(" ")
-        found = await self.known(token.strip()) if scheme.lower() == "bearer" else None
+        found = await self.known(token.strip())
         if found is None:
             raise status.ApiError(401, "Unauthorized")
         return found

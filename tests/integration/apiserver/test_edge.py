@@ -81,12 +81,13 @@ async def test_verbs_over_a_socket(served: Served) -> None:
     await transport.close()
 
 
-async def test_without_a_token_it_is_401(served: Served) -> None:
-    transport = served.transport(token="")
-    with pytest.raises(status.ApiError) as caught:
-        await Client(transport).list(core.Pod)
-    assert caught.value.code == 401
-    await transport.close()
+async def test_without_a_token_it_is_403_and_with_a_wrong_one_401(served: Served) -> None:
+    for token, code in (("", 403), ("wrong", 401)):
+        transport = served.transport(token=token)
+        with pytest.raises(status.ApiError) as caught:
+            await Client(transport).list(core.Pod)
+        assert caught.value.code == code
+        await transport.close()
 
 
 async def test_too_large_a_body_is_413(served: Served) -> None:
