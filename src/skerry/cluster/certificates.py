@@ -1,7 +1,8 @@
 """The cluster's own certificate authority and the API server's certificate.
 
-Called by `skerry up` after it has forked the daemon, so that importing `cryptography` (0.1 s) and making keys goes on
-beside the daemon's own imports. Keys are EC P-256; files are mode 0600 and written atomically.
+`issue` makes client certificates for `skerry kubeconfig --user`. The rest is called by `skerry up` after it has forked
+the daemon, so that importing `cryptography` (0.1 s) and making keys goes on beside the daemon's own imports. Keys are
+EC P-256; files are mode 0600 and written atomically.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from skerry.cluster.files import make_private_directory, write_private
 
 if TYPE_CHECKING:
+    import ssl
+
     from cryptography import x509
     from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
 
 CA_DAYS = 3650
 SERVER_DAYS = 365
+CLIENT_DAYS = 365
 RENEW_DAYS = 30
 """A certificate that ends within so many days is made anew at the next `skerry up`."""
 
@@ -77,6 +81,45 @@ def ensure(
     write_private(paths.server_key, _key_pem(key))
     write_private(paths.server_certificate, _pem(certificate) + _pem(ca))
     return Expiry(ca_until, until)
+
+
+def server_context(paths: ClusterPaths) -> ssl.SSLContext:
+    """What the API server listens with: clients may show a certificate, and then it must be of our authority."""
+    import ssl
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(paths.server_certificate, paths.server_key)
+    context.load_verify_locations(paths.ca_certificate)
+    context.verify_mode = ssl.CERT_OPTIONAL
+    return context
+
+
+def issue(paths: ClusterPaths, user: str, groups: tuple[str, ...], now: float) -> tuple[bytes, bytes]:
+    """A new key and a certificate by which its holder is `user` of `groups` to the API server, both as PEM."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+    ca_key, ca = _load_authority(paths)
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name(
+        [
+            *(x509.NameAttribute(NameOID.ORGANIZATION_NAME, one) for one in groups),
+            x509.NameAttribute(NameOID.COMMON_NAME, user),
+        ]
+    )
+    until = min(now + CLIENT_DAYS * _DAY, ca.not_valid_after_utc.timestamp())
+    certificate = (
+        _builder(subject, ca.subject, key.public_key(), now, until)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_usage(digital_signature=True), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()), critical=False)
+        .sign(ca_key, hashes.SHA256())
+    )
+    return _key_pem(key), _pem(certificate)
 
 
 def _load_authority(paths: ClusterPaths) -> tuple[ec.EllipticCurvePrivateKey, x509.Certificate]:

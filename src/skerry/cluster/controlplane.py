@@ -16,14 +16,13 @@ import socket
 from typing import TYPE_CHECKING
 
 from skerry.api.wire import User
-from skerry.cluster import tokens
+from skerry.cluster import certificates, tokens
 from skerry.cluster.background import background
 from skerry.cluster.errors import ClusterError
 from skerry.cluster.plan import NodePlan, Plan
 from skerry.node.cgroups import subtree
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Iterator
 
     from skerry.api.types import core
@@ -174,7 +173,7 @@ class _ControlPlane:
 
     async def _listen(self, edge: Edge, stack: contextlib.AsyncExitStack) -> None:
         config = self._config
-        tls = _tls(config)
+        tls = certificates.server_context(config.paths)
         if config.api_listener >= 0:
             listener = socket.socket(fileno=config.api_listener)
         else:
@@ -309,14 +308,3 @@ def _admin(app: App) -> Client:
 
     user = User("system:kube-controller-manager", ("system:masters", "system:authenticated"))
     return Client(in_process(app, user), agent="skerry", shared=True)
-
-
-def _tls(config: ClusterConfig) -> ssl.SSLContext:
-    import ssl
-
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_cert_chain(config.paths.server_certificate, config.paths.server_key)
-    context.load_verify_locations(config.paths.ca_certificate)
-    context.verify_mode = ssl.CERT_OPTIONAL
-    return context

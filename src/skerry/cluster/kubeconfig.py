@@ -35,7 +35,10 @@ class Entry(NamedTuple):
     """Also the name of the cluster and of the user."""
     server: str
     ca_certificate: bytes
-    token: str
+    token: str = ""
+    certificate: bytes = b""
+    key: bytes = b""
+    """Either a token, or a client certificate and its key as PEM."""
 
 
 def context_name(cluster: str) -> str:
@@ -148,7 +151,10 @@ def _context(entry: Entry) -> dict[str, Any]:
 
 
 def _user(entry: Entry) -> dict[str, Any]:
-    return {"name": entry.context, "user": {"token": entry.token}}
+    if entry.token:
+        return {"name": entry.context, "user": {"token": entry.token}}
+    certificate, key = (base64.b64encode(one).decode() for one in (entry.certificate, entry.key))
+    return {"name": entry.context, "user": {"client-certificate-data": certificate, "client-key-data": key}}
 
 
 def _empty() -> dict[str, Any]:

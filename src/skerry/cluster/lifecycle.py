@@ -148,6 +148,15 @@ def entry(paths: ClusterPaths, found: State) -> kubeconfig.Entry:
     )
 
 
+def entry_for(paths: ClusterPaths, ours: kubeconfig.Entry, user: str, groups: tuple[str, ...]) -> kubeconfig.Entry:
+    """As `ours`, for somebody else, by a new client certificate. ClusterError where the names fit into none."""
+    try:
+        certificate, key = certificates.issue(paths, user, groups, time.time())[::-1]
+    except ValueError as error:
+        raise ClusterError(f"There can be no certificate for this user: {error}.") from error
+    return ours._replace(token="", certificate=certificate, key=key)
+
+
 def existing(name: str) -> tuple[ClusterPaths, State]:
     """Where cluster `name` is and what it is. ClusterError if there is none."""
     paths = cluster_paths(name)

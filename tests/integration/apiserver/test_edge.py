@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.helpers import server as helper
 
-from skerry.api import status
-from skerry.api.types import core, meta
+from skerry.api import codec, status
+from skerry.api.types import authentication, core, meta
 from skerry.api.wire import Request
 from skerry.apiserver.edge import LIMIT, Edge
 from skerry.client.client import Client, whole
@@ -133,11 +133,9 @@ async def test_tls_with_the_clusters_own_authority(served: Served, tmp_path: Pat
     paths = ClusterPaths(tmp_path, tmp_path / "run")
     paths.pki.mkdir()
     certificates.ensure(paths, "test", None, time.time())
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(paths.server_certificate, paths.server_key)
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
-    await served.edge.listen(listener, context)
+    await served.edge.listen(listener, certificates.server_context(paths))
     trusting = ssl.create_default_context(cafile=str(paths.ca_certificate))
     transport = HttpTransport(Address(host="127.0.0.1", port=port, tls=trusting), token="secret")
     assert (await Client(transport).get(core.Namespace, "default")).metadata.name == "default"
@@ -145,3 +143,41 @@ async def test_tls_with_the_clusters_own_authority(served: Served, tmp_path: Pat
     strange = HttpTransport(Address(host="127.0.0.1", port=port, tls=ssl.create_default_context()), token="secret")
     with pytest.raises(status.ApiError, match="cannot be reached"):
         await Client(strange).get(core.Namespace, "default")
+
+
+async def test_a_client_certificate_says_who_asks(served: Served, tmp_path: Path) -> None:
+    """CN is the user, each O a group. One of another authority, or the server's own, opens nothing."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    port = listener.getsockname()[1]
+    authorities = []
+    for name in ("ours", "theirs"):
+        paths = ClusterPaths(tmp_path / name, tmp_path / name / "run")
+        paths.pki.mkdir(parents=True)
+        certificates.ensure(paths, name, None, time.time())
+        authorities.append(paths)
+    ours, theirs = authorities
+    await served.edge.listen(listener, certificates.server_context(ours))
+
+    def client(certificate: str, key: str) -> Client:
+        tls = ssl.create_default_context(cafile=str(ours.ca_certificate))
+        tls.load_cert_chain(certificate, key)
+        return Client(HttpTransport(Address(host="127.0.0.1", port=port, tls=tls)))
+
+    def written(paths: ClusterPaths) -> tuple[str, str]:
+        files = [tmp_path / f"{paths.root.name}.{part}" for part in ("key", "pem")]
+        for file, data in zip(files, certificates.issue(paths, "alice", ("devs", "ops"), time.time()), strict=True):
+            file.write_bytes(data)
+        return str(files[1]), str(files[0])
+
+    asked = authentication.SelfSubjectReview()
+    path = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
+    body = codec.encode(asked)
+    said = codec.decode(
+        authentication.SelfSubjectReview, await client(*written(ours)).raw("POST", path, body=body)
+    ).status.user_info
+    assert (said.username, said.groups) == ("alice", ["devs", "ops", "system:authenticated"])
+    assert said.extra["authentication.kubernetes.io/credential-id"][0].startswith("X509SHA256=")
+    for strange in (written(theirs), (str(ours.server_certificate), str(ours.server_key))):
+        with pytest.raises(status.ApiError) as caught:
+            await client(*strange).raw("POST", path, body=body)
+        assert caught.value.code == 503  # the handshake fails

@@ -93,3 +93,21 @@ def test_handshake_with_strict_checks(paths: ClusterPaths, host: str) -> None:
     with client.wrap_socket(right, server_hostname=host) as secure:
         assert secure.version() == "TLSv1.3"
     thread.join()
+
+
+def test_a_client_certificate_names_a_user_and_groups(paths: ClusterPaths) -> None:
+    now = time.time()
+    certificates.ensure(paths, "x", None, now)
+    key, pem = certificates.issue(paths, "alice", ("devs", "ops"), now)
+    made = x509.load_pem_x509_certificate(pem)
+    assert [(one.oid._name, one.value) for one in made.subject] == [
+        ("organizationName", "devs"),
+        ("organizationName", "ops"),
+        ("commonName", "alice"),
+    ]
+    made.verify_directly_issued_by(x509.load_pem_x509_certificate(paths.ca_certificate.read_bytes()))
+    (usage,) = made.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    assert usage._name == "clientAuth"
+    assert b"PRIVATE KEY" in key
+    with pytest.raises(ValueError, match="64"):
+        certificates.issue(paths, "a" * 65, (), now)

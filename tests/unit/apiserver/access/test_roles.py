@@ -151,8 +151,8 @@ async def test_nobody_gives_what_they_do_not_have(api: ApiServer) -> None:
         await alice.create(binding("all", "ClusterRole:cluster-admin", "User:alice", namespace="default"))
     with pytest.raises(status.ApiError, match=r'clusterroles\.rbac\.authorization\.k8s\.io "no" not found'):
         await alice.create(binding("no", "ClusterRole:no", "User:alice", namespace="default"))
+    everything = {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}
     with pytest.raises(status.ApiError, match="not currently held"):
-        everything = {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}
         await alice.patch(rbac.Role, "pods", {"rules": [everything]}, "default")
     # What stays as it was is not asked about.
     await api.client.create(role("big", rule("*", "*", "*"), namespace="default"))
