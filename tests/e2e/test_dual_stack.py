@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import socket
+import subprocess
 import textwrap
 from collections.abc import Iterator
 from typing import Any
@@ -28,6 +30,18 @@ SERVER = textwrap.dedent("""
             self.end_headers()
             self.wfile.write(body)
     Server(("::", 8080), Handler).serve_forever()
+""")
+
+ASK_DNS = textwrap.dedent("""
+    import socket, struct, sys
+    name = b"".join(bytes([len(one)]) + one for one in b"kubernetes.default.svc.cluster.local".split(b"."))
+    for address in sys.argv[1:]:
+        with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.settimeout(5)
+            query = struct.pack("!6H", 7, 256, 1, 0, 0, 0) + name + b"\\0" + struct.pack("!2H", 1, 1)
+            sock.sendto(query, (address, 53))
+            _, flags, _, answers = struct.unpack_from("!4H", sock.recv(512))
+            print(address, flags & 15, answers, "dns")
 """)
 
 
@@ -111,6 +125,7 @@ def test_a_service_of_both_families_answers_on_every_address(dual: Cluster, kube
         python3 -c 'import socket; print(*sorted({{one[4][0] for one in socket.getaddrinfo("all", 80)}}), "headless")'
         python3 -c 'import socket; print(socket.gethostbyaddr("{second}")[0], "reverse")'
         grep client /etc/hosts | cut -f 1 | tr '\\n' ' '; echo hosts
+        python3 -c '{ASK_DNS}' 10.96.0.10 fd00:10:96::a
     """
     lines = kubectl("exec", "client", "--", "sh", "-c", script).splitlines()
     said: dict[str, set[str]] = {}
@@ -125,6 +140,20 @@ def test_a_service_of_both_families_answers_on_every_address(dual: Cluster, kube
     assert said["headless"] == {" ".join(sorted(ips["web-1"] + ips["web-2"]))}
     assert said["reverse"] == {f"web.{kubectl.namespace}.svc.cluster.local"}
     assert said["hosts"] == {f"{four} {six}"}
+    assert said["dns"] == {"10.96.0.10 0 1", "fd00:10:96::a 0 1"}
+    dns = kubectl.json("get", "service", "kube-dns", "-n", "kube-system")["spec"]
+    assert dns["clusterIPs"] == ["10.96.0.10", "fd00:10:96::a"] and dns["ipFamilies"] == ["IPv4", "IPv6"]
+    slices = kubectl.json("get", "endpointslices", "-n", "kube-system", "-l", "kubernetes.io/service-name=kube-dns")
+    known = {one["addressType"]: sorted(each["addresses"][0] for each in one["endpoints"]) for one in slices["items"]}
+    assert known == {"IPv4": ["10.243.0.2", "10.243.0.3"], "IPv6": ["fd00:10:243::2", "fd00:10:243::3"]}
+
+    # On this machine's loopback, 127.0.0.1 leads to whatever family a Service has, too.
+    apply(kubectl, service("six", type="NodePort", ipFamilies=["IPv6"]))
+    six_port = kubectl.json("get", "service", "six")["spec"]["ports"][0]["nodePort"]
+    for place in (f"127.0.0.1:{six_port}", f"127.0.0.1:{node_port}", f"[::1]:{six_port}", f"[::1]:{node_port}"):
+        if socket.has_dualstack_ipv6() or ":" not in place.rpartition(":")[0]:
+            ask = ["curl", "-sSm", "5", f"http://{place}"]
+            eventually(lambda ask=ask: subprocess.run(ask, capture_output=True).stdout[:4] == b"web-", 10, place)
 
 
 def test_families_are_added_and_released_with_the_policy(kubectl: Kubectl) -> None:

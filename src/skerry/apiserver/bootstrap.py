@@ -162,7 +162,7 @@ async def forget_nodes(client: Client, clock: Clock) -> None:
         await client.update(node, subresource="status")
 
 
-def dns_service(cluster_ip: str) -> core.Service:
+def dns_service(cluster_ips: Sequence[str]) -> core.Service:
     """D17. The nodes' DNS servers answer on this address themselves, so no proxy is to touch it."""
     return core.Service(
         metadata=meta.ObjectMeta(
@@ -177,8 +177,9 @@ def dns_service(cluster_ip: str) -> core.Service:
         ),
         spec=core.ServiceSpec(
             type="ClusterIP",
-            cluster_ip=cluster_ip,
-            cluster_i_ps=[cluster_ip],
+            cluster_ip=cluster_ips[0],
+            cluster_i_ps=list(cluster_ips),
+            ip_family_policy="SingleStack" if len(cluster_ips) == 1 else "RequireDualStack",
             ports=[
                 core.ServicePort(name="dns", port=53, target_port=53, protocol="UDP"),
                 core.ServicePort(name="dns-tcp", port=53, target_port=53, protocol="TCP"),
@@ -188,11 +189,11 @@ def dns_service(cluster_ip: str) -> core.Service:
     )
 
 
-def dns_slice(node_ips: Sequence[str], family: str) -> discovery.EndpointSlice:
-    """Where the DNS servers are, for people and tools that look."""
+def dns_slice(node_ips: Sequence[str], family: str, *, second: bool = False) -> discovery.EndpointSlice:
+    """Where the DNS servers are, for people and tools that look; one slice a family. `second`: not the primary one's."""
     return discovery.EndpointSlice(
         metadata=meta.ObjectMeta(
-            name="kube-dns",
+            name=f"kube-dns-{family.lower()}" if second else "kube-dns",
             namespace="kube-system",
             labels={
                 "kubernetes.io/service-name": "kube-dns",
@@ -211,7 +212,8 @@ def dns_slice(node_ips: Sequence[str], family: str) -> discovery.EndpointSlice:
     )
 
 
-async def dns(client: Client, *, cluster_ip: str) -> None:
-    """The `kube-dns` Service, and its slice without endpoints: no node is ready yet."""
-    await ensure(client, dns_service(cluster_ip))
-    await ensure_content(client, dns_slice([], family_of(cluster_ip)))
+async def dns(client: Client, *, cluster_ips: Sequence[str]) -> None:
+    """The `kube-dns` Service, and its slices without endpoints: no node is ready yet."""
+    await ensure(client, dns_service(cluster_ips))
+    for at, one in enumerate(cluster_ips):
+        await ensure_content(client, dns_slice([], family_of(one), second=at > 0))

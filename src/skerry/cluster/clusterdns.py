@@ -1,4 +1,4 @@
-"""Keeps the EndpointSlice of `kube-dns`: where DNS answers, that is on nodes that are ready. Run by controlplane.py.
+"""Keeps the EndpointSlices of `kube-dns`: where DNS answers, that is on nodes that are ready. Run by controlplane.py.
 
 Pods ask their own node's DNS and need no slice; this is for people and programs that look where the servers are.
 """
@@ -13,7 +13,7 @@ from skerry.api import status
 from skerry.apiserver import bootstrap
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from skerry.api.types import core
     from skerry.client.client import Client
@@ -26,11 +26,12 @@ _log = logging.getLogger(__name__)
 
 
 class ClusterDns:
-    """`addresses`: of every node that can have a DNS server, by name."""
+    """`addresses`: of every node that can have a DNS server, by name, one a family."""
 
-    def __init__(self, client: Client, clock: Clock, nodes: Informer[core.Node], addresses: Mapping[str, str]) -> None:
+    def __init__(
+        self, client: Client, clock: Clock, nodes: Informer[core.Node], addresses: Mapping[str, Sequence[str]]
+    ) -> None:
         self._client, self._clock, self._addresses = client, clock, addresses
-        self._family = bootstrap.family_of(next(iter(addresses.values())))
         self._ready: set[str] = set()
         self._changed = asyncio.Event()
         self._changed.set()
@@ -50,9 +51,13 @@ class ClusterDns:
         while True:
             await self._changed.wait()
             self._changed.clear()
-            answering = [ip for name, ip in self._addresses.items() if name in self._ready]
+            answering: dict[str, list[str]] = {}
+            for name, ips in self._addresses.items():
+                for ip in ips:
+                    answering.setdefault(bootstrap.family_of(ip), []).extend([ip] if name in self._ready else [])
             try:
-                await bootstrap.ensure_content(self._client, bootstrap.dns_slice(answering, self._family))
+                for at, (family, some) in enumerate(answering.items()):
+                    await bootstrap.ensure_content(self._client, bootstrap.dns_slice(some, family, second=at > 0))
             except status.ApiError as error:
                 _log.warning("the slice of kube-dns was not written: %s", error)
                 self._changed.set()

@@ -132,6 +132,7 @@ class _ControlPlane:
         from skerry.client.informer import Informers
         from skerry.clock import SystemClock
         from skerry.cluster.clusterdns import ClusterDns
+        from skerry.gateway.front import ingress_class
 
         config, progress, networks = self._config, self._progress, self._config.networks
         store = _open_store(config)
@@ -146,7 +147,8 @@ class _ControlPlane:
         keeper = bootstrap.Kubernetes(client, networks.kubernetes_ip, [networks.api_address], API_PORT)
         await keeper.ensure()
         if self._nodes:
-            await bootstrap.dns(client, cluster_ip=networks.dns_ip)
+            await bootstrap.ensure(client, ingress_class())
+            await bootstrap.dns(client, cluster_ips=networks.dns_ips)
         edge = Edge(app)
         stack.push_async_callback(edge.close)
         await self._listen(edge, stack)
@@ -159,7 +161,7 @@ class _ControlPlane:
         progress.step("controllers")
         if self._keeper is not None:
             self._keeper.follow(informers.of(core.Node), informers.of(coordination.Lease, namespace="kube-node-lease"))
-            addresses = {node.name: node.node_ip for node in self._nodes}
+            addresses = {node.name: node.node_ips for node in self._nodes}
             background(stack, ClusterDns(client, SystemClock(), informers.of(core.Node), addresses).run())
             await self._wait_for_nodes(informers.of(core.Node))
             await self._revive(self._keeper, stack)

@@ -10,10 +10,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import ipaddress
 import logging
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from skerry.cluster.connect.dialogue import carry
 from skerry.cluster.sockets import Broker
@@ -29,11 +30,17 @@ _LOOPBACKS = ("127.0.0.1", "::1")
 _log = logging.getLogger(__name__)
 
 
-async def start(stack: contextlib.AsyncExitStack, address: str, broker: Broker) -> None:
-    """Catches `address` until the stack unwinds. OSError if the kernel refuses."""
+async def start(stack: contextlib.AsyncExitStack, addresses: Iterable[str], broker: Broker) -> None:
+    """Catches these addresses, one a family, until the stack unwinds. OSError if the kernel refuses."""
+    for address in addresses:
+        await _catch(stack, address, broker)
+
+
+async def _catch(stack: contextlib.AsyncExitStack, address: str, broker: Broker) -> None:
+    v6 = ":" in address
     with Routes() as routes:
-        routes.add_address(routes.index("lo"), f"{address}/32", HOST)
-    listener = socket.create_server((address, 0))
+        routes.add_address(routes.index("lo"), address, HOST)
+    listener = socket.create_server((address, 0), family=socket.AF_INET6 if v6 else socket.AF_INET)
     tasks: set[asyncio.Task[None]] = set()
 
     async def one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -56,7 +63,7 @@ async def start(stack: contextlib.AsyncExitStack, address: str, broker: Broker) 
         await asyncio.gather(*tasks, return_exceptions=True)
 
     stack.push_async_callback(end)
-    with nft.Nft() as kernel:
+    with nft.Nft(nft.IPV6 if v6 else nft.IPV4) as kernel:
         if TABLE in kernel.tables():
             kernel.commit([nft.delete_table(TABLE)])
         kernel.commit(list(_table(address, listener.getsockname()[1])))
@@ -64,7 +71,8 @@ async def start(stack: contextlib.AsyncExitStack, address: str, broker: Broker) 
 
 async def _lead(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, broker: Broker) -> None:
     sock = writer.get_extra_info("socket")
-    meant = sock.getsockopt(socket.SOL_IP, _ORIGINAL_DESTINATION, 16)
+    level, size = (socket.IPPROTO_IPV6, 28) if sock.family == socket.AF_INET6 else (socket.SOL_IP, 16)
+    meant = sock.getsockopt(level, _ORIGINAL_DESTINATION, size)
     (port,) = struct.unpack_from("!H", meant, 2)
     for loopback in _LOOPBACKS:
         try:
@@ -81,16 +89,17 @@ async def _lead(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, brok
 
 
 def _table(address: str, port: int) -> Iterator[nft.Request]:
-    r = [register(index) for index in range(2)]
-    here = socket.inet_aton(address)
+    v6 = ":" in address
+    first, second = register(0), register(4)  # an IPv6 address takes four registers
+    here = ipaddress.ip_address(address).packed
     caught = (
-        nft_expr.destination(r[0])
-        + nft_expr.compare(r[0], here)
-        + nft_expr.meta(Meta.L4PROTO, r[1])
-        + nft_expr.compare(r[1], bytes([socket.IPPROTO_TCP]))
+        nft_expr.destination(first, v6=v6)
+        + nft_expr.compare(first, here)
+        + nft_expr.meta(Meta.L4PROTO, second)
+        + nft_expr.compare(second, bytes([socket.IPPROTO_TCP]))
     )
-    to = nft_expr.load(here, r[0]) + nft_expr.load(struct.pack("!H", port), r[1])
+    to = nft_expr.load(here, first) + nft_expr.load(struct.pack("!H", port), second)
     yield nft.add_table(TABLE, "Skerry: the machine itself, for pods")
     for name, hook in (("prerouting", nft.Hook.PREROUTING), ("output", nft.Hook.OUTPUT)):
         yield nft.add_base_chain(TABLE, name, "nat", hook, _BEFORE_SERVICES)
-        yield nft.add_rule(TABLE, name, caught, to, nft_expr.dnat(r[0], r[1]))
+        yield nft.add_rule(TABLE, name, caught, to, nft_expr.dnat(first, second, v6=v6))

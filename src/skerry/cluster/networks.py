@@ -68,9 +68,14 @@ class Networks:
         return str(self._services[0][1])
 
     @property
+    def dns_ips(self) -> tuple[str, ...]:
+        """The ClusterIPs of kube-system/kube-dns: of each family the tenth, as kubeadm has it."""
+        return tuple(str(one[10]) for one in self._services)
+
+    @property
     def dns_ip(self) -> str:
-        """The ClusterIP of kube-system/kube-dns: the tenth, as kubeadm has it."""
-        return str(self._services[0][10])
+        """The one that pods are told of."""
+        return self.dns_ips[0]
 
     @property
     def has_ipv6(self) -> bool:
@@ -101,9 +106,9 @@ class Networks:
         return str(self._of_fabric(self._pods[0].version)[1])
 
     @property
-    def host_ip(self) -> str:
-        """What host.skerry.internal leads to: nobody's address in the nodes' network, caught on every node."""
-        return str(self.fabric[-2])
+    def host_ips(self) -> tuple[str, ...]:
+        """What host.skerry.internal leads to, of each family: nobody's in the nodes' network, caught on every node."""
+        return tuple(str(self._of_fabric(one.version)[-2]) for one in self._pods)
 
     @property
     def nodes(self) -> int:

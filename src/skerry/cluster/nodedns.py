@@ -68,7 +68,8 @@ async def start(
 ) -> NodeDns:
     """Returns when it answers all that the API has. `host_conf`: the machine's resolv.conf."""
     with Routes() as routes:
-        routes.add_address(routes.index("lo"), networks.dns_ip, HOST)
+        for one in networks.dns_ips:
+            routes.add_address(routes.index("lo"), one, HOST)
     metrics = DnsMetrics()
     inside = [*networks.service_cidrs, *networks.pod_cidrs, *map(str, networks.fabrics)]
     within = [ipaddress.ip_network(one) for one in inside]
@@ -82,17 +83,18 @@ async def start(
 
     # Asked from the host's side: a server there that has the same address as ours is another one.
     resolver = Resolver(upstreams(host_conf), reach, clock, observe=metrics.asked_upstream)
-    own = Extra([Record(f"{HOST_NAME}.", "A", TTL, networks.host_ip)], closed=["skerry.internal"])
+    machine = [Record(f"{HOST_NAME}.", "AAAA" if ":" in one else "A", TTL, one) for one in networks.host_ips]
+    own = Extra(machine, closed=["skerry.internal"])
     records = Records(DOMAIN, own_networks=[*networks.service_cidrs, *networks.pod_cidrs])
     clients = Clients([*inside, _LOOPBACK])
     server = DnsServer(Names(records, own), resolver, clients=clients, metrics=metrics)
     stack = contextlib.AsyncExitStack()
-    family = socket.AF_INET6 if ":" in networks.dns_ip else socket.AF_INET
-    udp = socket.socket(family, socket.SOCK_DGRAM)
-    udp.bind((networks.dns_ip, 53))
-    await server.serve(udp, socket.create_server((networks.dns_ip, 53), family=family))
-    numbers = socket.create_server((networks.dns_ip, METRICS_PORT), family=family)
-    stack.push_async_exit(await health.serve([numbers], _numbers(server)))
+    for ip in networks.dns_ips:
+        udp = socket.socket(socket.AF_INET6 if ":" in ip else socket.AF_INET, socket.SOCK_DGRAM)
+        udp.bind((ip, 53))
+        await server.serve(udp, health.listen((ip, 53)))
+    numbers = [health.listen((ip, METRICS_PORT)) for ip in networks.dns_ips]
+    stack.push_async_exit(await health.serve(numbers, _numbers(server)))
 
     def search_path(pod: core.Pod) -> tuple[str, ...]:
         text, _ = resolvconf.resolv_conf(pod, [networks.dns_ip], DOMAIN, host_conf)

@@ -89,7 +89,7 @@ class _Node:
         from skerry.cluster.nodedns import start
 
         try:
-            await hostway.start(stack, self._config.networks.host_ip, self._broker)
+            await hostway.start(stack, self._config.networks.host_ips, self._broker)
         except OSError as error:  # without nf_tables there is no such way; all else works
             _log.warning("host.skerry.internal leads nowhere: %s", error)
         server = await start(

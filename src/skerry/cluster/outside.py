@@ -65,7 +65,7 @@ async def start(
     balancers.start()
     ports = HostPorts(
         services,
-        node.node_ip,
+        node.node_ips,
         open_host,
         clock,
         on_error=lambda service, message: recorder.event(service, "Warning", "HostPortUnavailable", message),

@@ -33,8 +33,8 @@ async def test_nodes_that_are_down_are_not_listed() -> None:
     api = await helper.start()
     informers = Informers(api.client)
     await informers.start()
-    await bootstrap.dns(api.client, cluster_ip="10.96.0.10")
-    addresses = {"node-1": "10.243.0.2", "node-2": "10.243.0.3"}
+    await bootstrap.dns(api.client, cluster_ips=["10.96.0.10"])
+    addresses = {"node-1": ("10.243.0.2",), "node-2": ("10.243.0.3",)}
     dns = ClusterDns(api.client, SystemClock(), informers.of(core.Node), addresses)
     running = asyncio.create_task(dns.run())
     try:

@@ -63,7 +63,7 @@ async def test_records_follow_the_api():
 
 async def test_d17_the_service_of_dns_is_the_one_that_everybody_expects():
     api = await server.start()
-    await bootstrap.dns(api.client, cluster_ip="10.96.0.10")
+    await bootstrap.dns(api.client, cluster_ips=["10.96.0.10"])
     found = await api.client.get(core.Service, "kube-dns", "kube-system")
     labels = {"k8s-app": "kube-dns", "kubernetes.io/cluster-service": "true", "kubernetes.io/name": "CoreDNS"}
     assert labels.items() <= found.metadata.labels.items()

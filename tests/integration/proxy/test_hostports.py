@@ -15,7 +15,7 @@ from tests.unit.proxy.build import port, service
 from skerry.api.types import core, discovery
 from skerry.clock import Clock, FakeClock, SystemClock
 from skerry.netlink import namespace
-from skerry.proxy.hostports import HostPorts
+from skerry.proxy.hostports import HostPort, HostPorts, target
 from skerry.proxy.relay.udp import UDP_IDLE_SECONDS
 
 HOST = "127.0.0.1"
@@ -33,7 +33,7 @@ class Rig:
         self._known: core.Service | None = None
         self._opened = asyncio.Event()
         made: Any = self
-        self.ports = HostPorts(made, NODE_IP, self._open, clock or SystemClock(), self._error)
+        self.ports = HostPorts(made, [NODE_IP], self._open, clock or SystemClock(), self._error)
         self.ports.start()
 
     def subscribe(self, call: Callable[[Any, Any], None]) -> None:
@@ -75,7 +75,7 @@ async def test_opened_when_the_service_appears_and_closed_when_it_goes() -> None
     with pytest.raises(ConnectionRefusedError):
         await rig.host.connect(HOST, 30080)
     await rig.put(web(), *pods)
-    assert rig.ports.ports == [("TCP", 30080)]
+    assert rig.ports.ports == [("127.0.0.1", "TCP", 30080)]
     found = await rig.host.spread(HOST, 30080, 30)
     assert set(found) == {one.ip for one in pods}
     await rig.put(service("web", VIP, port(80)), *pods)
@@ -224,7 +224,7 @@ async def test_datagrams_and_their_answers() -> None:
         await asyncio.get_running_loop().sock_connect(client, (HOST, 30053))
         for _ in range(3):
             assert (await rig.host.ask(HOST, 30053, client))[0] == pod.ip
-    relay = rig.ports._relays["UDP", 30053]
+    relay = rig.ports._relays[HostPort(HOST, "UDP", 30053)]
     assert relay.connections == 4
     await clock.advance(UDP_IDLE_SECONDS)
     assert relay.connections == 0
@@ -258,3 +258,21 @@ async def test_what_a_client_says_before_the_backend_is_reached_is_kept() -> Non
         assert await asyncio.wait_for(reader.read(-1), 5) == said
         writer.close()
     await rig.finish()
+
+
+@pytest.mark.parametrize(
+    ("service_ips", "node_ips", "leads"),
+    [
+        (["10.96.0.9"], ["10.243.0.2"], {"127.0.0.1": "10.243.0.2"}),
+        (["fd00::9"], ["fd00:243::2"], {"127.0.0.1": "fd00:243::2", "::1": "fd00:243::2"}),
+        (["fd00::9"], ["10.243.0.2", "fd00:243::2"], {"127.0.0.1": "fd00:243::2", "::1": "fd00:243::2"}),
+        (["10.96.0.9"], ["10.243.0.2", "fd00:243::2"], {"127.0.0.1": "10.243.0.2", "::1": "10.243.0.2"}),
+        (["10.96.0.9", "fd00::9"], ["10.243.0.2", "fd00:243::2"], {"127.0.0.1": "10.243.0.2", "::1": "fd00:243::2"}),
+        (["fd00::9"], ["10.243.0.2"], {"127.0.0.1": ""}),
+    ],
+)
+def test_a_loopback_leads_to_its_own_family_where_the_service_has_it_else_to_the_other(
+    service_ips: list[str], node_ips: list[str], leads: dict[str, str]
+) -> None:
+    found = service("web", service_ips[0], cluster_i_ps=service_ips)
+    assert {address: target(found, address, node_ips) for address in leads} == leads

@@ -97,6 +97,8 @@ def test_a_cluster_of_both_families_has_every_address_twice() -> None:
     assert numbers.node_ips(1) == ("10.243.0.2", "fd00:10:243::2")
     assert numbers.node_pods(1) == ("10.244.1.0/24", "fd00:10:244:1::/64")
     assert numbers.api_address == "10.243.0.1" and numbers.has_ipv6
+    assert numbers.dns_ips == ("10.96.0.10", "fd00:10:96::a")
+    assert numbers.host_ips == ("10.243.0.254", "fd00:10:243:0:ffff:ffff:ffff:fffe")
     assert Networks("10.244.0.0/16,fd00:10:244::/62", "10.96.0.0/12,fd00:10:96::/112").nodes == 4
 
 

@@ -16,15 +16,3 @@ class Guide(Protocol):
 
     def opened(self, backend: Backend, /) -> None:
         """A connection to this backend is there."""
-
-
-class Straight:
-    """The guide of a relay that has one place to go to."""
-
-    def __init__(self, backend: Backend) -> None:
-        self._backend = backend
-
-    def choose(self, _: str, tried: Collection[Backend], /) -> Backend | None:
-        return None if tried else self._backend
-
-    def opened(self, backend: Backend, /) -> None: ...
