@@ -190,7 +190,7 @@ def dns_service(cluster_ips: Sequence[str]) -> core.Service:
 
 
 def dns_slice(node_ips: Sequence[str], family: str, *, second: bool = False) -> discovery.EndpointSlice:
-    """Where the DNS servers are, for people and tools that look; one slice a family. `second`: not the primary one's."""
+    """Where the DNS servers are, for people and tools that look; one a family. `second`: not the primary one's."""
     return discovery.EndpointSlice(
         metadata=meta.ObjectMeta(
             name=f"kube-dns-{family.lower()}" if second else "kube-dns",
