@@ -12,8 +12,8 @@ from urllib.parse import quote
 
 _UNRESERVED = frozenset(string.ascii_letters + string.digits + "-._~")
 _ESCAPED = re.compile("%([0-9A-Fa-f]{2})")
-_KEPT = "/%:@!$&'()*+,;=[]|^\\"
-"""What stays as it is in a path, beside letters, digits and "-._~" (RFC 3986, and what clients send all the same)."""
+_KEPT = "/%:@!$&'()*+,;=[]"
+"""What stays as it is in a path, beside letters, digits and "-._~"."""
 
 
 def unmatchable(path: str) -> bool:

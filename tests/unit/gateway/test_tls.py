@@ -136,7 +136,7 @@ def test_what_is_no_certificate_with_its_key_is_refused_and_the_old_one_stays(
 def test_an_encrypted_key_is_refused() -> None:
     key = ec.generate_private_key(ec.SECP256R1())
     form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.BestAvailableEncryption(b"x"))
-    with pytest.raises(certificates.Unusable, match="that is encrypted$"):
+    with pytest.raises(certificates.Unusable, match="encrypted"):
         certificates.read("shop/a", secret("a", pair("a")[0], key.private_bytes(*form)), None)
 
 

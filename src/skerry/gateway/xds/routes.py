@@ -59,6 +59,8 @@ def routes_response(desired: Desired) -> bytes:
         "virtual_hosts": hosts,
         "ignore_port_in_host_matching": True,
         "request_headers_to_add": _HEADERS,
+        # Envoy's own word for what X-Forwarded-For says.
+        "request_headers_to_remove": ["x-envoy-external-address"],
         # Clusters come in a file of their own, before this one.
         "validate_clusters": False,
     }
