@@ -118,6 +118,13 @@ def test_names(person: Person) -> None:
             person.type(command)
 
 
+def test_access(person: Person) -> None:
+    person.type("skerry up --ephemeral --nodes 0")
+    for block in blocks(ROOT / "docs" / "how-to" / "access.md", "sh"):
+        for command in block.splitlines():
+            person.type(command)
+
+
 def test_in_ci(person: Person) -> None:
     """The how-to's job, but for the installation and for images that only a registry has."""
     block = next(one for one in blocks(ROOT / "docs" / "how-to.md", "sh") if "--ephemeral" in one)

@@ -86,6 +86,7 @@ class Roles:
 
     def __init__(self, store: Store) -> None:
         kinds = (rbac.Role, rbac.ClusterRole, rbac.RoleBinding, rbac.ClusterRoleBinding)
+        self._store, self._seen = store, -1
         self._follows = [Follow(store, resources.of(one), self) for one in kinds]
         self._roles: dict[tuple[str, str, str], list[rbac.PolicyRule]] = {}
         """Kind, namespace and name to rules."""
@@ -96,8 +97,11 @@ class Roles:
 
     async def catch_up(self) -> None:
         """Returns when everything that was written counts."""
-        for one in self._follows:
-            await one.catch_up()
+        now = self._store.revision
+        if now != self._seen:
+            for one in self._follows:
+                await one.catch_up()
+            self._seen = now
 
     def reset(self, row: Resource) -> None:
         """See follow.Sees."""
