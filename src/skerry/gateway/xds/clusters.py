@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from skerry.gateway.model import Cluster, Protocol
-from skerry.gateway.xds.wire import CLUSTER, encode, extension, stream_source, typed
+from skerry.gateway.xds.wire import CLUSTER, REMEMBERED, encode, extension, stream_source, typed
 
 CONNECT_TIMEOUT = "5s"
 IDLE_TIMEOUT = "3s"
@@ -24,6 +25,7 @@ def endpoints_name(one: Cluster) -> str:
     return f"{one.name} {one.protocol.value}"
 
 
+@functools.lru_cache(REMEMBERED)
 def cluster_resource(one: Cluster) -> bytes:
     """A cluster, encoded."""
     made: dict[str, Any] = {

@@ -81,7 +81,7 @@ def certificates(desired: Desired, settings: Settings) -> dict[str, Resource]:
     own = desired.certificates.get(desired.default_certificate)
     chain, key = (own.chain, own.key) if own is not None else settings.default_certificate
     found = {DEFAULT: stream.certificate(DEFAULT, chain, key)}
-    for secret in desired.sni.values():
+    for secret in sorted(set(desired.sni.values())):
         one = desired.certificates[secret]
         found[secret] = stream.certificate(secret, one.chain, one.key)
     return found

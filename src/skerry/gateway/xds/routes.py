@@ -7,12 +7,14 @@ deeper names where they belong, to the rules without a host.
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+import msgspec
+
 from skerry.gateway.model import ANY_HOST, Action, Desired, Forward, Route
-from skerry.gateway.xds.wire import ROUTES, encode, response
+from skerry.gateway.xds.wire import REMEMBERED, ROUTES, encode, response
 
 NAME = "ingress"
 IDLE_TIMEOUT = "60s"
@@ -47,16 +49,18 @@ _HEADERS: tuple[dict[str, Any], ...] = (
 
 def routes_response(desired: Desired) -> bytes:
     """The content of the file of routes."""
-    fallback = _rendered(Route(False, "", desired.fallback))
-    elsewhere = [_rendered(one) for one in desired.hosts.get(ANY_HOST, ())]
+    fallback = Route(False, "", desired.fallback)
+    elsewhere = desired.hosts.get(ANY_HOST, ())
     hosts = [
-        _virtual_host(host or "*", _complete(host, desired.hosts, elsewhere, fallback))
-        for host in (*filter(None, desired.hosts), ANY_HOST)
+        _virtual_host(host, routes, (*elsewhere, fallback) if host.startswith("*.") else (), fallback)
+        for host, routes in desired.hosts.items()
+        if host != ANY_HOST
     ]
+    hosts.append(_virtual_host("*", elsewhere, (), fallback))
     table = {
         "@type": ROUTES,
         "name": NAME,
-        "virtual_hosts": hosts,
+        "virtual_hosts": list(map(msgspec.Raw, hosts)),
         "ignore_port_in_host_matching": True,
         "request_headers_to_add": _HEADERS,
         # Envoy's own word for what X-Forwarded-For says.
@@ -67,18 +71,13 @@ def routes_response(desired: Desired) -> bytes:
     return response([encode(table)])
 
 
-def _complete(
-    host: str, hosts: Mapping[str, tuple[Route, ...]], elsewhere: list[dict[str, Any]], fallback: dict[str, Any]
-) -> Iterator[dict[str, Any]]:
-    """All routes of a virtual host."""
-    if host == ANY_HOST:
-        yield from elsewhere
-    else:
-        if host.startswith("*."):
-            deeper = _deeper(host)
-            yield from ({**one, "match": {**one["match"], "headers": deeper}} for one in (*elsewhere, fallback))
-        yield from map(_rendered, hosts[host])
-    yield fallback
+@functools.lru_cache(REMEMBERED)
+def _virtual_host(domain: str, own: tuple[Route, ...], deeper: tuple[Route, ...], fallback: Route) -> bytes:
+    """A virtual host, encoded. `deeper`: the routes of names that its wildcard does not mean."""
+    condition = _deeper(domain) if deeper else []
+    routes = [_rendered(one, condition) for one in deeper]
+    routes += [_rendered(one) for one in (*own, fallback)]
+    return encode({"name": domain, "domains": [domain], "routes": routes, "retry_policy": _RETRY_POLICY})
 
 
 def _deeper(wildcard: str) -> list[dict[str, Any]]:
@@ -87,12 +86,9 @@ def _deeper(wildcard: str) -> list[dict[str, Any]]:
     return [{"name": ":authority", "string_match": {"safe_regex": {"regex": regex}}, "invert_match": True}]
 
 
-def _virtual_host(domain: str, routes: Iterable[dict[str, Any]]) -> dict[str, Any]:
-    return {"name": domain, "domains": [domain], "routes": list(routes), "retry_policy": _RETRY_POLICY}
-
-
-def _rendered(one: Route) -> dict[str, Any]:
-    return {"match": _match(one), **_action(one.action)}
+def _rendered(one: Route, headers: list[dict[str, Any]] | None = None) -> dict[str, Any]:
+    match = {**_match(one), "headers": headers} if headers else _match(one)
+    return {"match": match, **_action(one.action)}
 
 
 def _match(one: Route) -> dict[str, Any]:

@@ -17,6 +17,10 @@ ROUTES = f"{_TYPES}.config.route.v3.RouteConfiguration"
 SECRET = f"{_TYPES}.extensions.transport_sockets.tls.v3.Secret"
 
 
+REMEMBERED = 4096
+"""How many encoded parts of a kind are kept by the values that they are made of: a change renders what it touches."""
+
+
 def typed(name: str, **fields: Any) -> dict[str, Any]:
     """A message that says its type; `name` is what comes after "envoy."."""
     return {"@type": f"{_TYPES}.{name}", **fields}
