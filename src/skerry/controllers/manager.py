@@ -14,11 +14,13 @@ from skerry.client.informer import Informers
 from skerry.clock import Clock
 from skerry.controllers.budgets.controller import BudgetController
 from skerry.controllers.clusterroles import ClusterRoleController
+from skerry.controllers.cronjob.controller import CronJobController
 from skerry.controllers.daemonset.controller import DaemonSetController
 from skerry.controllers.deployment.controller import DeploymentController
 from skerry.controllers.endpoints.controller import EndpointsController
 from skerry.controllers.eventage import EventAgeController
 from skerry.controllers.garbage.controller import GarbageController
+from skerry.controllers.job.controller import JobController
 from skerry.controllers.namespace import NamespaceController
 from skerry.controllers.nodelifecycle.controller import NodeLifecycleController
 from skerry.controllers.nodelifecycle.eviction import TaintEvictionController
@@ -75,6 +77,8 @@ async def run(client: Client, clock: Clock, informers: Informers, *, ca: str = "
             DeploymentController(client, clock, informers),
             StatefulSetController(client, clock, informers),
             DaemonSetController(client, clock, informers),
+            JobController(client, clock, informers),
+            CronJobController(client, clock, informers),
             SchedulerController(client, clock, informers),
             NodeLifecycleController(client, clock, informers),
             TaintEvictionController(client, clock, informers),
