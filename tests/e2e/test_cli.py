@@ -88,6 +88,18 @@ def test_objects_survive_kill_9(new_cluster: NewCluster) -> None:
     assert kubectl.json("get", "cm", "kept")["metadata"]["name"] == "kept"
 
 
+def test_the_audit_log_tells_who_did_what(new_cluster: NewCluster) -> None:
+    cluster = new_cluster("--nodes", "0", "--audit-log")
+    cluster.up()
+    cluster.kubectl()("create", "configmap", "noted", "-n", "default")
+    log = cluster.data / "logs" / "audit.log"
+    assert stat.S_IMODE(log.stat().st_mode) == 0o600
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    (made,) = (one for one in lines if one.get("objectRef", {}).get("resource") == "configmaps")
+    assert (made["verb"], made["responseStatus"]["code"], made["objectRef"]["namespace"]) == ("create", 201, "default")
+    assert made["userAgent"].startswith("kubectl/")
+
+
 def test_ephemeral_forgets(new_cluster: NewCluster) -> None:
     cluster = new_cluster("--nodes", "0", "--ephemeral")
     cluster.up()

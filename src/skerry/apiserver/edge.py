@@ -15,12 +15,12 @@ from multidict import CIMultiDict
 
 from skerry.api import codec, status
 from skerry.api.wire import Request, Response
-from skerry.apiserver import auth, upgrades
+from skerry.apiserver import auth, compression, observed, upgrades
 
 if TYPE_CHECKING:
     import socket
     import ssl
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from skerry.api.wire import User
     from skerry.apiserver.app import App
@@ -34,8 +34,9 @@ _log = logging.getLogger(__name__)
 class Edge:
     """Serves an App on sockets that somebody else bound."""
 
-    def __init__(self, app: App) -> None:
-        self._app = app
+    def __init__(self, app: App, audit: Callable[[bytes], None] | None = None) -> None:
+        """`audit` gets a line for each request (observed.py)."""
+        self._app, self._audit = app, audit
         self._server = web.Server(self._handle, access_log=None)
         self._runner = web.ServerRunner(self._server, access_log=None, shutdown_timeout=_PATIENCE)
         self._ready = False
@@ -67,16 +68,28 @@ class Edge:
             _certified(http),
             raw_query=http.rel_url.raw_query_string,
         )
-        response = await self._app(request)
-        headers = [(name, value) for name, value in response.headers.items()]
+        seen = observed.Seen(request, http.remote or "", self._audit)
+        try:
+            response = await self._app(request)
+        except asyncio.CancelledError:
+            seen.answered(Response(499))  # nobody reads it
+            raise
+        seen.answered(response)
+        headers = [("Audit-Id", seen.id), *response.headers.items()]
+        if isinstance(response.body, bytes) and compression.wanted(request, response):
+            response.body = await compression.packed(response.body)
+            headers += [("Content-Encoding", "gzip"), ("Vary", "Accept-Encoding")]
         for text in response.warnings:
             quoted = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ")
             headers.append(("Warning", f'299 - "{quoted}"'))
-        if response.upgrade is not None:
-            return await upgrades.switch(http, response)
-        if isinstance(response.body, bytes):
-            return _whole(response, headers)
-        return await _stream(http, response, response.body, headers)
+        try:
+            if response.upgrade is not None:
+                return await upgrades.switch(http, response)
+            if isinstance(response.body, bytes):
+                return _whole(response, headers)
+            return await _stream(http, response, response.body, headers)
+        finally:
+            seen.streamed(response)
 
 
 def _certified(http: web.BaseRequest) -> User | None:

@@ -59,6 +59,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         choices=["auto", "nftables", "userspace"],
         help="what carries the traffic of Services (auto, the default: nftables where the kernel lets us)",
     )
+    add("--audit-log", action="store_true", default=None, help="a line of JSON for each request, in logs/audit.log")
     add("--foreground", action="store_true", help="stay until the cluster ends; its log goes to this terminal")
 
 
@@ -72,6 +73,8 @@ def words(parsed: argparse.Namespace) -> list[str]:
         found += [f"--{name.replace('_', '-')}", os.path.abspath(value) if name in _PATHS else str(value)]
     if parsed.ephemeral:
         found.append("--ephemeral")
+    if parsed.audit_log:
+        found.append("--audit-log")
     for host, url in parsed.registry_mirror:
         found += ["--registry-mirror", f"{host}={url}"]
     return found
@@ -105,6 +108,7 @@ def run(parsed: argparse.Namespace) -> int:
         service_cidr=parsed.service_cidr,
         max_pods=parsed.max_pods,
         proxy_mode=parsed.proxy_mode,
+        audit_log=parsed.audit_log,
         foreground=parsed.foreground,
     )
     manager = Notifier()

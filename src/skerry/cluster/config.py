@@ -44,6 +44,8 @@ class ClusterConfig(NamedTuple):
     """(registry host, base URL) pairs: pulls from that host go to the URL."""
     proxy_mode: str = "auto"
     """What carries the traffic of Services: "nftables", "userspace", or the first of them that works."""
+    audit_log: bool = False
+    """Whether each request gets a line in `paths.audit_log`."""
     networks: Networks = Networks()
     """Which addresses nodes, pods and Services have."""
 

@@ -23,7 +23,7 @@ from skerry.cluster.plan import NodePlan, Plan
 from skerry.node.cgroups import subtree
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from skerry.api.types import core
     from skerry.api.wire import Duplex, Request, Response
@@ -149,7 +149,7 @@ class _ControlPlane:
         if self._nodes:
             await bootstrap.ensure(client, ingress_class())
             await bootstrap.dns(client, cluster_ips=networks.dns_ips)
-        edge = Edge(app)
+        edge = Edge(app, _audit_log(config, stack))
         stack.push_async_callback(edge.close)
         await self._listen(edge, stack)
         app.ready = True
@@ -235,6 +235,20 @@ class _ControlPlane:
 def _unlink(path: str) -> None:
     with contextlib.suppress(FileNotFoundError):
         os.unlink(path)
+
+
+def _audit_log(config: ClusterConfig, stack: contextlib.AsyncExitStack) -> Callable[[bytes], None] | None:
+    """Where lines of the audit log go, if there is one. What does not fit on the disk is lost, and nothing else."""
+    if not config.audit_log:
+        return None
+    descriptor = os.open(config.paths.audit_log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    stack.callback(os.close, descriptor)
+
+    def append(line: bytes) -> None:
+        with contextlib.suppress(OSError):
+            os.write(descriptor, line)
+
+    return append
 
 
 def _open_store(config: ClusterConfig) -> EmbeddedStore:

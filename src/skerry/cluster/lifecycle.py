@@ -318,6 +318,7 @@ def _launch(
         store=plan.store,
         registry_mirrors=plan.registry_mirrors,
         proxy_mode=plan.proxy_mode,
+        audit_log=plan.audit_log,
         networks=plan.networks,
     )
     launched = daemon.start(config, lock, foreground=options.foreground)

@@ -29,6 +29,7 @@ class Options(NamedTuple):
     service_cidr: str | None = None
     max_pods: int | None = None
     proxy_mode: str | None = None
+    audit_log: bool | None = None
     foreground: bool = False
 
 
@@ -50,6 +51,7 @@ def merge(before: State | None, options: Options) -> State:
         ("--service-cidr", options.service_cidr, before.service_cidr),
         ("--max-pods", options.max_pods, before.max_pods),
         ("--proxy-mode", options.proxy_mode, before.proxy_mode),
+        ("--audit-log", options.audit_log, before.audit_log),
     ]
     checks += [(f"--registry-mirror {host}", url, mirrors.get(host, url)) for host, url in options.registry_mirrors]
     for option, wanted, have in checks:
@@ -74,6 +76,7 @@ def _new(options: Options) -> State:
         service_cidr=options.service_cidr or SERVICE_CIDR,
         max_pods=options.max_pods or MAX_PODS,
         proxy_mode=options.proxy_mode or "auto",
+        audit_log=bool(options.audit_log),
         registry_mirrors=options.registry_mirrors,
         created=time.time(),
     )

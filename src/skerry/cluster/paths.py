@@ -107,6 +107,10 @@ class ClusterPaths(NamedTuple):
         return self.root / "logs"
 
     @property
+    def audit_log(self) -> Path:
+        return self.logs / "audit.log"
+
+    @property
     def control_plane_log(self) -> Path:
         return self.logs / "control-plane.log"
 

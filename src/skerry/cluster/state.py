@@ -42,6 +42,7 @@ class State(NamedTuple):
     max_pods: int = MAX_PODS
     """Of one node."""
     proxy_mode: str = "auto"
+    audit_log: bool = False
     registry_mirrors: tuple[tuple[str, str], ...] = ()
     kubeconfigs: tuple[str, ...] = ()
     """Every file that our context was written into, so that `delete` can take it out again."""
@@ -93,6 +94,7 @@ def save(paths: ClusterPaths, state: State) -> None:
         "serviceCIDR": state.service_cidr,
         "maxPods": state.max_pods,
         "proxyMode": state.proxy_mode,
+        "auditLog": state.audit_log,
         "registryMirrors": dict(state.registry_mirrors),
         "kubeconfigs": list(state.kubeconfigs),
         "certificates": state.certificates._asdict() if state.certificates else None,
@@ -114,6 +116,7 @@ def _from_json(table: dict[str, Any]) -> State:
         service_cidr=str(table.get("serviceCIDR", SERVICE_CIDR)),
         max_pods=int(table.get("maxPods", MAX_PODS)),
         proxy_mode=str(table.get("proxyMode", "auto")),
+        audit_log=bool(table.get("auditLog", False)),
         registry_mirrors=tuple((str(host), str(url)) for host, url in table["registryMirrors"].items()),
         kubeconfigs=tuple(str(path) for path in table["kubeconfigs"]),
         certificates=Expiry(float(ends["ca"]), float(ends["server"])) if ends else None,

@@ -119,6 +119,7 @@ def test_a_running_one_does_not_come_to_the_foreground(home: Home) -> None:
         ("service_cidr", "10.2.0.0/16", "--service-cidr 10.96.0.0/12"),
         ("max_pods", 300, "--max-pods 110"),
         ("proxy_mode", "userspace", "--proxy-mode auto"),
+        ("audit_log", True, "no --audit-log"),
         ("registry_mirrors", (("docker.io", "http://b"),), "--registry-mirror docker.io http://a"),
     ],
 )
