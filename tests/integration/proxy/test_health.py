@@ -146,7 +146,7 @@ async def test_p38_service_ports_whose_endpoints_are_all_elsewhere_are_counted()
 
 
 @in_network_namespace
-async def test_p37_p38_metrics_under_kube_proxys_names() -> None:
+async def test_p36_p37_p38_metrics_under_kube_proxys_names() -> None:
     rig = Rig()
     servers = HealthServers(rig.proxy, rig.clock)
     await servers.start()

@@ -281,7 +281,7 @@ async def test_p7_p8_terminating_endpoints_help_out_and_p9_hints_are_followed(mo
 
 
 @in_network_namespace
-async def test_marks_are_gone_when_a_packet_leaves() -> None:
+async def test_p19_marks_are_gone_when_a_packet_leaves() -> None:
     """Routing rules and others' filters see nothing of what the table keeps in marks."""
     network = Network()
     client = network.pod()

@@ -9,7 +9,7 @@ from tests.unit.proxy.build import NODE, backends, endpoint, port, service, slic
 
 from skerry.api.types import core, discovery, meta
 from skerry.proxy.brain import Brain, node_ports
-from skerry.proxy.table import Backend, Empty, Frontend, Node
+from skerry.proxy.table import Backend, Empty, Frontend, Node, Scope
 
 CLUSTER_IP = Frontend("10.96.0.9", "TCP", 80)
 NODE_PORT = Frontend("10.243.0.2", "TCP", 30080)
@@ -72,6 +72,32 @@ def test_oracle_table_policies(
     assert answers(brain, NODE_PORT) == node_port
     assert not brain.table.frontends[CLUSTER_IP].masquerade
     assert brain.table.frontends[NODE_PORT].masquerade == (external == "Cluster")  # P15, P16
+
+
+@pytest.mark.parametrize(
+    ("internal", "external", "kind", "scopes"),
+    [
+        ("Cluster", "Cluster", "ClusterIP", {Scope.CLUSTER}),
+        ("Local", "Cluster", "ClusterIP", {Scope.LOCAL}),
+        ("Cluster", "Local", "ClusterIP", {Scope.CLUSTER}),  # nobody outside: its policy says nothing
+        ("Cluster", "Cluster", "NodePort", {Scope.CLUSTER}),
+        ("Local", "Cluster", "NodePort", {Scope.CLUSTER, Scope.LOCAL}),
+        ("Cluster", "Local", "NodePort", {Scope.CLUSTER, Scope.LOCAL}),
+        ("Local", "Local", "NodePort", {Scope.CLUSTER, Scope.LOCAL}),  # pods here reach it as a cluster IP (P16)
+    ],
+)
+def test_p6_a_service_has_the_lists_that_its_policies_use(
+    internal: str, external: str, kind: str, scopes: set[Scope]
+) -> None:
+    found = service(
+        "web",
+        "10.96.0.9",
+        port(node_port=30080 if kind == "NodePort" else 0),
+        type=kind,
+        internal_traffic_policy=internal,
+        external_traffic_policy=external,
+    )
+    assert {key.scope for key in brain_of(found, slice_of(LOCAL_E1, REMOTE_E2)).table.lists} == scopes
 
 
 @pytest.mark.parametrize(
