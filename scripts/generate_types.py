@@ -2,10 +2,11 @@
 
 Run by hand when the reported Kubernetes version changes:
 
-    python scripts/generate_types.py --api DIR --apimachinery DIR
+    python scripts/generate_types.py --api DIR --apimachinery DIR --apiextensions DIR
 
-where the directories are checkouts of the repositories kubernetes/api and kubernetes/apimachinery (field names, field
-numbers, pointers, merge keys: facts read from the declarations). Fields that the 1.36 definitions of the PyPI package
+where the directories are checkouts of the repositories kubernetes/api, kubernetes/apimachinery and
+kubernetes/apiextensions-apiserver (field names, field numbers, pointers, merge keys: facts read from the
+declarations). Fields that the 1.36 definitions of the PyPI package
 `kubernetes-validate` do not know are left out; what is required comes from there as well. No sentence is copied.
 """
 
@@ -41,6 +42,12 @@ MODULES = {
     "node": ("api:node/v1", "node.k8s.io", "v1", "io.k8s.api.node.v1"),
     "authentication": ("api:authentication/v1", "authentication.k8s.io", "v1", "io.k8s.api.authentication.v1"),
     "authorization": ("api:authorization/v1", "authorization.k8s.io", "v1", "io.k8s.api.authorization.v1"),
+    "apiextensions": (
+        "apiextensions:pkg/apis/apiextensions/v1",
+        "apiextensions.k8s.io",
+        "v1",
+        "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1",
+    ),
 }
 IMPORTS = {"metav1": "meta", "v1": "core", "corev1": "core", "api": "core", "apiv1": "core"}
 SCALARS = {
@@ -68,6 +75,7 @@ SCALARS = {
     "runtime.Object": "Raw",
     "FieldsV1": "Raw",
     "metav1.FieldsV1": "Raw",
+    "JSONSchemaProps": "JSONSchemaProps",  # refers to itself: kept as plain values (api/schema.py, api/structural/)
 }
 PYTHON = {
     "str": "str",
@@ -82,6 +90,7 @@ PYTHON = {
     "Quantity": "str",
     "IntOrString": "int | str",
     "Raw": "dict[str, Any]",
+    "JSONSchemaProps": "dict[str, Any]",
 }
 
 
@@ -96,6 +105,9 @@ class Field:
     required: bool = False
     patch: str = ""
     keys: list[str] = field(default_factory=list)
+    shape: str = ""
+    """For server-side apply: "a" taken as a whole, "g" field by field though its struct is taken as a whole."""
+    default: Any = None
 
 
 @dataclass
@@ -103,6 +115,7 @@ class Struct:
     name: str
     kind: bool
     fields: list[Field]
+    atomic: bool = False
 
 
 # Kinds of our own, which have no Go declaration: module -> (group, version, prefix of the definitions, structs).
@@ -163,6 +176,7 @@ class Reader:
                 if not path.name.startswith(("zz_", "generated")) and not path.name.endswith("_test.go")
             )
             self.bodies[module] = dict(re.findall(r"^type (\w+) struct \{(.*?)^\}", text, re.M | re.S))
+            self.bodies[module] |= dict.fromkeys(re.findall(r"^type (\w+) struct *\{\}$", text, re.M), "")
             found = re.findall(r"^type (\w+) ([\w.\[\]*]+)$", text, re.M)
             found += re.findall(r"^type (\w+) = ([\w.\[\]*]+)$", text, re.M)
             self.aliases[module] = dict(found)
@@ -211,6 +225,8 @@ class Reader:
                 continue
             keys = [c.split("=", 1)[1] for c in comments if c.startswith("+listMapKey=")]
             list_type = next((c.split("=", 1)[1] for c in comments if c.startswith("+listType=")), "")
+            marks = {word for c in comments for word in (c.removeprefix("+").partition("Type=")[2],) if "Type=" in c}
+            default = next((c.split("=", 1)[1] for c in comments if c.startswith("+default=")), "null")
             strategy = ",".join(filter(None, (tag.get("patchStrategy", ""), tag.get("patchMergeKey", ""))))
             made = Field(
                 json=json_name,
@@ -221,6 +237,8 @@ class Reader:
                 inline=not json_name,
                 patch=strategy,
                 keys=keys or ([list_type] if list_type in ("set",) else []),
+                shape="a" if "atomic" in marks else "g" if "granular" in marks else "",
+                default=json.loads(default) if default.startswith('"') else None,
             )
             fields.append(made)
             comments = []
@@ -243,6 +261,7 @@ def load(roots: dict[str, Path]) -> dict[str, dict[str, Struct]]:
         definition = known.get(f"{MODULES[module][3]}.{name}", around)
         if definition is not None and "properties" in definition:
             properties, required = definition["properties"], definition.get("required", [])
+            struct.atomic = definition is not around and definition.get("x-kubernetes-map-type") == "atomic"
             struct.fields = [f for f in struct.fields if f.inline or f.json in properties]
             for f in struct.fields:
                 f.required = f.json in required
@@ -256,11 +275,13 @@ def load(roots: dict[str, Path]) -> dict[str, dict[str, Struct]]:
 
     for module in MODULES:
         for name in reader.bodies[module]:
-            wanted = "TypeMeta " in reader.bodies[module][name] and f"{MODULES[module][3]}.{name}" in known
+            wanted = re.search(r"TypeMeta +`", reader.bodies[module][name]) and f"{MODULES[module][3]}.{name}" in known
             if wanted and not name.endswith("List"):
                 visit(module, name)
     for name in ("ObjectMeta", "ListMeta", "LabelSelector", "Status", "DeleteOptions", "PatchOptions", "Condition"):
         visit("meta", name)
+    for name in ("ValidationRule", "ExternalDocumentation"):  # parts of a JSONSchemaProps
+        visit("apiextensions", name)
     return done
 
 
@@ -290,7 +311,7 @@ def flat(structs: dict[str, dict[str, Struct]], struct: Struct) -> list[Field]:
 
 
 def optional(f: Field) -> bool:
-    return f.pointer or f.type in ("Time", "MicroTime", "Raw", "Duration")
+    return f.pointer or f.type in ("Time", "MicroTime", "Raw", "JSONSchemaProps", "Duration")
 
 
 def stub(module: str, structs: dict[str, dict[str, Struct]]) -> str:
@@ -298,7 +319,7 @@ def stub(module: str, structs: dict[str, dict[str, Struct]]) -> str:
         "# Written by scripts/generate_types.py. Do not edit.",
         "from typing import Any",
         "",
-        "from msgspec import Struct",
+        "from msgspec import Raw, Struct" if module == "meta" else "from msgspec import Struct",
         "",
     ]
     body: list[str] = []
@@ -307,7 +328,8 @@ def stub(module: str, structs: dict[str, dict[str, Struct]]) -> str:
         body.append(f"class {struct.name}(Struct, kw_only=True):")
         rows = [("kind", "str"), ("api_version", "str")] if struct.kind else []
         for f in flat(structs, struct):
-            text = annotation(module, f.type)
+            # Kept as bytes: api/rawfields.py.
+            text = "Raw" if f.json == "managedFields" else annotation(module, f.type)
             used.update(re.findall(r"(\w+)\.\w+", text))
             rows.append((snake(f.json), f"{text} | None" if optional(f) else text))
         body += [f"    {name}: {text} = ..." for name, text in rows] or ["    pass"]
@@ -322,12 +344,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--api", type=Path, required=True)
     parser.add_argument("--apimachinery", type=Path, required=True)
+    parser.add_argument("--apiextensions", type=Path, required=True)
     options = parser.parse_args()
-    structs = load({"api": options.api, "apimachinery": options.apimachinery})
+    roots = {"api": options.api, "apimachinery": options.apimachinery, "apiextensions": options.apiextensions}
+    structs = load(roots)
     structs |= {module: {one.name: one for one in own} for module, (*_, own) in OWN.items()}
     described = {module: where[1:] for module, where in MODULES.items()}
     described |= {module: where[:3] for module, where in OWN.items()}
     table: dict[str, object] = {}
+    everything = [f for found in structs.values() for struct in found.values() for f in struct.fields]
+    keyed = {(f.type.rpartition(".")[2], key) for f in everything for key in f.keys}
     for module, found in structs.items():
         rows = {}
         for struct in found.values():
@@ -343,17 +369,26 @@ def main() -> None:
                             ("o", f.omit),
                             ("r", f.required),
                             ("i", f.inline),
+                            (f.shape, f.shape),
                         )
                         if on
                     ),
                     f.patch,
                     f.keys,
+                    *([f.default] if f.default is not None and (struct.name, f.json) in keyed else []),
                 ]
                 for f in struct.fields
             ]
         group, version, prefix = described[module]
         kinds = [s.name for s in found.values() if s.kind]
-        table[module] = {"group": group, "version": version, "definitions": prefix, "kinds": kinds, "structs": rows}
+        table[module] = {
+            "group": group,
+            "version": version,
+            "definitions": prefix,
+            "kinds": kinds,
+            "atomic": [one.name for one in found.values() if one.atomic],
+            "structs": rows,
+        }
         (OUT / f"{module}.pyi").write_text(stub(module, structs))
         (OUT / f"{module}.py").write_text(
             f'"""Kubernetes objects: {group or "core"}/{version} (see the .pyi beside this file)."""\n\n'

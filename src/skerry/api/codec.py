@@ -7,9 +7,22 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from skerry.api.rawfields import packed
+from skerry.api.unstructured import Unstructured
+
 T = TypeVar("T")
 
-_encoder = msgspec.json.Encoder()
+
+def _fields(value: Any) -> Any:
+    """What msgspec asks for values that it does not know."""
+    if isinstance(value, Unstructured):
+        return value.fields()
+    if isinstance(value, msgspec.Raw):
+        return _plain.decode(value)
+    raise NotImplementedError(type(value))
+
+
+_encoder = msgspec.json.Encoder(enc_hook=_fields)
 _plain = msgspec.json.Decoder()
 
 
@@ -33,6 +46,8 @@ def encode(value: Any) -> bytes:
 
 def decode(kind: type[T], data: bytes) -> T:
     """A typed object from JSON. msgspec.ValidationError if a field has the wrong type; unknown fields are dropped."""
+    if issubclass(kind, Unstructured):
+        return kind.of(_plain.decode(data))
     return _decoder(kind).decode(data)
 
 
@@ -43,15 +58,26 @@ def parse(data: bytes | str) -> Any:
 
 def plain(value: Any) -> Any:
     """A Struct as plain values (dicts, lists, strings, numbers), as its JSON would say."""
-    return msgspec.to_builtins(value)
+    return msgspec.to_builtins(value, enc_hook=_fields)
 
 
 def convert(kind: type[T], value: Any) -> T:
     """A typed object from plain values. msgspec.ValidationError if a field has the wrong type."""
+    if issubclass(kind, Unstructured):
+        return kind.of(value)
     _decoder(kind)
-    return msgspec.convert(value, kind)
+    return msgspec.convert(packed(value), kind)
 
 
 def copy(value: T) -> T:
-    """A deep copy of a Struct."""
-    return _decoder(type(value)).decode(_encoder.encode(value))
+    """A deep copy of an object."""
+    return decode(type(value), _encoder.encode(value))
+
+
+def replace(value: T, **changes: Any) -> T:
+    """A shallow copy of an object with some attributes changed."""
+    if isinstance(value, Unstructured):
+        metadata, content = changes.get("metadata", value.metadata), changes.get("content", value.content)
+        return type(value)(metadata, content)
+    made: T = msgspec.structs.replace(value, **changes)  # type: ignore[type-var]
+    return made

@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from skerry import KUBERNETES
-from skerry.api import codec
+from skerry.api import codec, openapi_custom
+from skerry.api.custom import CustomResource
 from skerry.api.resources import RESOURCES, Resource
 from skerry.api.types import _build
 
@@ -56,22 +57,37 @@ _NAMED: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "Raw": ("io.k8s.apimachinery.pkg.runtime.RawExtension", {"type": "object"}, {"type": "object"}),
     "FieldsV1": (f"{_META}.FieldsV1", {"type": "object"}, {"type": "object"}),
     "Patch": (_PATCH, {"type": "object"}, {"type": "object"}),
+    # Refers to itself: see openapi_custom.document.
+    "JSONSchemaProps": (openapi_custom.PROPS, openapi_custom.props("#/components/schemas/"), openapi_custom.props("")),
 }
 
 
-def v3_index(resources: Iterable[Resource] = RESOURCES) -> bytes:
+# What is made is kept for a set of custom kinds (`served`); a new one comes with each change of a definition.
+Rows = tuple[CustomResource, ...]
+
+
+@functools.lru_cache(4)
+def v3_index(served: Rows = ()) -> bytes:
     """The body of /openapi/v3: where each group's document is. The hash changes when any of them may have."""
     paths = {}
-    for row in resources:
+    for row in (*RESOURCES, *served):
         path = f"apis/{row.group}/{row.version}" if row.group else f"api/{row.version}"
-        paths[path] = {"serverRelativeURL": f"/openapi/v3/{path}?hash={_hash()}"}
+        there = [one for one in served if (one.group, one.version) == (row.group, row.version)]
+        # A hash of a document that has custom kinds must not come back when a definition changes.
+        mark = hashlib.sha256("".join(_revision(one) for one in there).encode()).hexdigest().upper() if there else ""
+        paths[path] = {"serverRelativeURL": f"/openapi/v3/{path}?hash={mark or _hash()}"}
     return codec.encode({"paths": paths})
 
 
-@functools.cache
-def v3_group(group: str, version: str) -> bytes | None:
+def _revision(row: CustomResource) -> str:
+    found = row.definition.metadata
+    return f"{found.uid} {found.generation} {row.definition.status.accepted_names} {row.version}"
+
+
+@functools.lru_cache(64)
+def v3_group(group: str, version: str, served: Rows = ()) -> bytes | None:
     """The document of one group and version; None if it is not served."""
-    rows = [row for row in RESOURCES if (row.group, row.version) == (group, version)]
+    rows = [row for row in (*RESOURCES, *served) if (row.group, row.version) == (group, version)]
     if not rows:
         return None
     writer = _Writer("#/components/schemas/")
@@ -86,11 +102,11 @@ def v3_group(group: str, version: str) -> bytes | None:
     )
 
 
-@functools.cache
-def v2_document() -> dict[str, Any]:
+@functools.lru_cache(1)
+def v2_document(served: Rows = ()) -> dict[str, Any]:
     """The one document of OpenAPI version 2."""
     writer = _Writer("#/definitions/")
-    paths = _paths(RESOURCES, writer)
+    paths = _paths((*RESOURCES, *served), writer)
     return {
         "swagger": "2.0",
         "info": {"title": "Kubernetes", "version": KUBERNETES},
@@ -99,18 +115,18 @@ def v2_document() -> dict[str, Any]:
     }
 
 
-@functools.cache
-def v2() -> bytes:
+@functools.lru_cache(1)
+def v2(served: Rows = ()) -> bytes:
     """The body of /openapi/v2 as JSON."""
-    return codec.encode(v2_document())
+    return codec.encode(v2_document(served))
 
 
-@functools.cache
-def v2_protobuf() -> bytes:
+@functools.lru_cache(1)
+def v2_protobuf(served: Rows = ()) -> bytes:
     """The body of /openapi/v2 as `application/com.github.proto-openapi.spec.v2@v1.0+protobuf`."""
     from skerry.api import openapi_v2pb
 
-    return openapi_v2pb.document(v2_document())
+    return openapi_v2pb.document(v2_document(served))
 
 
 @functools.cache
@@ -132,6 +148,7 @@ class _Writer:
         self.v3 = prefix.startswith("#/components")
         self._wanted: dict[str, tuple[str, str]] = {}  # by full name, the module and struct ("" and the scalar's key)
         self._lists: dict[str, Resource] = {}
+        self._customs: dict[str, CustomResource] = {}
 
     def reference(self, module: str, name: str) -> dict[str, Any]:
         """A reference to a struct, whose schema will be among schemas()."""
@@ -145,15 +162,29 @@ class _Writer:
         self._wanted[full] = ("", key)
         return {"$ref": self.prefix + full}
 
+    def kind(self, row: Resource) -> dict[str, Any]:
+        """A reference to a kind, built-in or custom."""
+        if not isinstance(row, CustomResource):
+            return self.reference(row.module, row.kind)
+        full = openapi_custom.name(row, row.kind)
+        self._customs[full] = row
+        return {"$ref": self.prefix + full}
+
     def list_of(self, row: Resource) -> dict[str, Any]:
         """A reference to the list of a kind."""
-        full = f"{_build.table()[row.module].definitions}.{row.kind}List"
+        if isinstance(row, CustomResource):
+            full = openapi_custom.name(row, row.list_kind)
+        else:
+            full = f"{_build.table()[row.module].definitions}.{row.kind}List"
         self._lists[full] = row
         return {"$ref": self.prefix + full}
 
     def schemas(self) -> dict[str, Any]:
         """Everything referred to so far, by full name."""
         out: dict[str, Any] = {full: self._list(row) for full, row in self._lists.items()}
+        for full, row in self._customs.items():
+            out[full] = openapi_custom.schema(row, self._inner("meta.ObjectMeta"), v3=self.v3)
+            out[full][_GVK] = [_gvk(row, row.kind)]
         while missing := [full for full in self._wanted if full not in out]:
             for full in missing:
                 module, name = self._wanted[full]
@@ -161,13 +192,14 @@ class _Writer:
         return dict(sorted(out.items()))
 
     def _list(self, row: Resource) -> dict[str, Any]:
+        items = self.kind(row)
         made: dict[str, Any] = {
             "apiVersion": _TEXT,
-            "items": {"type": "array", "items": self._inner(f"{row.module}.{row.kind}")},
+            "items": {"type": "array", "items": {"allOf": [items]} if self.v3 else items},
             "kind": _TEXT,
             "metadata": self._inner("meta.ListMeta"),
         }
-        return {"type": "object", "required": ["items"], "properties": made, _GVK: [_gvk(row, f"{row.kind}List")]}
+        return {"type": "object", "required": ["items"], "properties": made, _GVK: [_gvk(row, row.list_kind)]}
 
     def _struct(self, module: str, name: str) -> dict[str, Any]:
         content = _build.table()[module]
@@ -305,9 +337,12 @@ def _operation(spot: _Spot, action: str, writer: _Writer) -> dict[str, Any]:
     row = spot.row
     _, _, query = _ACTIONS[action]
     module, kind, _ = _PARTS.get(spot.part, ("", "", ()))
-    module, kind = module or row.module, kind or row.kind
-    content = _build.table()[module]
-    returned = writer.reference(module, kind)
+    own = not module
+    returned = writer.kind(row) if own else writer.reference(module, kind)
+    gvk = _gvk(row, row.kind)
+    if not own:
+        content = _build.table()[module]
+        gvk = {"group": content.group, "kind": kind, "version": content.version}
     if action == "list":
         returned = writer.list_of(row)
     elif action == "deletecollection" or (action == "delete" and not row.returns_deleted):
@@ -317,16 +352,16 @@ def _operation(spot: _Spot, action: str, writer: _Writer) -> dict[str, Any]:
         "operationId": _operation_id(spot, action),
         "parameters": [_parameter("query", name, type_, writer) for name, type_ in query],
         "x-kubernetes-action": action,
-        _GVK: {"group": content.group, "kind": kind, "version": content.version},
+        _GVK: gvk,
     }
     body: dict[str, Any] | None = None
     consumes: tuple[str, ...] = ("*/*",)
     if action == "patch":
-        body, consumes = writer.scalar("Patch"), _PATCHES
+        body, consumes = writer.scalar("Patch"), _PATCHES[: 2 if isinstance(row, CustomResource) else None]
     elif action in ("delete", "deletecollection"):
         body = writer.reference("meta", "DeleteOptions")
     elif action in ("post", "put"):
-        body = writer.reference(module, kind)
+        body = returned
     if writer.v3:
         if body is not None:
             out["requestBody"] = {"content": {one: {"schema": body} for one in consumes}}

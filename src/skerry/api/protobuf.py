@@ -177,6 +177,10 @@ def _write_raw(value: Any) -> bytes:
     return protowire.sized(1, codec.encode(value))
 
 
+def _schema(_: Any) -> Any:
+    raise ValueError("a schema is read as JSON or YAML only")
+
+
 _READ: dict[str, Read] = {
     "str": _text,
     "bool": lambda value: protowire.number(value) != 0,
@@ -189,6 +193,7 @@ _READ: dict[str, Read] = {
     "Quantity": lambda value: str(_first(value), "utf-8"),
     "IntOrString": _int_or_string,
     "Raw": _raw,
+    "JSONSchemaProps": _schema,
 }
 _WRITE: dict[str, Write] = {
     "str": str.encode,

@@ -10,6 +10,8 @@ import importlib
 from dataclasses import dataclass
 from typing import Any
 
+from skerry.api.unstructured import Unstructured
+
 _ALL = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
 
 
@@ -40,6 +42,10 @@ class Resource:
     @property
     def api_version(self) -> str:
         return f"{self.group}/{self.version}" if self.group else self.version
+
+    @property
+    def list_kind(self) -> str:
+        return f"{self.kind}List"
 
     @functools.cached_property
     def type(self) -> type[Any]:
@@ -120,6 +126,9 @@ RESOURCES: tuple[Resource, ...] = (
              create_on_update=True),
     Resource("ClusterRoleBinding", "clusterrolebindings", "clusterrolebinding", "rbac", "rbac.authorization.k8s.io",
              namespaced=False, create_on_update=True),
+    Resource("CustomResourceDefinition", "customresourcedefinitions", "customresourcedefinition", "apiextensions",
+             "apiextensions.k8s.io", namespaced=False, short_names=("crd", "crds"), categories=("api-extensions",),
+             subresources=("status",), generation=True, returns_deleted=True),
     Resource("Acknowledgement", "acknowledgements", "acknowledgement", "skerry", "skerry.dev", "v1alpha1",
              namespaced=False, short_names=("ack",)),
 )  # fmt: skip
@@ -167,7 +176,9 @@ def question(group: str, version: str, plural: str) -> Resource | None:
 
 
 def of(kind: type[Any]) -> Resource:
-    """The row of a Struct class. KeyError if it is not served."""
+    """The row of a class of objects. KeyError if it is not served."""
+    if issubclass(kind, Unstructured):
+        return kind.row
     module = kind.__module__.rpartition(".")[2]
     return _of()[module, kind.__name__]
 

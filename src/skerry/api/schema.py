@@ -43,8 +43,8 @@ class Checked:
     unknown: list[str]
 
 
-class _Wrong(Exception):
-    """On its way up from a field; each struct adds its name. `text` is set where Go's decoder adds no path."""
+class Wrong(Exception):
+    """A wrong type, on its way up; each struct adds its name. `text` is set where Go's decoder adds no path."""
 
     def __init__(self, found: str, wanted: str, text: str = "") -> None:
         super().__init__(text)
@@ -88,7 +88,7 @@ def check(module: str, name: str, value: Any) -> Checked:
     unknown: list[str] = []
     try:
         clean = _struct(module, name)(value, "", unknown)
-    except _Wrong as error:
+    except Wrong as error:
         if error.text:
             raise TypeMismatch(error.text) from None
         where = f"struct field {error.struct}.{error.path}" if error.struct else "value"
@@ -140,7 +140,7 @@ def duplicates(data: bytes, value: Any) -> list[str]:
 # Scalars. Each takes (value, path, unknown) and returns the clean value.
 
 
-def _found(value: Any) -> str:
+def found_kind(value: Any) -> str:
     """What Go's decoder calls a JSON value of the wrong type."""
     if isinstance(value, bool):
         return "bool"
@@ -154,7 +154,7 @@ def _found(value: Any) -> str:
 def _exactly(kind: type[Any], wanted: str) -> Run:
     def run(value: Any, _at: str, _unknown: list[str]) -> Any:
         if type(value) is not kind:
-            raise _Wrong(_found(value), wanted)
+            raise Wrong(found_kind(value), wanted)
         return value
 
     return run
@@ -166,14 +166,14 @@ def _integer(bits: int) -> Run:
     def run(value: Any, _at: str, _unknown: list[str]) -> Any:
         if type(value) is int and low <= value <= high:
             return value
-        raise _Wrong(f"number {value}" if _found(value) == "number" else _found(value), wanted)
+        raise Wrong(f"number {value}" if found_kind(value) == "number" else found_kind(value), wanted)
 
     return run
 
 
 def _float(value: Any, _at: str, _unknown: list[str]) -> Any:
     if type(value) is not float and type(value) is not int:
-        raise _Wrong(_found(value), "float64")
+        raise Wrong(found_kind(value), "float64")
     return value
 
 
@@ -186,11 +186,11 @@ _INT32 = _integer(32)
 
 def _quantity(value: Any, _at: str, _unknown: list[str]) -> Any:
     if type(value) not in (str, int, float):
-        raise _Wrong("", "", quantity.SAYS)
+        raise Wrong("", "", quantity.SAYS)
     try:
         return quantity.canonical(value if type(value) is str else _number_text(value))
     except ValueError as error:
-        raise _Wrong("", "", str(error)) from None
+        raise Wrong("", "", str(error)) from None
 
 
 def _number_text(value: float) -> str:
@@ -200,14 +200,14 @@ def _number_text(value: float) -> str:
 
 def _bytes(value: Any, _at: str, _unknown: list[str]) -> Any:
     if type(value) is not str:
-        raise _Wrong(_found(value), "[]uint8")
+        raise Wrong(found_kind(value), "[]uint8")
     text = value.replace("\n", "").replace("\r", "") if "\n" in value or "\r" in value else value
     try:
         base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
         bad = re.search(r"[^A-Za-z0-9+/]", text)
         at = bad.start() if bad else len(text) // 4 * 4
-        raise _Wrong("", "", f"illegal base64 data at input byte {at}") from None
+        raise Wrong("", "", f"illegal base64 data at input byte {at}") from None
     return text
 
 
@@ -217,16 +217,16 @@ _TIME = re.compile(r"\d{4}-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:[.,](\d+))?(Z|[+
 def _time(layout: str, micro: bool) -> Run:
     def run(value: Any, _at: str, _unknown: list[str]) -> Any:
         if type(value) is not str:
-            raise _Wrong(_found(value), "string")
+            raise Wrong(found_kind(value), "string")
         match = _TIME.fullmatch(value)
         if match is None or (micro and len(match[6] or "") != 6):
-            raise _Wrong("", "", f'parsing time "{value}" as "{layout}": cannot parse "{value}" as "2006"')
+            raise Wrong("", "", f'parsing time "{value}" as "{layout}": cannot parse "{value}" as "2006"')
         try:
             moment = datetime.fromisoformat(value.replace(",", "."))
             if match[7] != "Z":
                 moment = moment.astimezone(UTC)
         except (ValueError, OverflowError):
-            raise _Wrong("", "", f'parsing time "{value}": out of range') from None
+            raise Wrong("", "", f'parsing time "{value}": out of range') from None
         if micro:
             return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ").rjust(27, "0")
         return value if match[7] == "Z" and not match[6] else moment.strftime("%Y-%m-%dT%H:%M:%SZ").rjust(20, "0")
@@ -239,15 +239,15 @@ _DURATION = re.compile(r"[+-]?(?:0|(?:(?:\d+\.?\d*|\.\d+)(?:ns|us|µs|μs|ms|s|m
 
 def _duration(value: Any, _at: str, _unknown: list[str]) -> Any:
     if type(value) is not str:
-        raise _Wrong(_found(value), "string")
+        raise Wrong(found_kind(value), "string")
     if _DURATION.fullmatch(value) is None:
-        raise _Wrong("", "", f'time: invalid duration "{value}"')
+        raise Wrong("", "", f'time: invalid duration "{value}"')
     return value
 
 
 def _raw(value: Any, _at: str, _unknown: list[str]) -> Any:
     if type(value) is not dict:
-        raise _Wrong(_found(value), "map[string]interface {}")
+        raise Wrong(found_kind(value), "map[string]interface {}")
     return value
 
 
@@ -275,6 +275,7 @@ _GO = {
     "Quantity": "resource.Quantity",
     "IntOrString": "intstr.IntOrString",
     "Raw": "runtime.RawExtension",
+    "JSONSchemaProps": "v1.JSONSchemaProps",
 }
 _ZEROS: dict[str, Any] = {"str": "", "bool": False, "Quantity": "0", "bytes": ""}
 # Types for which being of this Python type is all there is to check: no call is made for them.
@@ -304,10 +305,14 @@ def _zero(entry: str) -> Any:
 
 
 @functools.cache
-def _entry(entry: str) -> Run:
+def entry_of(entry: str) -> Run:
     """The check of a type of the table."""
+    if entry == "JSONSchemaProps":
+        from skerry.api import schemaprops  # for CustomResourceDefinitions only
+
+        return schemaprops.check
     if entry.startswith("items:"):
-        return _entry(entry[6:])
+        return entry_of(entry[6:])
     if entry.startswith("[]"):
         return _list(entry)
     if entry.startswith("map:"):
@@ -319,11 +324,11 @@ def _entry(entry: str) -> Run:
 
 def _list(entry: str) -> Run:
     wanted, inner = _go(entry), entry[2:]
-    run_one, zero, plain = _entry(inner), _zero(inner), _PLAIN.get(inner)
+    run_one, zero, plain = entry_of(inner), _zero(inner), _PLAIN.get(inner)
 
     def run(value: Any, at: str, unknown: list[str]) -> Any:
         if type(value) is not list:
-            raise _Wrong(_found(value), wanted)
+            raise Wrong(found_kind(value), wanted)
         if plain is not None:
             return [zero if one is None else one if type(one) is plain else run_one(one, at, unknown) for one in value]
         return [
@@ -335,11 +340,11 @@ def _list(entry: str) -> Run:
 
 def _map(entry: str) -> Run:
     wanted, inner = _go(entry), entry[4:]
-    run_one, plain = _entry(inner), _PLAIN.get(inner)
+    run_one, plain = entry_of(inner), _PLAIN.get(inner)
 
     def run(value: Any, at: str, unknown: list[str]) -> Any:
         if type(value) is not dict:
-            raise _Wrong(_found(value), wanted)
+            raise Wrong(found_kind(value), wanted)
         out = {}
         for key, one in value.items():
             if type(one) is plain:
@@ -353,7 +358,7 @@ def _map(entry: str) -> Run:
 
 def _rows(module: str, name: str) -> dict[str, tuple[type[Any] | None, Run]]:
     """Of each field by its JSON name: the Python type that is always right, if any, and the check."""
-    rows = {one.json: (_PLAIN.get(one.type), _entry(one.type)) for one in _build.fields(module, name)}
+    rows = {one.json: (_PLAIN.get(one.type), entry_of(one.type)) for one in _build.fields(module, name)}
     if name in _build.table()[module].kinds:
         rows["apiVersion"] = rows["kind"] = (str, _SCALARS["str"])
     return rows
@@ -368,7 +373,7 @@ def _struct(module: str, name: str) -> Run:
         if not rows:
             rows.update(_rows(module, name))
         if type(value) is not dict:
-            raise _Wrong(_found(value), wanted)
+            raise Wrong(found_kind(value), wanted)
         out = {}
         prefix = f"{at}." if at else ""
         key = ""
@@ -381,7 +386,7 @@ def _struct(module: str, name: str) -> Run:
                     out[key] = one
                 elif one is not None:
                     out[key] = row[1](one, prefix + key, unknown)
-        except _Wrong as error:
+        except Wrong as error:
             error.struct = error.struct or name
             error.path = f"{key}.{error.path}" if error.path else key
             raise

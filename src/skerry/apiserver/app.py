@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from skerry import metrics
 from skerry.api import codec, resources, status
+from skerry.api.custom import CustomResource
 from skerry.api.wire import Request, Response
 from skerry.apiserver import (
     auth,
@@ -30,6 +31,7 @@ from skerry.apiserver import (
 from skerry.apiserver.access import attributes, restriction
 from skerry.apiserver.access.authorizer import MASTERS
 from skerry.apiserver.access.nodes import name_of
+from skerry.apiserver.custom import scale
 from skerry.apiserver.streams import portforward, remotecommand
 
 if TYPE_CHECKING:
@@ -84,7 +86,7 @@ class App:
             await self._authorize(user, request)
         if request.path in _HEALTH:
             return self._health(request)
-        target = routes.parse(request.path)
+        target = routes.parse(request.path, self.server.served.by_path)
         if target is None:
             return await self._other(request)
         return await self._verb(target, request)
@@ -138,31 +140,31 @@ class App:
         refused = target and unserved.answer(target, request, self.server.store.revision)
         if refused:
             return refused
-        path = request.path.rstrip("/")
+        path, served = request.path.rstrip("/"), self.server.served.rows
         parts = path.split("/")[1:]
         body: bytes | None = None
         kind = "application/json"
         if path == "":
-            body = discovery.paths()
+            body = discovery.paths(served)
         elif path in ("/api", "/apis") and _AGGREGATED in request.headers.get("accept", ""):
-            body = discovery.aggregated(path == "/api")
+            body = discovery.aggregated(path == "/api", served)
             kind = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
         elif path == "/api":
             body = discovery.core_versions()
         elif path == "/apis":
-            body = discovery.group_list()
+            body = discovery.group_list(served)
         elif parts[:1] == ["apis"] and len(parts) == 2:
-            body = discovery.group(parts[1])
+            body = discovery.group(parts[1], served)
         elif parts[:1] == ["api"] and len(parts) == 2:
             body = discovery.resource_list("", parts[1])
         elif parts[:1] == ["apis"] and len(parts) == 3:
-            body = discovery.resource_list(parts[1], parts[2])
+            body = discovery.resource_list(parts[1], parts[2], served)
         elif path == "/openapi/v2" and _OPENAPI_PROTOBUF in request.headers.get("accept", ""):
             from skerry.api import openapi  # kubectl wants it for a body of kind List, and only so
 
-            body, kind = openapi.v2_protobuf(), _OPENAPI_PROTOBUF.replace("@", ".")  # @ is no media type
+            body, kind = openapi.v2_protobuf(served), _OPENAPI_PROTOBUF.replace("@", ".")  # @ is no media type
         elif parts[:1] == ["openapi"]:
-            body = _openapi(parts[1:])
+            body = _openapi(parts[1:], served)
         elif path == "/metrics":
             body, kind = metrics.PROCESS.text().encode(), metrics.CONTENT_TYPE
         if body is None:
@@ -193,7 +195,7 @@ class App:
             case "list":
                 return await reading.list_(server.store, server.clock, target, request)
             case "watch":
-                return await watching.watch(server.store, server.clock, target, request)
+                return await watching.watch(server.store, server.clock, target, request, server.served)
             case "create":
                 if row.namespaced and not target.namespace:
                     raise status.ApiError(405, "the server does not allow this method on the requested resource")
@@ -208,6 +210,8 @@ class App:
 
     async def _part(self, target: Target, method: str, request: Request) -> Response:
         match target.subresource, method:
+            case "scale", _ if isinstance(target.resource, CustomResource):
+                return await scale.answer(self.server, target, request)
             case "scale", _:
                 return await subresources.scale(self.server, target, request)
             case "binding", "POST":
@@ -237,15 +241,15 @@ def in_process(app: App, user: User) -> Callable[[Request], Coroutine[Any, Any, 
     return send
 
 
-def _openapi(parts: list[str]) -> bytes | None:
+def _openapi(parts: list[str], served: tuple[CustomResource, ...]) -> bytes | None:
     from skerry.api import openapi  # built when first asked for
 
     if parts == ["v2"]:
-        return openapi.v2()
+        return openapi.v2(served)
     if parts == ["v3"]:
-        return openapi.v3_index(resources.RESOURCES)
+        return openapi.v3_index(served)
     if parts[:2] == ["v3", "api"] and len(parts) == 3:
-        return openapi.v3_group("", parts[2])
+        return openapi.v3_group("", parts[2], served)
     if parts[:2] == ["v3", "apis"] and len(parts) == 4:
-        return openapi.v3_group(parts[2], parts[3])
+        return openapi.v3_group(parts[2], parts[3], served)
     return None

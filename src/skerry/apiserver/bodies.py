@@ -8,6 +8,7 @@ import msgspec
 from msgspec.structs import replace
 
 from skerry.api import codec, schema, status
+from skerry.api.custom import CustomResource
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -88,15 +89,43 @@ def typed(
         checked = schema.check(module, name, value)
     except schema.TypeMismatch as error:
         raise refuse(str(error)) if refuse else _unfit(name, value, error) from None
-    strangers = duplicates + [f'unknown field "{path}"' for path in checked.unknown]
+    warnings = _strangers(request, duplicates, checked.unknown, refuse or (lambda text: _unfit(name, value, text)))
+    return Body(convert(module, name, checked.value), warnings)
+
+
+def of_row(
+    row: Resource,
+    value: Any,
+    request: Request,
+    duplicates: list[str],
+    refuse: Callable[[str], status.ApiError] | None = None,
+) -> Body:
+    """As `typed`, of a kind that may be a custom one. Its value is taken over, and changed."""
+    if not isinstance(row, CustomResource):
+        return typed(row.module, row.kind, value, request, duplicates, refuse)
+    refuse = refuse or (lambda text: _unfit(row.kind, value, text))
+    content = {key: one for key, one in value.items() if key not in ("kind", "apiVersion", "metadata")}
+    try:
+        checked = schema.check("meta", "ObjectMeta", value.get("metadata") or {})
+    except schema.TypeMismatch as error:
+        raise refuse(str(error)) from None
+    unknown = [f"metadata.{one}" for one in checked.unknown] + row.schema.clean(content)
+    warnings = _strangers(request, duplicates, unknown, refuse)
+    return Body(row.type(convert("meta", "ObjectMeta", checked.value), content), warnings)
+
+
+def _strangers(
+    request: Request, duplicates: list[str], unknown: list[str], refuse: Callable[[str], status.ApiError]
+) -> tuple[str, ...]:
+    """The warnings for fields that nobody knows or that are there twice, if they are not refused."""
+    found = duplicates + [f'unknown field "{path}"' for path in unknown]
     mode = request.query.get("fieldValidation") or "Warn"
-    if strangers and mode == "Strict":
-        text = f"strict decoding error: {', '.join(strangers)}"
-        raise refuse(text) if refuse else _unfit(name, value, text)
+    if found and mode == "Strict":
+        raise refuse(f"strict decoding error: {', '.join(found)}")
     if mode not in ("Strict", "Warn", "Ignore"):
         wrong = status.field_not_supported("fieldValidation", mode, ["Ignore", "Strict", "Warn"])
         raise status.invalid("meta.k8s.io", "PatchOptions", "", [wrong])
-    return Body(convert(module, name, checked.value), tuple(strangers) if mode == "Warn" else ())
+    return tuple(found) if mode == "Warn" else ()
 
 
 def convert(module: str, name: str, value: Any) -> Any:
@@ -125,7 +154,7 @@ _PLAIN = frozenset({"Endpoints", "EndpointSlice"})
 def object_of(request: Request, resource: Resource) -> Body:
     """The object of the resource's kind in the body; ApiError 400 if it is another."""
     if request.object is not None:
-        if resource.kind in _PLAIN:
+        if resource.kind in _PLAIN and resource.module:
             given = request.object
             return Body(replace(given, metadata=replace(given.metadata)), ())
         request.body = codec.encode(request.object)
@@ -143,4 +172,4 @@ def object_of(request: Request, resource: Resource) -> Body:
                 f"{kind or 'the data'} in version {_version(value)} cannot be handled as a {resource.kind}"
             )
     value["kind"], value["apiVersion"] = resource.kind, resource.api_version
-    return typed(resource.module, resource.kind, value, request, duplicates)
+    return of_row(resource, value, request, duplicates)

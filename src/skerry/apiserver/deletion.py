@@ -8,13 +8,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from skerry.api import codec, status
-from skerry.api.types import meta
+from skerry.api.types import core, meta, scheduling
 from skerry.api.wire import Response
-from skerry.apiserver import bodies, metadata, priorities, strategies
+from skerry.apiserver import bodies, known, metadata, priorities, strategies
 from skerry.apiserver.reading import find, select
 from skerry.apiserver.routes import Target
 from skerry.apiserver.selection import Selection
-from skerry.apiserver.verbs import answer, dry, finished, gone, load, stored
+from skerry.apiserver.verbs import answer, dry, finished, gone, load, settled, stored
 from skerry.clock import rfc3339
 from skerry.store.base import Conflict, Record
 
@@ -77,8 +77,8 @@ async def delete_collection(server: Server, target: Target, request: Request) ->
         except status.ApiError as error:
             if not status.is_not_found(error):
                 raise
-    head = f'{{"kind":"{row.kind}List","apiVersion":"{row.api_version}","metadata":{{"resourceVersion":"{revision}"}}'
-    items = b",".join(record.value for record in records)
+    head = f'{{"kind":"{row.list_kind}","apiVersion":"{row.api_version}","metadata":{{"resourceVersion":"{revision}"}}'
+    items = b",".join(known.value(row, record) for record in records)
     return Response(200, head.encode() + b',"items":[' + items + b"]}")
 
 
@@ -93,9 +93,9 @@ async def remove(
     for _ in range(_ATTEMPTS):
         current = await find(server.store, target)
         obj = load(row, current)
-        if row.kind == "Namespace" and target.name in _IMMORTAL:
+        if isinstance(obj, core.Namespace) and target.name in _IMMORTAL:
             raise status.forbidden("", row.plural, target.name, "this namespace may not be deleted")
-        if row.kind == "PriorityClass":
+        if isinstance(obj, scheduling.PriorityClass):
             priorities.refuse_deletion(target.name)
         metadata.check_preconditions(obj, row, wanted.uid or "", wanted.resource_version or "")
         if not mark(obj, row, options, strategy.default_delete_grace(obj), server.clock.now()):
@@ -106,7 +106,9 @@ async def remove(
             if finished(obj):
                 return await gone(server, row, obj, current), True
             obj.metadata.resource_version = ""
-            return await stored(server.store.update(current.key, codec.encode(obj), current.revision)), False
+            record = await stored(server.store.update(current.key, known.encoded(row, obj), current.revision))
+            await settled(server, row)
+            return record, False
         except Conflict:
             continue
     raise status.conflict(row.group, row.plural, target.name)
@@ -137,7 +139,7 @@ def mark(obj: Any, row: Resource, options: meta.DeleteOptions, default_grace: in
         found.deletion_grace_period_seconds = grace
         if row.generation:
             found.generation += 1
-        if obj.kind == "Namespace":
+        if isinstance(obj, core.Namespace):
             obj.status.phase = "Terminating"
         return True
     if grace < (found.deletion_grace_period_seconds or 0):

@@ -10,10 +10,13 @@ import platform
 from typing import Any
 
 from skerry import KUBERNETES, REPORTED
-from skerry.api import codec, resources
+from skerry.api import codec, custom, resources
 from skerry.apiserver import unserved
 
 _ROWS = (*resources.RESOURCES, *resources.QUESTIONS, *unserved.LISTED)
+# What is made is kept for a set of custom kinds (`served`); a new one comes with each change of a definition.
+_kept = functools.lru_cache(64)
+Rows = tuple[resources.Resource, ...]
 _SCALE = ("autoscaling", "v1", "Scale")
 _SUBKINDS: dict[str, tuple[str, str, str]] = {
     "scale": _SCALE,
@@ -57,20 +60,22 @@ def version() -> bytes:
     )
 
 
-def groups() -> dict[str, list[str]]:
-    """The named API groups and their versions, in the order of the rows."""
+def groups(served: Rows = ()) -> dict[str, list[str]]:
+    """The named API groups and their versions, in the order of the rows; `served` are the custom ones."""
     out: dict[str, list[str]] = {}
-    for row in _ROWS:
+    for row in (*_ROWS, *served):
         if row.group and row.version not in out.setdefault(row.group, []):
             out[row.group].append(row.version)
+    for row in served:
+        out[row.group].sort(key=custom.priority)
     return out
 
 
-@functools.cache
-def paths() -> bytes:
+@_kept
+def paths(served: Rows = ()) -> bytes:
     """The body of /: where to go on."""
     found = ["/api", "/api/v1", "/apis", "/healthz", "/livez", "/openapi/v2", "/openapi/v3", "/readyz", "/version"]
-    for name, versions in groups().items():
+    for name, versions in groups(served).items():
         found += [f"/apis/{name}", *(f"/apis/{name}/{one}" for one in versions)]
     return codec.encode({"paths": sorted(found)})
 
@@ -85,25 +90,25 @@ def _group(name: str, versions: list[str]) -> dict[str, Any]:
     return {"name": name, "versions": found, "preferredVersion": found[0]}
 
 
-@functools.cache
-def group_list() -> bytes:
-    found = [_group(name, versions) for name, versions in groups().items()]
+@_kept
+def group_list(served: Rows = ()) -> bytes:
+    found = [_group(name, versions) for name, versions in groups(served).items()]
     return codec.encode({"kind": "APIGroupList", "apiVersion": "v1", "groups": found})
 
 
-@functools.cache
-def group(name: str) -> bytes | None:
-    versions = groups().get(name)
+@_kept
+def group(name: str, served: Rows = ()) -> bytes | None:
+    versions = groups(served).get(name)
     if versions is None:
         return None
     return codec.encode({"kind": "APIGroup", "apiVersion": "v1", **_group(name, versions)})
 
 
-@functools.cache
-def resource_list(group: str, version: str) -> bytes | None:
+@_kept
+def resource_list(group: str, version: str, served: Rows = ()) -> bytes | None:
     """The APIResourceList of one group and version; None if it is not served."""
     found: list[dict[str, Any]] = []
-    for row in _ROWS:
+    for row in (*_ROWS, *served):
         if (row.group, row.version) != (group, version):
             continue
         one: dict[str, Any] = {
@@ -136,22 +141,24 @@ def resource_list(group: str, version: str) -> bytes | None:
     return codec.encode({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": name, "resources": found})
 
 
-@functools.cache
-def aggregated(core: bool) -> bytes:
+@_kept
+def aggregated(core: bool, served: Rows = ()) -> bytes:
     """APIGroupDiscoveryList v2 of /api (core) or /apis."""
-    names = {"": ["v1"]} if core else groups()
+    names = {"": ["v1"]} if core else groups(served)
     items: list[dict[str, Any]] = []
     for name, versions in names.items():
-        parts = [{"version": one, "resources": _discovered(name, one), "freshness": "Current"} for one in versions]
+        parts = [
+            {"version": one, "resources": _discovered(name, one, served), "freshness": "Current"} for one in versions
+        ]
         items.append({"metadata": {"name": name} if name else {}, "versions": parts})
     return codec.encode(
         {"kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {}, "items": items}
     )
 
 
-def _discovered(group: str, version: str) -> list[dict[str, Any]]:
+def _discovered(group: str, version: str, served: Rows) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
-    for row in _ROWS:
+    for row in (*_ROWS, *served):
         if (row.group, row.version) != (group, version):
             continue
         subresources = []

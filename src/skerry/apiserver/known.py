@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from skerry.api import codec
+from skerry.api import codec, resources
+from skerry.api.custom import CustomResource
 from skerry.store.base import unstamp
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ class _Memo(msgspec.Struct, gc=False):
     fields: dict[str, str] | None = None
     typed: Any = None
     """A weakref.ref."""
+    shown: tuple[Any, bytes] | None = None
+    """Of a custom object: a row, and the bytes in that row's version."""
 
 
 def _memo(record: Record) -> _Memo:
@@ -77,18 +80,46 @@ def alive(record: Record) -> Any | None:
     memo: _Memo | None = record.memo
     found = memo.typed() if memo is not None and memo.typed is not None else None
     if verify and found is not None:
-        said = msgspec.structs.replace(found, metadata=msgspec.structs.replace(found.metadata, resource_version=""))
-        assert codec.encode(said) == unstamp(record), f"somebody has changed the shared object of {record.key}"
+        said = codec.replace(found, metadata=codec.replace(found.metadata, resource_version=""))
+        row = resources.of(type(found))
+        assert encoded(row, said) == unstamp(record), f"somebody has changed the shared object of {record.key}"
     return found
 
 
 def typed(resource: Resource, record: Record) -> Any:
     """The typed object; not to be changed."""
     found = alive(record)
-    if found is None:
-        found = codec.decode(resource.type, record.value)
+    if found is None or (isinstance(resource, CustomResource) and found.row is not resource):
+        found = codec.decode(resource.type, value(resource, record))
         _memo(record).typed = weakref.ref(found)
     return found
+
+
+def value(resource: Resource, record: Record) -> bytes:
+    """The bytes that a reader of this kind gets: those that are stored.
+
+    Of a custom object they may be of another version, or older than its schema: then in this version, with the fields
+    that the schema knows and its defaults.
+    """
+    if not isinstance(resource, CustomResource):
+        return record.value
+    memo = _memo(record)
+    if memo.shown is None or memo.shown[0] is not resource:
+        plain = codec.parse(record.value)
+        content = {key: one for key, one in plain.items() if key not in ("kind", "apiVersion", "metadata")}
+        before = codec.encode(content)
+        resource.schema.clean(content)
+        same = plain["apiVersion"] == resource.api_version and codec.encode(content) == before
+        head = {"kind": resource.kind, "apiVersion": resource.api_version, "metadata": plain["metadata"]}
+        memo.shown = (resource, record.value if same else codec.encode({**head, **content}))
+    return memo.shown[1]
+
+
+def encoded(resource: Resource, obj: Any) -> bytes:
+    """What is stored of an object: its bytes, in the version that a custom kind is stored in."""
+    if isinstance(resource, CustomResource) and obj.api_version != resource.stored_version:
+        return codec.encode({**obj.fields(), "apiVersion": resource.stored_version})
+    return codec.encode(obj)
 
 
 class Fresh:
@@ -101,7 +132,11 @@ class Fresh:
     def add(self, record: Record, obj: Any) -> None:
         """`obj` is what was stored as `record`; from now on it belongs to all, and has the record's revision."""
         obj.metadata.resource_version = str(record.revision)
-        _memo(record).typed = weakref.ref(obj)
+        memo = _memo(record)
+        memo.typed = weakref.ref(obj)
+        row = resources.of(type(obj))
+        if isinstance(row, CustomResource) and row.api_version == row.stored_version:
+            memo.shown = (row, record.value)
         self._kept.append((obj, len(record.value)))
         self._size += len(record.value)
         while self._size > _KEPT:

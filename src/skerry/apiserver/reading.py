@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from skerry.api import codec, status
+from skerry.api.custom import CustomResource
 from skerry.api.wire import Response
-from skerry.apiserver import representation
+from skerry.apiserver import known, representation
 from skerry.apiserver.representation import Form
 from skerry.apiserver.selection import Selection
 from skerry.store.base import Compacted
@@ -59,10 +60,11 @@ async def list_(store: Store, clock: Clock, target: Target, request: Request) ->
         return Response(200, representation.table(row, records, clock.now(), include, revision, extra))
     if form is Form.METADATA:
         head = b'{"kind":"PartialObjectMetadataList","apiVersion":"meta.k8s.io/v1","metadata":'
-        values = [representation.partial(one.value) for one in records]
+        values = [representation.partial(known.value(row, one)) for one in records]
     else:
-        head = b'{"kind":"%bList","apiVersion":"%b","metadata":' % (row.kind.encode(), row.api_version.encode())
-        values = [one.value for one in records]
+        head = b'{"kind":"%b","apiVersion":"%b","metadata":' % (row.list_kind.encode(), row.api_version.encode())
+        custom = isinstance(row, CustomResource)
+        values = [known.value(row, one) if custom else one.value for one in records]
     meta = f'{{"resourceVersion":"{revision}"{extra}}},"items":['.encode()
     return Response(200, b"".join((head, meta, b",".join(values), b"]}")))
 

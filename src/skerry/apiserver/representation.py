@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from skerry.api import codec, tables
+from skerry.apiserver import known
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,7 +60,7 @@ def table(resource: Resource, records: Sequence[Record], now: float, include: st
 
 
 def rows(resource: Resource, records: Sequence[Record], now: float, include: str) -> dict[str, Any]:
-    objects = [codec.decode(resource.type, one.value) for one in records]
+    objects = [codec.decode(resource.type, known.value(resource, one)) for one in records]
     made: dict[str, Any] = tables.table(resource, objects, now, include or "Metadata")
     return made
 
@@ -68,4 +69,5 @@ def one(form: Form, resource: Resource, record: Record, now: float, include: str
     """One object in the wanted form."""
     if form is Form.TABLE:
         return table(resource, [record], now, include, record.revision, "")
-    return partial(record.value) if form is Form.METADATA else record.value
+    value = known.value(resource, record)
+    return partial(value) if form is Form.METADATA else value

@@ -29,7 +29,7 @@ class Selection:
         for one in self.fields:
             if one.path not in selectable:
                 raise status.bad_request(_unknown(resource, one.path))
-        self._marks = [
+        self._marks = [  # metadata is the same in all versions of a kind
             codec.encode({one.key: value})[1:-1]
             for one in self.labels.requirements
             if one.operator == "in" and len(one.values) == 1

@@ -15,6 +15,8 @@ from skerry.apiserver.reading import find
 from skerry.clock import rfc3339
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from skerry.api.wire import Request
     from skerry.apiserver.routes import Target
     from skerry.apiserver.verbs import Server
@@ -43,12 +45,24 @@ def scale_of(obj: Any) -> autoscaling.Scale:
     )
 
 
-async def scale(server: Server, target: Target, request: Request) -> Response:
-    """get, update and patch of a workload's scale."""
+def _with_replicas(obj: Any, replicas: int) -> Any:
+    obj = codec.copy(obj)
+    obj.spec.replicas = replicas
+    return obj
+
+
+async def scale(
+    server: Server,
+    target: Target,
+    request: Request,
+    read: Callable[[Any], autoscaling.Scale] = scale_of,
+    write: Callable[[Any, int], Any] = _with_replicas,
+) -> Response:
+    """get, update and patch of a scale; `read` and `write` know where the object has it."""
     form = representation.wanted(request.headers.get("accept", ""))
 
     def answer(record: Record, warnings: tuple[str, ...] = ()) -> Response:
-        found = scale_of(verbs.load(target.resource, record))
+        found = read(verbs.load(target.resource, record))
         body = tables.scale(found, server.clock.now()) if form is representation.Form.TABLE else found
         return Response(200, codec.encode(body), warnings=warnings)
 
@@ -79,14 +93,13 @@ async def scale(server: Server, target: Target, request: Request) -> Response:
         raise status.ApiError(405, "the server does not allow this method on the requested resource")
 
     def make(obj: Any) -> Any:
-        found = scale_of(obj)
+        found = read(obj)
         asked = decide(found)
         if asked.spec.replicas < 0:
             path, detail = "spec.replicas", "must be greater than or equal to 0"
             error = status.field_invalid(path, asked.spec.replicas, detail)
             raise status.invalid("autoscaling", "Scale", target.name, [error])
-        obj = codec.copy(obj)
-        obj.spec.replicas = asked.spec.replicas
+        obj = write(obj, asked.spec.replicas)
         obj.metadata.resource_version = asked.metadata.resource_version if request.method == "PUT" else ""
         return obj
 

@@ -38,8 +38,6 @@ _INSTEAD: dict[Resource, str] = {
     _listed("PersistentVolumeClaim", "persistentvolumeclaims", ("pvc",)): _VOLUME,
     _listed("PersistentVolume", "persistentvolumes", ("pv",), namespaced=False): _VOLUME,
     _listed("ReplicationController", "replicationcontrollers", ("rc",)): _WORKLOAD,
-    _listed("CustomResourceDefinition", "customresourcedefinitions", ("crd", "crds"), "apiextensions.k8s.io",
-            namespaced=False): "only built-in kinds can be stored",
     _named("HorizontalPodAutoscaler", "horizontalpodautoscalers", "autoscaling", "v2"): _SCALE,
     _named("HorizontalPodAutoscaler", "horizontalpodautoscalers", "autoscaling"): _SCALE,
     _named("LimitRange", "limitranges"): _LIMITS,

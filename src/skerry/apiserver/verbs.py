@@ -8,6 +8,7 @@ when another write came between.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -15,11 +16,24 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import replace
 
 from skerry.api import codec, defaults, patch, resources, status, validation
+from skerry.api.custom import CustomResource
 from skerry.api.types import core, networking, scheduling
+from skerry.api.unstructured import Unstructured
 from skerry.api.wire import Response
-from skerry.apiserver import bodies, ingressclasses, known, metadata, priorities, representation, strategies
+from skerry.apiserver import (
+    bodies,
+    ingressclasses,
+    known,
+    metadata,
+    priorities,
+    representation,
+    strategies,
+    tracking,
+)
 from skerry.apiserver.access import admission
 from skerry.apiserver.access.authorizer import Authorizer
+from skerry.apiserver.custom import definitions
+from skerry.apiserver.custom.served import Served
 from skerry.apiserver.reading import find
 from skerry.store.base import Conflict, Exists, Record, Unwritable, stamp, unstamp
 
@@ -40,6 +54,7 @@ PATCHES = {
     "application/merge-patch+json": "merge",
     "application/strategic-merge-patch+json": "strategic",
 }
+APPLY = "application/apply-patch+yaml"
 _VOLATILE = frozenset({"leases", "acknowledgements"})
 
 
@@ -53,6 +68,9 @@ class Server:
     accounts: ServiceAccounts | None = None
     """None: pods get no tokens, and nobody can have one."""
     fresh: known.Fresh = field(default_factory=known.Fresh)
+    served: Served = field(default_factory=Served)
+    settling: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while what is served is brought in step with the definitions."""
     access: Authorizer = field(init=False)
 
     def __post_init__(self) -> None:
@@ -77,7 +95,7 @@ def answer(server: Server, target: Target, request: Request, record: Record, cod
 
 def load(resource: Resource, record: Record) -> Any:
     """The typed object of a record, the caller's own (known.typed has one that is shared)."""
-    return codec.decode(resource.type, record.value)
+    return codec.decode(resource.type, known.value(resource, record))
 
 
 def dry(request: Request) -> bool:
@@ -91,15 +109,30 @@ def dry(request: Request) -> bool:
 
 async def create(server: Server, target: Target, request: Request) -> Response:
     body = bodies.object_of(request, target.resource)
-    record, warnings = await insert(server, target, body.object, dry=dry(request), user=request.user)
+    who = _who(server, request)
+    record, warnings = await insert(server, target, body.object, dry=dry(request), user=request.user, who=who)
     return answer(server, target, request, record, 201, *body.warnings, *warnings)
 
 
+def _who(server: Server, request: Request, part: str = "") -> tracking.Who:
+    return tracking.who(request, server.clock.now(), part)
+
+
 async def insert(
-    server: Server, target: Target, obj: Any, *, dry: bool = False, user: User | None = None
+    server: Server,
+    target: Target,
+    obj: Any,
+    *,
+    dry: bool = False,
+    user: User | None = None,
+    who: tracking.Who | None = None,
 ) -> tuple[Record, list[str]]:
-    """Stores a new object; the record and the strategy's warnings. `user`: who creates it, None for the server."""
+    """Stores a new object; the record and the strategy's warnings.
+
+    `user`: who creates it, None for the server; `who`: the manager of its fields, None if they are not tracked.
+    """
     row, strategy = target.resource, strategies.of(target.resource)
+    definitions.refuse_new(row)
     metadata.begin(obj, row, target.namespace, server.clock.now())
     found = obj.metadata
     if row.namespaced:
@@ -108,6 +141,7 @@ async def insert(
         await server.accounts.admit(obj)
     await _admit(server, obj)
     defaults.apply(obj)
+    tracking.created(row, obj, who)
     await admission.admit(server.access, user, obj, None)
     attempts = _NAMES if found.generate_name and found.name.startswith(found.generate_name) else 1
     for attempt in range(attempts):
@@ -117,7 +151,7 @@ async def insert(
             strategy.canonicalize(obj)
             _refuse(row, found.name, validation.create(obj))
             warnings = strategy.warnings(obj, None)
-            key, value = row.key(target.namespace, found.name), codec.encode(obj)
+            key, value = row.key(target.namespace, found.name), known.encoded(row, obj)
             if not dry:
                 record = await stored(server.store.create(key, value))
                 server.fresh.add(record, obj)
@@ -137,6 +171,7 @@ async def insert(
         if dry:
             transaction.rollback()
         transaction.commit()
+        await settled(server, row, dry=dry)
         return record, warnings
     raise AssertionError
 
@@ -147,8 +182,6 @@ async def _admit(server: Server, obj: Any) -> None:
         await priorities.admit_pod(server.store, obj)
     elif isinstance(obj, scheduling.PriorityClass):
         await priorities.admit_class(server.store, obj)
-    elif isinstance(obj, networking.Ingress):
-        await ingressclasses.admit(server.store, obj)
     elif isinstance(obj, networking.Ingress):
         await ingressclasses.admit(server.store, obj)
 
@@ -201,7 +234,9 @@ async def update(server: Server, target: Target, request: Request) -> Response:
     ):
         obj.metadata.resource_version = ""
         await admission.may_create(server.access, target, request)
-        record, warnings = await insert(server, target, obj, dry=dry(request), user=request.user)
+        record, warnings = await insert(
+            server, target, obj, dry=dry(request), user=request.user, who=_who(server, request)
+        )
         return answer(server, target, request, record, 201, *body.warnings, *warnings)
     first = iter([obj])  # is changed below, and read anew for a second attempt
 
@@ -210,20 +245,32 @@ async def update(server: Server, target: Target, request: Request) -> Response:
         metadata.place(made.metadata, row, target.namespace)
         return made
 
+    who = _who(server, request, target.subresource)
     record, warnings = await change(
-        server, target, make, dry=dry(request), unconditional=True, user=request.user
+        server, target, make, dry=dry(request), unconditional=True, user=request.user, who=who
     )
     return answer(server, target, request, record, 200, *body.warnings, *warnings)
 
 
 async def patch_(server: Server, target: Target, request: Request) -> Response:
     row = target.resource
-    kind = PATCHES.get(bodies.content_type(request))
-    if kind is None:
+    media = bodies.content_type(request)
+    if media == APPLY:
+        from skerry.apiserver import applying
+
+        return await applying.apply(server, target, request)
+    kind = PATCHES.get(media)
+    custom = isinstance(row, CustomResource)
+    if kind is None or (custom and kind == "strategic"):
+        known_types = [one for one, name in PATCHES.items() if not (custom and name == "strategic")]
         raise status.ApiError(
             415,
-            "the body of the request was in an unknown format - accepted media types include: " + ", ".join(PATCHES),
+            "the body of the request was in an unknown format - accepted media types include: "
+            + ", ".join((*known_types, APPLY)),
         )
+    if "force" in request.query:
+        wrong = status.field_forbidden("force", "may not be specified for non-apply patch")
+        raise status.invalid("meta.k8s.io", "PatchOptions", "", [wrong])
     document = bodies.json_of(request.body)
     told: list[str] = []
 
@@ -237,21 +284,23 @@ async def patch_(server: Server, target: Target, request: Request) -> Response:
         def refuse(text: str) -> status.ApiError:
             return _unfit(kind, document, after if names is None else {**codec.plain(old), **after}, text)
 
-        made = bodies.typed(row.module, row.kind, after, request, [], refuse)
+        made = bodies.of_row(row, after, request, [], refuse)
         told[:] = made.warnings
         if names is not None:
             _keep(made.object, old, names.values(), shared=target.subresource == "status")
         return made.object
 
+    who = _who(server, request, target.subresource)
     record, warnings = await change(
-        server, target, apply, dry=dry(request), unconditional=False, user=request.user
+        server, target, apply, dry=dry(request), unconditional=False, user=request.user, who=who
     )
     return answer(server, target, request, record, 200, *told, *warnings)
 
 
 def _spoken_of(document: Any, old: Any) -> dict[str, str] | None:
     """JSON name -> attribute of the object's fields in a merge patch; None if it has directives for the whole."""
-    if not isinstance(document, dict) or any(name.startswith("$") for name in document):
+    whole = isinstance(old, Unstructured)
+    if whole or not isinstance(document, dict) or any(name.startswith("$") for name in document):
         return None
     fields = zip(old.__struct_encode_fields__, old.__struct_fields__, strict=True)
     return {name: attribute for name, attribute in fields if name in document}
@@ -312,6 +361,7 @@ async def change(
     unconditional: bool = False,
     as_subresource: str | None = None,
     user: User | None = None,
+    who: tracking.Who | None = None,
 ) -> tuple[Record, list[str]]:
     """Read, make, check, write; again if another write came between and the client did not name a revision.
 
@@ -335,6 +385,7 @@ async def change(
         if isinstance(new, scheduling.PriorityClass):
             await priorities.admit_class(server.store, new)
         defaults.apply(new)
+        tracking.changed(row, new, old, who)
         await admission.admit(server.access, user, new, old)
         new.metadata.resource_version = ""
         context, transaction = server.begin()
@@ -345,10 +396,12 @@ async def change(
                 new.metadata.generation = old.metadata.generation + 1
             _refuse(row, target.name, validation.update(new, old, part))
             warnings = strategy.warnings(new, old)
-            value = codec.encode(new)
+            value = known.encoded(row, new)
+            if value != unstamp(current) and _only_times(row, new, old, current):
+                value, new = unstamp(current), old
             if dry:
                 record = Record(current.key, stamp(value, current.revision), current.created, current.revision)
-            elif value == unstamp(current):
+            elif value == unstamp(current) or (isinstance(new, Unstructured) and new.same(old)):
                 record = current
             elif finished(new):
                 record = await gone(server, row, new, current)
@@ -367,8 +420,18 @@ async def change(
         if dry:
             transaction.rollback()
         transaction.commit()
+        await settled(server, row, dry=dry)
         return record, warnings
     raise status.conflict(row.group, row.plural, target.name)
+
+
+def _only_times(row: Resource, new: Any, old: Any, current: Record) -> bool:
+    """Whether nothing is new about an object but the times of its managedFields."""
+    kept, now = old.metadata.managed_fields, new.metadata.managed_fields
+    if not kept or not now or now == kept:
+        return False
+    other = codec.replace(new, metadata=replace(new.metadata, managed_fields=kept))
+    return known.encoded(row, other) == unstamp(current) and tracking.same_but_times(now, kept)
 
 
 async def gone(server: Server, row: Resource, obj: Any, current: Record) -> Record:
@@ -377,9 +440,16 @@ async def gone(server: Server, row: Resource, obj: Any, current: Record) -> Reco
     context, transaction = server.begin()
     strategies.of(row).after_delete(obj, context)
     transaction.commit()
-    if row.kind == "Service":
+    if isinstance(obj, core.Service):
         await _endpoints_too(server, obj)
+    await settled(server, row)
     return record
+
+
+async def settled(server: Server, row: Resource, *, dry: bool = False) -> None:
+    """After a write of a CustomResourceDefinition: what it defines is served, or no more."""
+    if row.module == "apiextensions" and not dry:
+        await definitions.settle(server)
 
 
 async def _endpoints_too(server: Server, service: core.Service) -> None:
@@ -400,4 +470,4 @@ def finished(obj: Any) -> bool:
     found = obj.metadata
     if not found.deletion_timestamp or found.finalizers or found.deletion_grace_period_seconds:
         return False
-    return not (obj.kind == "Namespace" and obj.spec.finalizers)
+    return not (isinstance(obj, core.Namespace) and obj.spec.finalizers)

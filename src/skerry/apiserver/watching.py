@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from skerry.api.wire import Request
+    from skerry.apiserver.custom.served import Served
     from skerry.apiserver.routes import Target
     from skerry.clock import Clock, Timer
     from skerry.store.base import Event, Store, Watcher
@@ -29,8 +30,11 @@ if TYPE_CHECKING:
 _BOOKMARK = 60.0
 
 
-async def watch(store: Store, clock: Clock, target: Target, request: Request) -> Response:
-    """ApiError 410 at once if the revision asked for is forgotten; later that comes as an ERROR event."""
+async def watch(store: Store, clock: Clock, target: Target, request: Request, served: Served) -> Response:
+    """ApiError 410 at once if the revision asked for is forgotten; later that comes as an ERROR event.
+
+    The stream ends when the kind is served no more, or in another way than now.
+    """
     row = target.resource
     query = dict(request.query)
     if target.name:
@@ -49,7 +53,7 @@ async def watch(store: Store, clock: Clock, target: Target, request: Request) ->
         watcher = store.watch(prefix, asked)
     except Compacted as error:
         raise status.gone(f"too old resource version: {error.asked} ({error.oldest})") from None
-    stream = _Stream(target, selection, request, clock)
+    stream = _Stream(target, selection, request, clock, served)
     marked = query.get("sendInitialEvents") == "true"
     wanted = [one for one in records if selection.matches(one)]
     if request.shares:
@@ -58,7 +62,8 @@ async def watch(store: Store, clock: Clock, target: Target, request: Request) ->
 
 
 class _Stream:
-    def __init__(self, target: Target, selection: Selection, request: Request, clock: Clock) -> None:
+    def __init__(self, target: Target, selection: Selection, request: Request, clock: Clock, served: Served) -> None:
+        self._served = served
         self._row, self._selection, self._clock = target.resource, selection, clock
         self._form = representation.wanted(request.headers.get("accept", ""))
         self._include = request.query.get("includeObject", "")
@@ -101,6 +106,7 @@ class _Stream:
         clock = self._clock
         end = clock.monotonic() + self._seconds
         timer: Timer | None = None
+        self._served.watches(self._row, watcher)
 
         def wake() -> None:
             nonlocal timer
@@ -108,7 +114,7 @@ class _Stream:
             watcher.wake()
 
         try:
-            while (left := end - clock.monotonic()) > 0:
+            while (left := end - clock.monotonic()) > 0 and self._served.current(self._row):
                 if timer is None:
                     timer = clock.call_later(min(left, _BOOKMARK), wake)
                 events = await watcher.next()
@@ -118,6 +124,7 @@ class _Stream:
         except Compacted as error:
             raise status.gone(f"too old resource version: {error.asked} ({error.oldest})") from None
         finally:
+            self._served.unwatches(self._row, watcher)
             if timer is not None:
                 timer.cancel()
 
@@ -145,7 +152,8 @@ class _Stream:
             self._columns = False
             value = codec.encode(made)
         else:
-            value = representation.partial(record.value) if self._form is Form.METADATA else record.value
+            value = known.value(self._row, record)
+            value = representation.partial(value) if self._form is Form.METADATA else value
         return b'{"type":"%b","object":%b}\n' % (kind.encode(), value)
 
     def _bookmark(self, revision: int, *, end: bool = False) -> bytes:

@@ -182,7 +182,7 @@ class Informers:
     def __init__(self, client: Client, clock: Clock | None = None) -> None:
         self.client, self._clock = client, clock or SystemClock()
         self._informers: dict[tuple[Any, ...], Informer[Any]] = {}
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks: dict[Informer[Any], asyncio.Task[None]] = {}
         self._started = False
 
     def of(
@@ -211,16 +211,23 @@ class Informers:
             for one in self._informers.values():
                 self._run(one)
 
+    def forget(self, kind: type[Any]) -> None:
+        """Ends the informers of a kind that is no more."""
+        for key in [key for key in self._informers if key[0] is kind]:
+            task = self._tasks.pop(self._informers.pop(key), None)
+            if task is not None:
+                task.cancel()
+
     def _run(self, informer: Informer[Any]) -> None:
-        self._tasks.append(asyncio.create_task(informer.run(), name=f"informer {informer.kind.__name__}"))
+        self._tasks[informer] = asyncio.create_task(informer.run(), name=f"informer {informer.kind.__name__}")
 
     async def synced(self) -> None:
         """Returns when every informer asked for so far has its first list."""
         await asyncio.gather(*(one.synced() for one in self._informers.values()))
 
     async def stop(self) -> None:
-        for task in self._tasks:
+        for task in self._tasks.values():
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
         self._tasks.clear()
         self._started = False

@@ -268,6 +268,7 @@ async def _app(config: ClusterConfig, store: EmbeddedStore) -> App:
     from skerry.apiserver.accounts import ServiceAccounts
     from skerry.apiserver.app import App
     from skerry.apiserver.auth import logged_in
+    from skerry.apiserver.custom import definitions
     from skerry.apiserver.strategies import Context, ServiceAllocator
     from skerry.apiserver.verbs import Server
     from skerry.clock import SystemClock
@@ -280,6 +281,7 @@ async def _app(config: ClusterConfig, store: EmbeddedStore) -> App:
     clock = SystemClock()
     accounts = ServiceAccounts(store, clock, tokens.account_key(config.paths.account_key))
     server = Server(store, clock, Context(ranges), accounts)
+    await definitions.settle(server)  # custom objects are served as soon as anything is
     return App(server, users.get, _NodeStreams(config))
 
 

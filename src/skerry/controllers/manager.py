@@ -16,11 +16,13 @@ from skerry.controllers.budgets.controller import BudgetController
 from skerry.controllers.clusterroles import ClusterRoleController
 from skerry.controllers.cronjob.controller import CronJobController
 from skerry.controllers.daemonset.controller import DaemonSetController
+from skerry.controllers.definitions import DefinitionController
 from skerry.controllers.deployment.controller import DeploymentController
 from skerry.controllers.endpoints.controller import EndpointsController
 from skerry.controllers.eventage import EventAgeController
 from skerry.controllers.garbage.controller import GarbageController
 from skerry.controllers.job.controller import JobController
+from skerry.controllers.kinds import Kinds
 from skerry.controllers.namespace import NamespaceController
 from skerry.controllers.nodelifecycle.controller import NodeLifecycleController
 from skerry.controllers.nodelifecycle.eviction import TaintEvictionController
@@ -69,6 +71,7 @@ async def run(client: Client, clock: Clock, informers: Informers, *, ca: str = "
 
     `ca` is the cluster's certificate authority as PEM, for the ConfigMap that every namespace has.
     """
+    kinds = Kinds(informers)
     manager = Manager(
         [
             EndpointsController(client, clock, informers),
@@ -84,8 +87,9 @@ async def run(client: Client, clock: Clock, informers: Informers, *, ca: str = "
             TaintEvictionController(client, clock, informers),
             PodGcController(client, clock, informers),
             BudgetController(client, clock, informers),
-            GarbageController(client, clock, informers),
-            NamespaceController(client, clock, informers),
+            DefinitionController(client, clock, informers, kinds),
+            GarbageController(client, clock, informers, kinds),
+            NamespaceController(client, clock, informers, kinds),
             ServiceAccountController(client, clock, informers, ca),
             ClusterRoleController(client, clock, informers),
             EventAgeController(client, clock),

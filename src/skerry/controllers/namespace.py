@@ -20,6 +20,7 @@ from skerry.client.client import Client
 from skerry.client.informer import Informer, Informers
 from skerry.client.workqueue import Queue
 from skerry.clock import Clock, rfc3339
+from skerry.controllers.kinds import Kinds
 from skerry.controllers.refusals import was_behind
 
 FINALIZER = "kubernetes"
@@ -83,7 +84,7 @@ def conditions(known: list[core.NamespaceCondition], left: Remains, now: float) 
 class NamespaceController:
     """Empties terminating namespaces. `await run()` until cancelled."""
 
-    def __init__(self, client: Client, clock: Clock, informers: Informers) -> None:
+    def __init__(self, client: Client, clock: Clock, informers: Informers, kinds: Kinds | None = None) -> None:
         self._client, self._clock = client, clock
         self._queue = Queue(clock)
         self._namespaces = informers.of(core.Namespace)
@@ -91,16 +92,24 @@ class NamespaceController:
         self._contents: list[tuple[Resource, Informer[Any]]] = []
         for row in resources.RESOURCES:
             if row.namespaced and "watch" in row.verbs and row.kind != "Event":
-                informer = informers.of(row.type)
-                informer.add_index(_INDEX, lambda one: [one.metadata.namespace])
-                informer.subscribe(self._content)
-                self._contents.append((row, informer))
+                self._add(row, informers.of(row.type))
         self._contents.sort(key=lambda one: one[0].kind != "Pod")
+        (kinds or Kinds(informers)).subscribe(self._add, self._remove)
+
+    def _add(self, row: Resource, informer: Informer[Any]) -> None:
+        if row.namespaced:
+            informer.add_index(_INDEX, lambda one: [one.metadata.namespace])
+            informer.subscribe(self._content)
+            self._contents.append((row, informer))
+
+    def _remove(self, row: Resource, _: Informer[Any]) -> None:
+        self._contents = [one for one in self._contents if one[0] is not row]
 
     async def run(self) -> None:
         await self._namespaces.synced()
-        for _, informer in self._contents:
-            await informer.synced()
+        for row, informer in list(self._contents):
+            if row.module:  # a custom kind may go before it was there
+                await informer.synced()
         await controller.run(self._queue, self._sync, workers=4)
 
     def _namespace(self, _: core.Namespace | None, new: core.Namespace | None) -> None:
@@ -139,11 +148,11 @@ class NamespaceController:
     async def _empty(self, name: str) -> Remains:
         """Asks for the deletion of all that is there; what remains. Pods first, the rest when they are gone."""
         left = Remains()
-        for row, informer in self._contents:
+        for row, informer in list(self._contents):
             items = informer.by_index(_INDEX, name)
             if not items:
                 # A cache can be behind; what is not in it is asked of the server before the namespace may go.
-                items = (await self._client.list(row.type, name)).items if not left.resources else []
+                items = await self._stored(row, name) if not left.resources else []
             await asyncio.gather(*(self._delete(row, one, left) for one in items))
             if items:
                 left.resources[f"{row.plural}.{row.group}"] += len(items)
@@ -152,6 +161,14 @@ class NamespaceController:
                 if row.kind == "Pod":
                     return left
         return left
+
+    async def _stored(self, row: Resource, namespace: str) -> list[Any]:
+        try:
+            return (await self._client.list(row.type, namespace)).items
+        except status.ApiError as error:
+            if not row.module and status.is_not_found(error):
+                return []  # the kind itself has gone
+            raise
 
     async def _delete(self, row: Resource, one: Any, left: Remains) -> None:
         if one.metadata.deletion_timestamp is not None:

@@ -134,6 +134,8 @@ def test_fields_are_those_of_the_published_definitions() -> None:
         assert set(want["properties"]) - set(schema["properties"]) == MISSING.get(name, set()), name
         assert set(schema["properties"]) <= set(want["properties"]), name
         assert set(schema.get("required", [])) == set(want.get("required", [])) - MISSING.get(name, set()), name
+        if name.endswith(".JSONSchemaProps"):
+            continue  # its fields are of types that have no schema upstream
         for field, made in schema["properties"].items():
             definition = want["properties"][field]
             assert plain(made) == plain(definition), f"{name}.{field}"

@@ -26,6 +26,7 @@ _SUBJECTS = {
     "Node": "others",
     "IngressClass": "others",
     "PriorityClass": "others",
+    "CustomResourceDefinition": "apiextensions",
     "RoleBinding": "rbac",
     "ClusterRoleBinding": "rbac",
 }

@@ -11,10 +11,13 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from skerry.api import codec
+from skerry.api.custom import CustomResource
 from skerry.api.resources import Resource
+from skerry.api.tables import custom
 from skerry.api.tables.column import Column, column
 from skerry.api.tables.duration import since
 from skerry.api.types import autoscaling
+from skerry.api.unstructured import Unstructured
 
 Cells = Callable[[Any, float], list[Any]]
 
@@ -50,6 +53,7 @@ _SUBJECTS = {
     "PriorityClass": "policy",
     "Ingress": "ingress",
     "IngressClass": "ingress",
+    "CustomResourceDefinition": "apiextensions",
     "Role": "rbac",
     "ClusterRole": "rbac",
     "RoleBinding": "rbac",
@@ -73,6 +77,8 @@ def _printed(kind: str) -> Printed:
 
 def columns(resource: Resource) -> list[dict[str, Any]]:
     """The columnDefinitions of a kind."""
+    if isinstance(resource, CustomResource):
+        return [one._asdict() for one in custom.printed(resource)[0]]
     return _columns(resource.kind)
 
 
@@ -82,6 +88,8 @@ def _columns(kind: str) -> list[dict[str, Any]]:
 
 def cells(obj: Any, now: float) -> list[Any]:
     """The cells of one object's row; `now` in seconds since 1970 makes ages."""
+    if isinstance(obj, Unstructured):
+        return custom.cells(obj, now)
     return _printed(type(obj).__name__).cells(obj, now)
 
 

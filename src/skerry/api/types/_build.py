@@ -17,6 +17,8 @@ from typing import Any
 
 import msgspec
 
+from skerry.api.rawfields import UNMANAGED
+
 _SCALARS: dict[str, tuple[Any, Any]] = {
     "str": (str, ""),
     "bool": (bool, False),
@@ -30,11 +32,16 @@ _SCALARS: dict[str, tuple[Any, Any]] = {
     "Quantity": (str, ""),
     "IntOrString": (int | str, 0),
     "Raw": (dict[str, Any], None),
+    "JSONSchemaProps": (dict[str, Any], None),
 }
 
 
 class Field(msgspec.Struct, array_like=True, frozen=True):
-    """One row of the table. `flags`: p pointer, o left out when empty, r required, i inlined."""
+    """One row of the table. `flags`: p pointer, o left out when empty, r required, i inlined; a taken as a whole by
+    server-side apply, g field by field though its struct is taken as a whole.
+
+    `keys` of a list: those that tell its elements apart, or ["set"]; `default` is that of a field that is such a key.
+    """
 
     json: str
     type: str
@@ -42,6 +49,7 @@ class Field(msgspec.Struct, array_like=True, frozen=True):
     flags: str
     patch: str
     keys: list[str]
+    default: str | None = None
 
 
 class Module(msgspec.Struct, frozen=True):
@@ -51,6 +59,7 @@ class Module(msgspec.Struct, frozen=True):
     version: str
     definitions: str
     kinds: list[str]
+    atomic: list[str]
     structs: dict[str, list[Field]]
 
 
@@ -129,7 +138,9 @@ def _build(module: str, name: str) -> type[msgspec.Struct]:
         attribute = snake(one.json)
         rename[attribute] = one.json
         default: Any
-        if "p" in one.flags:
+        if one.json == "managedFields":
+            kind, default = msgspec.Raw, UNMANAGED
+        elif "p" in one.flags:
             kind, default = kind | None, None
         elif zero is None:
             default = msgspec.field(default_factory=kind)

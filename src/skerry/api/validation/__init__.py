@@ -13,6 +13,7 @@ from typing import Any
 
 from skerry.api import resources
 from skerry.api.status import FieldError
+from skerry.api.unstructured import Unstructured
 from skerry.api.validation import meta, names
 
 _NAMES: dict[str, names.Check] = {
@@ -50,6 +51,7 @@ _SUBJECTS = {
     "PriorityClass": "policy",
     "Ingress": "ingress",
     "IngressClass": "ingress",
+    "CustomResourceDefinition": "apiextensions",
     "Role": "rbac",
     "ClusterRole": "rbac",
     "RoleBinding": "rbac",
@@ -69,6 +71,9 @@ def _function(kind: str, verb: str) -> Callable[..., list[FieldError]] | None:
 
 def create(obj: Any) -> list[FieldError]:
     """What is wrong with a new object, its name already generated."""
+    if isinstance(obj, Unstructured):
+        found: list[FieldError] = importlib.import_module("skerry.api.validation.custom").create(obj)
+        return found
     resource = resources.of(type(obj))
     name = _NAMES.get(resource.kind, names.dns1123_subdomain)
     out = meta.create(obj.metadata, resource.namespaced, name)
@@ -82,6 +87,9 @@ def update(new: Any, old: Any, subresource: str = "") -> list[FieldError]:
     A write of `status` has its status checked, one of `ephemeralcontainers` these; one of `binding` sets what nobody
     else may, and is not looked at.
     """
+    if isinstance(new, Unstructured):
+        made: list[FieldError] = importlib.import_module("skerry.api.validation.custom").update(new, old, subresource)
+        return made
     out = meta.update(new.metadata, old.metadata)
     kind = type(new).__name__
     if subresource == "binding":

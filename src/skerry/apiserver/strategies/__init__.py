@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import importlib
 
+from skerry.api.custom import CustomResource
 from skerry.api.resources import Resource
 from skerry.apiserver.strategies.allocator import ServiceAllocator
 from skerry.apiserver.strategies.base import Context, Strategy, Transaction
@@ -30,12 +31,23 @@ _OWN = {
     "Job": ("batch", "JobStrategy"),
     "CronJob": ("batch", "CronJobStrategy"),
     "Ingress": ("cluster", "IngressStrategy"),
+    "CustomResourceDefinition": ("definitions", "DefinitionStrategy"),
 }
 
 
-@functools.cache
 def of(resource: Resource) -> Strategy:
     """The hooks of a kind."""
+    if isinstance(resource, CustomResource):
+        made: Strategy | None = vars(resource).get("strategy")
+        if made is None:
+            found = importlib.import_module("skerry.apiserver.custom.strategy").CustomStrategy
+            made = vars(resource)["strategy"] = found(resource)  # kept with the row, which comes and goes
+        return made
+    return _built_in(resource)
+
+
+@functools.cache
+def _built_in(resource: Resource) -> Strategy:
     module, name = _OWN.get(resource.kind, ("base", "Strategy"))
     made: type[Strategy] = getattr(importlib.import_module(f"skerry.apiserver.strategies.{module}"), name)
     return made(resource)

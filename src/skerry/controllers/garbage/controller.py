@@ -9,9 +9,7 @@ import logging
 from functools import partial
 from typing import Any
 
-import msgspec
-
-from skerry.api import resources, status
+from skerry.api import codec, resources, status
 from skerry.api.resources import Resource
 from skerry.api.types import meta
 from skerry.client import controller
@@ -20,6 +18,7 @@ from skerry.client.informer import Informer, Informers
 from skerry.client.workqueue import Queue
 from skerry.clock import Clock
 from skerry.controllers.garbage import graph
+from skerry.controllers.kinds import Kinds
 from skerry.controllers.refusals import was_behind
 
 WORKERS = 20
@@ -30,7 +29,7 @@ _log = logging.getLogger(__name__)
 class GarbageController:
     """Deletes what lost its owners. `await run()` until cancelled."""
 
-    def __init__(self, client: Client, clock: Clock, informers: Informers) -> None:
+    def __init__(self, client: Client, clock: Clock, informers: Informers, kinds: Kinds | None = None) -> None:
         self._client = client
         self._queue = Queue(clock)
         self._graph = graph.Graph()
@@ -40,6 +39,11 @@ class GarbageController:
                 informer: Informer[Any] = informers.of(row.type)
                 informer.subscribe(partial(self._event, row))
                 self._caches.append(informer)
+        self._kinds = kinds or Kinds(informers)
+        self._kinds.subscribe(self._added, lambda _row, _informer: None)
+
+    def _added(self, row: Resource, informer: Informer[Any]) -> None:
+        informer.subscribe(partial(self._event, row))
 
     async def run(self) -> None:
         for one in self._caches:
@@ -110,7 +114,7 @@ class GarbageController:
         known = self._graph.items.get(owner.uid)
         if known is not None:
             return "waiting" if known.waits_for_dependents else "solid"
-        row = resources.by_kind(owner.api_version, owner.kind)
+        row = self._kinds.by_kind(owner.api_version, owner.kind)
         if row is None or (row.namespaced and not item.namespace):
             return "solid"  # nothing can be known of it; better kept
         try:
@@ -187,4 +191,4 @@ def _without_owners(obj: Any, uids: tuple[str, ...]) -> Any:
 
 
 def _with_metadata(obj: Any, **changes: Any) -> Any:
-    return msgspec.structs.replace(obj, metadata=msgspec.structs.replace(obj.metadata, **changes))
+    return codec.replace(obj, metadata=codec.replace(obj.metadata, **changes))

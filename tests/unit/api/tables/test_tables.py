@@ -76,6 +76,7 @@ NAMES = {
     "ClusterRole": "Name Created-At",
     "RoleBinding": "Name Role Age Users1 Groups1 ServiceAccounts1",
     "ClusterRoleBinding": "Name Role Age Users1 Groups1 ServiceAccounts1",
+    "CustomResourceDefinition": "Name Created-At",
     "Acknowledgement": "Name Node Component Revision Services1 Age",
 }
 
