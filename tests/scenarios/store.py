@@ -39,6 +39,11 @@ class Store:
         self._addresses = 0
         self._objects: dict[str, dict[str, Any]] = {kind: {} for kind in KINDS}
 
+    @property
+    def revision(self) -> int:
+        """That of the newest change."""
+        return self._revision
+
     def find(self, kind: str, key: str) -> Any:
         return self._objects[kind].get(key)
 

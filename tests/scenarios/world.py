@@ -18,6 +18,7 @@ from skerry.api.types import core, meta
 from skerry.clock import rfc3339
 from tests.scenarios import shown
 from tests.scenarios.controllers import Controllers
+from tests.scenarios.drains import Drains
 from tests.scenarios.store import Refused, Store, key_of, kind_of, typed
 
 
@@ -27,6 +28,7 @@ class World:
     def __init__(self) -> None:
         self._store = Store()
         self._controllers: Controllers | None = Controllers(self._store)
+        self._drains = Drains(self._store)
         self._store.put(core.Node(metadata=meta.ObjectMeta(name="node-1")))
 
     def __call__(self, words: list[str], text: str) -> str:
@@ -142,6 +144,15 @@ class World:
         key, *_rest = _named(words)
         self._store.remove(self._store.need("Pod", key))
         self._settle()
+
+    def do_acknowledge(self, words: list[str], _: str) -> str:
+        """`acknowledge NODE proxy|dns`: it does what all slices say, and tells so."""
+        return self._drains.acknowledge(*words)
+
+    def do_drain(self, words: list[str], _: str) -> str:
+        """`drain NAME`: what holds back the stop signal of a pod that is being deleted."""
+        key, *_rest = _named(words)
+        return self._drains.look(self._store.need("Pod", key))
 
     def do_tick(self, words: list[str], _: str) -> str:
         """`tick 30s`"""

@@ -219,6 +219,18 @@ def test_p18_only_endpoints_on_this_node_can_be_their_own_clients() -> None:
     assert set(brain.table.hairpins) == {"10.244.1.1", "10.244.1.77"}
 
 
+def test_p11_a_service_whose_first_slice_has_not_come_yet_refuses_as_one_without_endpoints_does() -> None:
+    """As upstream: nobody can know whether a slice is on its way. Holding clients would cost them a second each."""
+    for policy in ("Cluster", "Local"):
+        found = service("web", "10.96.0.9", port(node_port=30080), type="NodePort", internal_traffic_policy=policy,
+                        external_traffic_policy=policy)  # fmt: skip
+        brain = brain_of(found)
+        assert (answers(brain, CLUSTER_IP), answers(brain, NODE_PORT)) == (Empty.REJECT, Empty.REJECT)
+        change = brain.apply_slice("default/web-1", slice_of(LOCAL_E1, REMOTE_E2))
+        assert {CLUSTER_IP, NODE_PORT} <= change.frontends
+        assert answers(brain, CLUSTER_IP) == (BOTH if policy == "Cluster" else backends("10.244.1.1"))
+
+
 def test_p21_external_and_balancer_addresses() -> None:
     ingress = [
         core.LoadBalancerIngress(ip="198.51.100.1", ip_mode="VIP"),
