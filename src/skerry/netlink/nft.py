@@ -202,7 +202,7 @@ class Nft:
     def _waiting(self) -> Iterator[wire.Message]:
         while True:
             try:
-                data = self._socket.raw.recv(1 << 20, socket.MSG_DONTWAIT)
+                data = self._socket.datagram(socket.MSG_DONTWAIT)
             except BlockingIOError:
                 return
             yield from wire.messages(data)
@@ -212,6 +212,11 @@ class Nft:
         head = struct.pack("!BBH", self.family, 0, 0)
         found = self._socket.request(wire.Message(_SUBSYSTEM | kind, 0, head + attributes))
         return [memoryview(one.payload)[4:] for one in found]
+
+    def ask_many(self, kind: int, attributes: bytes) -> list[bytes]:
+        """The same, for answers that come by hundreds."""
+        head = struct.pack("!BBH", self.family, 0, 0)
+        return [one[4:] for one in self._socket.replies(wire.Message(_SUBSYSTEM | kind, 0, head + attributes))]
 
     def dump(self, kind: int, attributes: bytes = b"") -> list[memoryview]:
         """The attributes of all objects of a kind (GET_TABLE, GET_CHAIN, ...), narrowed down by `attributes`."""
@@ -239,6 +244,11 @@ class Nft:
             if error.errno == errno.ENOENT:
                 return []
             raise
+
+    def sizes(self, table: str) -> dict[str, int | None]:
+        """How many elements each set of a table has; None where the kernel does not tell (before 6.16)."""
+        parts = [wire.table(one) for one in self.dump(GET_SET, string(1, table))]
+        return {text(one[2]): int.from_bytes(one[20], "big") if 20 in one else None for one in parts}
 
     def rules(self, table: str) -> Iterator[tuple[str, list[memoryview]]]:
         """The rules of a table in order: each one's chain and expressions."""

@@ -19,6 +19,9 @@ from skerry.netlink import nft_expr
 from skerry.netlink.nft import DELETE_ELEMENT, GET_ELEMENT, NEW_ELEMENT, NEW_SET, Nft, Request, counter_of, udata
 from skerry.netlink.wire import CREATE, NetlinkError, attribute, attributes, be32, nested, string, table
 
+ASKED_AT_ONCE = 250
+"""Elements that are asked for at once: the answers wait in a socket buffer that an ordinary user cannot make bigger."""
+
 ELEMENTS_MAX = 60_000
 """Bytes of one element list: its length has 16 bits."""
 
@@ -240,12 +243,19 @@ def _alike(several: memoryview) -> list[Element] | None:
 
 def get_elements(nft: Nft, owner: str, name: str, keys: Sequence[bytes]) -> list[Element]:
     """The elements with these keys, without reading the others. NetlinkError (ENOENT) if one is not there."""
-    found = []
+    found: list[Element] = []
     head = string(1, owner) + string(2, name)
-    for start in range(0, len(keys), 500):
-        part = nested(3, *(element(key) for key in keys[start : start + 500]))
-        for answer in nft.ask(GET_ELEMENT, head + part):
-            found += [_parse(one) for _, one in attributes(table(answer).get(3, memoryview(b"")))]
+    for start in range(0, len(keys), ASKED_AT_ONCE):
+        part = nested(3, *(element(key) for key in keys[start : start + ASKED_AT_ONCE]))
+        answers = nft.ask_many(GET_ELEMENT, head + part)
+        # Each answer says whose set it is and then its one element: of all alike, the elements alone.
+        begin = len(head) + 4
+        same = {(len(one), one[:begin]) for one in answers}
+        alike = _alike(memoryview(b"".join([one[begin:] for one in answers]))) if len(same) == 1 else None
+        if alike is None:
+            several = [table(one).get(3, memoryview(b"")) for one in answers]
+            alike = [_parse(one) for each in several for _, one in attributes(each)]
+        found += alike
     return found
 
 

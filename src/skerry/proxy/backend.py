@@ -40,14 +40,19 @@ class BackEnd(Protocol):
     def mode(self) -> str:
         """`nftables` or `userspace`."""
 
-    def start(self, table: ServiceTable) -> None:
-        """Makes this the table in force, whatever there was."""
+    async def take_over(self, table: ServiceTable) -> None:
+        """Makes this the table in force, whatever there was. Until it returns, the table stays and nothing is called
+        but what only reads.
+        """
 
     def program(self, table: ServiceTable, change: Change) -> None:
-        """Follows a change."""
+        """Follows a change. After an error the table has to be taken over anew."""
 
-    def check(self, table: ServiceTable) -> bool:
-        """Mends what somebody else did to the table; True if there was anything."""
+    async def intact(self, table: ServiceTable) -> bool:
+        """False if somebody else changed the table, which has to be taken over anew. Changes may go on meanwhile.
+
+        `table`: what was programmed last.
+        """
 
     def connections(self) -> Iterable[Connections]:
         """How many connections each backend has been given."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,6 +89,9 @@ class Proxy:
         self._timer: Timer | None = None
         self._checking: Timer | None = None
         self._retry: float = 0.0
+        self._busy = self._damaged = False
+        """Is the back end taking a whole table over? Was that because somebody had changed it?"""
+        self._jobs: set[asyncio.Task[None]] = set()
         self._statistics = Statistics()
         self.metrics = ProxyMetrics()
         self.ports_changed = asyncio.Event()
@@ -122,13 +125,59 @@ class Proxy:
         self._nodes.subscribe(self._node)
         await asyncio.gather(self._services.synced(), self._slices.synced())
         self._see(_revision(self._slices.resource_version), _revision(self._services.resource_version))
-        begun = self._clock.monotonic()
-        self._back_end.start(self.brain.table)
-        self._measure(self._clock.monotonic() - begun, whole=True)
+        await self._take_over()
         self._started = True
         self._plan_check()
+        self._catch_up()
+
+    async def _take_over(self) -> None:
+        """Makes the whole table as it is now that of the kernel; what comes in meanwhile waits. OSError if refused."""
+        self._cancel()
+        self._busy = True
         self._change = Change()
-        self._done(None)
+        seen, triggers = self._seen, self._triggers
+        self._triggers = []
+        begun = self._clock.monotonic()
+        try:
+            await self._back_end.take_over(self.brain.table.snapshot())
+        except OSError:
+            self._triggers = triggers + self._triggers
+            raise
+        finally:
+            self._busy = False
+        if self._stopped:
+            return
+        self._retry = 0.0
+        waiting = self._triggers
+        self._triggers = triggers
+        self._measure(self._clock.monotonic() - begun, whole=True)
+        self._triggers = waiting
+        self._done(None, seen)
+
+    async def _start_again(self) -> None:
+        """The kernel's table is damaged or was refused."""
+        try:
+            await self._take_over()
+        except OSError as error:
+            if not self._stopped:
+                self._fail(error)
+            return
+        if self._damaged:
+            self._damaged = False
+            self._statistics.repairs += 1
+            self.metrics.repairs.add(1)
+            if self._on_repair is not None:
+                self._on_repair()
+        self._catch_up()
+
+    def _catch_up(self) -> None:
+        if not self._stopped and (self._change or self._seen != self._applied):
+            self._program()
+
+    def _begin(self, job: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(job)
+        self._jobs.add(task)
+        task.add_done_callback(self._jobs.discard)
 
     def stop(self) -> None:
         """Follows no changes any more. What is in the kernel stays there."""
@@ -136,6 +185,8 @@ class Proxy:
         self._cancel()
         if self._checking is not None:
             self._checking.cancel()
+        for job in self._jobs:
+            job.cancel()
         self._back_end.close()
         if self._conntrack is not None:
             self._conntrack.close()
@@ -152,20 +203,23 @@ class Proxy:
     def _check(self) -> None:
         """Not while a change waits: then the table is not yet what the kernel holds."""
         self._plan_check()
-        if self._change or self._retry:
+        if self._change or self._retry or self._jobs:
             return
         self._heal_again()
+        self._begin(self._look())
+
+    async def _look(self) -> None:
+        """Has somebody else changed the kernel's table? Changes go on meanwhile, and one of them may find it out."""
         try:
-            mended = self._back_end.check(self.brain.table)
+            intact = await self._back_end.intact(self.brain.table)
         except OSError as error:
-            self._cancel()
-            self._fail(error)
+            if not self._stopped and not self._busy and not self._retry:
+                self._cancel()
+                self._fail(error)
             return
-        if mended:
-            self._statistics.repairs += 1
-            self.metrics.repairs.add(1)
-            if self._on_repair is not None:
-                self._on_repair()
+        if not intact and not self._busy and not self._retry:
+            self._damaged = True
+            await self._start_again()
 
     def _see(self, slices: int = 0, services: int = 0) -> None:
         self._seen = (max(self._seen[0], slices), max(self._seen[1], services))
@@ -178,7 +232,7 @@ class Proxy:
         self._change.add(self.brain.apply_service(_key(one), new))
         # A new address must be in the kernel before anybody hears of it (DNS follows the same cache, after us): a
         # packet to an address that no Service has is dropped, and its sender tries again only after a second.
-        if self._started and not self._stopped and not self._retry:
+        if self._started and not self._stopped and not self._retry and not self._busy:
             self._cancel()
             self._program()
 
@@ -241,31 +295,29 @@ class Proxy:
     def _collect(self, change: Change) -> None:
         """Takes a change in; also an empty one, because its revision is to be acknowledged."""
         self._change.add(change)
-        if self._started and not self._stopped and self._soon is None and self._timer is None:
+        waits = self._busy or self._soon is not None or self._timer is not None
+        if self._started and not self._stopped and not waits:
             self._soon = asyncio.get_running_loop().call_soon(self._program)
 
     def _program(self) -> None:
         self._soon = None
         change, self._change = self._change, Change()
         begun = self._clock.monotonic()
-        changed: set[Frontend] | None = change.frontends
         try:
-            if self._retry:
-                self._back_end.start(self.brain.table)
-                changed = None
-            elif change:
+            if change:
                 self._back_end.program(self.brain.table, change)
-        except OSError as error:
-            self._fail(error)
+        except OSError:  # it was damaged, which the back end told in the log
+            self._damaged = True
+            self._busy = True
+            self._begin(self._start_again())
             return
-        self._retry = 0.0
-        self._statistics.last_duration = self._clock.monotonic() - begun
-        self._measure(self._statistics.last_duration, whole=changed is None)
+        self._measure(self._clock.monotonic() - begun, whole=False)
         self._timer = self._clock.call_later(WINDOW, self._reopen)
-        self._done(changed)
+        self._done(change.frontends, self._seen)
 
     def _measure(self, seconds: float, *, whole: bool) -> None:
         """All that came in is in the kernel. Pods that changed before the proxy began do not count (P37)."""
+        self._statistics.last_duration = seconds
         self._updated = self._clock.now()
         self._behind_since = None
         self.metrics.applied(seconds, whole=whole, now=self._updated)
@@ -277,8 +329,7 @@ class Proxy:
     def _reopen(self) -> None:
         """The window is over: what came in meanwhile is programmed now."""
         self._timer = None
-        if self._change or self._seen != self._applied:
-            self._program()
+        self._catch_up()
 
     def _fail(self, error: OSError) -> None:
         self._statistics.failures += 1
@@ -289,14 +340,14 @@ class Proxy:
 
     def _try_again(self) -> None:
         self._timer = None
-        self._program()
+        self._begin(self._start_again())
 
-    def _done(self, changed: set[Frontend] | None) -> None:
-        """A change of these frontends (None: of everything) is in the kernel."""
+    def _done(self, changed: set[Frontend] | None, seen: tuple[int, int]) -> None:
+        """A change of these frontends (None: of everything) is in the kernel, and all up to these revisions."""
         self._statistics.programmed += 1
         self._heal(changed)
-        if self._applied != self._seen:
-            self._applied = self._seen
+        if self._applied != seen:
+            self._applied = seen
             if self._on_applied is not None:
                 self._on_applied(*self._applied)
 

@@ -135,6 +135,12 @@ class ServiceTable:
         entry = self.frontends.get(frontend)
         return () if entry is None else self.lists[entry.list]
 
+    def snapshot(self) -> ServiceTable:
+        """What it is now, for somebody who takes his time."""
+        return ServiceTable(
+            dict(self.frontends), dict(self.lists), dict(self.addresses), dict(self.hairpins), dict(self.serving)
+        )
+
     def everything(self) -> Change:
         """The change that leads from an empty table to this one."""
         return Change(set(self.frontends), set(self.lists), set(self.addresses), set(self.hairpins))

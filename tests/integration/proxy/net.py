@@ -283,6 +283,13 @@ class Network:
         """The pods behind the Service `web` are now these."""
         self.put_slice(slice_of(*(endpoint(one.ip, node="a") for one in pods), **kwargs))
 
+    async def check(self) -> bool:
+        """The proxy's look at whether somebody else changed the table; if so it is mended."""
+        if await self.kernel.intact(self.brain.table):
+            return False
+        await self.kernel.take_over(self.brain.table)
+        return True
+
     def finish(self, *, mended: bool = False, unserved: int = 0) -> None:
         """What every test ends with: no packet got lost, the nft program lists the table, nothing had to be mended.
 

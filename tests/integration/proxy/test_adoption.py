@@ -121,14 +121,14 @@ async def test_each_family_is_mended_for_itself_and_none_takes_the_other_for_a_s
     await clock.advance(LINGER)
     before = held(network)
     for _ in range(2):
-        assert not network.kernel.check(network.brain.table)
+        assert not await network.check()
         network.endpoints()
         network.endpoints(pod)
         await clock.advance(LINGER)
     for damage in ("flush map ip6 skerry counts", "delete table ip6 skerry", "add rule ip6 skerry balance drop"):
         made = handle(network)
         nft_program(damage)
-        assert network.kernel.check(network.brain.table), damage
+        assert await network.check(), damage
         await clock.advance(LINGER)
         assert handle(network) == made, damage  # that of IPv4 was left alone
         assert {name: len(each) for name, each in held(network)[IPV6].items()} == {
@@ -136,7 +136,7 @@ async def test_each_family_is_mended_for_itself_and_none_takes_the_other_for_a_s
         }
         for family in (IPV4, IPV6):
             assert await client.connect(VIP, 80, family=family) == (pod.ip, client.ip), damage
-        assert not network.kernel.check(network.brain.table), damage
+        assert not await network.check(), damage
     network.finish(mended=True)
 
 
@@ -248,7 +248,7 @@ async def test_a_damaged_table_is_mended_and_reported() -> None:
     nft_program('add table ip foreign { comment "not ours"; }')
     await clock.advance(LINGER)
     kernel = nft.Nft()
-    assert not network.kernel.check(network.brain.table)  # another's table is not our damage
+    assert not await network.check()  # another's table is not our damage
     whole = {name: len(held) for name, held in read.maps(kernel, schema.TABLE).items()}
     said: list[str] = []
     handler = logging.Handler()
@@ -257,14 +257,14 @@ async def test_a_damaged_table_is_mended_and_reported() -> None:
     for what, done in DAMAGES.items():
         said.clear()
         nft_program(done)
-        assert network.kernel.check(network.brain.table), what
+        assert await network.check(), what
         assert "somebody else changed" in said[0], what
         await clock.advance(LINGER)
         assert (await client.connect(VIP, 80))[0] in {one.ip for one in pods}, what
         held = read.maps(kernel, schema.TABLE)
         assert {name: len(each) for name, each in held.items()} == whole, what
         assert read.intact(kernel, schema.TABLE, SHAPE, held), what
-        assert not network.kernel.check(network.brain.table), what
+        assert not await network.check(), what
     assert set(kernel.tables()) == {"skerry", "foreign"}
     kernel.close()
     assert network.kernel.repairs == len(DAMAGES)
@@ -281,8 +281,10 @@ async def test_damage_that_a_change_runs_into_is_mended_at_once() -> None:
     nft_program("flush map ip skerry counts")
     with pytest.raises(ConnectionRefusedError):
         await client.connect(VIP, 80)
-    network.endpoints()
-    network.endpoints(pod)
+    with pytest.raises(OSError):
+        network.endpoints()
+    network.brain.apply_slice("default/web-1", slice_of(endpoint(pod.ip, node="a")))
+    network.kernel.start(network.brain.table)
     assert (await client.connect(VIP, 80))[0] == pod.ip
     assert (network.kernel.repairs, network.kernel.rebuilds) == (1, 0)
     with nft.Nft() as kernel:

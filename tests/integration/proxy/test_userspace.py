@@ -8,7 +8,7 @@ import struct
 
 import pytest
 from tests.helpers.namespaces import in_network_namespace
-from tests.integration.proxy.net import NODE, NODE_IP, Host, Network, eventually
+from tests.integration.proxy.net import NODE, NODE_IP, Host, Network
 from tests.unit.proxy.build import endpoint, port, service, slice_of, terminating
 
 from skerry import linux
@@ -107,7 +107,10 @@ async def test_a_service_that_goes_refuses_and_its_connections_go_on_until_they_
     ours.close()
     assert await asyncio.wait_for(loop.sock_recv(theirs, 20), 2) == b""
     theirs.close()
-    await eventually(lambda: network.kernel.check(network.brain.table) or not network.kernel._addresses)
+    async with asyncio.timeout(20):
+        while network.kernel._addresses:
+            await network.kernel.intact(network.brain.table)
+            await asyncio.sleep(0.01)
     with pytest.raises(TimeoutError):  # now nobody has the address any more
         await client.connect(VIP, 80, seconds=0.2)
     network.finish()
@@ -186,7 +189,7 @@ async def test_a_node_port_that_somebody_has_is_told_and_tried_again_at_each_che
     assert (await client.connect(VIP, 80))[0] == pod.ip
     assert (await client.connect(NODE_IP, 30080))[0] == NODE_IP
     taken.close()
-    network.kernel.check(network.brain.table)
+    await network.check()
     assert (await client.connect(NODE_IP, 30080))[0] == pod.ip
     network.finish()
 

@@ -67,17 +67,18 @@ class Recording:
         self.damaged = False
         self.connected: list[Connections] = []
 
-    def start(self, table: ServiceTable) -> None:
+    async def take_over(self, table: ServiceTable) -> None:
+        await asyncio.sleep(0)
         self._note("start", len(table.frontends))
 
     def program(self, table: ServiceTable, change: Change) -> None:
         assert change
         self._note("program", len(change.frontends))
 
-    def check(self, table: ServiceTable) -> bool:
+    async def intact(self, table: ServiceTable) -> bool:
         self._note("check", len(table.frontends))
         self.damaged, found = False, self.damaged
-        return found
+        return not found
 
     def connections(self) -> list[Connections]:
         return self.connected

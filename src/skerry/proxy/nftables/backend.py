@@ -6,6 +6,10 @@ somebody else's doing.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+from collections.abc import Iterator
+
 from skerry.clock import Clock
 from skerry.netlink import nft
 from skerry.proxy.backend import Connections
@@ -25,9 +29,13 @@ class Nftables:
     def __init__(self, node: Node, clock: Clock, *, linger: float = LINGER) -> None:
         self._nft = nft.Nft()
         shapes = [Shape.of(node, family) for family in node.families]
-        self._families = {
-            one.family: FamilyTable(one, nft.Nft(one.kernel_family, beside=self._nft), clock, linger) for one in shapes
-        }
+        self._reader = nft.Nft()
+
+        def table(shape: Shape) -> FamilyTable:
+            kernel, reader = (nft.Nft(shape.kernel_family, beside=one) for one in (self._nft, self._reader))
+            return FamilyTable(shape, kernel, reader, clock, linger)
+
+        self._families = {one.family: table(one) for one in shapes}
 
     @property
     def changed(self) -> int:
@@ -46,11 +54,30 @@ class Nftables:
 
     def start(self, table: ServiceTable) -> None:
         """Makes the kernel's tables this one, whatever is there. NetlinkError if the kernel refuses."""
+        with self._alone():
+            self._take_over(table)
+
+    async def take_over(self, table: ServiceTable) -> None:
+        """The same in a thread: it takes seconds for a big table. `table` must not change meanwhile."""
+        with self._alone():
+            await asyncio.to_thread(self._take_over, table)
+
+    def _take_over(self, table: ServiceTable) -> None:
         for one in self._families.values():
-            one.start(table)
+            one.take_over(table)
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        for one in self._families.values():
+            one.prepare()
+        try:
+            yield
+        finally:
+            for one in self._families.values():
+                one.finish()
 
     def program(self, table: ServiceTable, change: Change) -> None:
-        """Makes the kernel follow a change. NetlinkError if it cannot be made to."""
+        """Makes the kernel follow a change. NetlinkError if it refuses: then the table has to be taken over anew."""
         if len(self._families) == 1:
             (only,) = self._families.values()
             only.program(table, change)
@@ -60,13 +87,12 @@ class Nftables:
             if part:
                 one.program(table, part)
 
-    def check(self, table: ServiceTable) -> bool:
-        """Mends what somebody else did to our tables; True if there was anything. `table`: what was programmed last.
+    async def intact(self, _table: ServiceTable) -> bool:
+        """Does the kernel hold what was written? If not, somebody else changed it, and it has to be taken over anew.
 
         While nobody else touches any table it costs one question to the kernel a family.
         """
-        found = [one.check(table) for one in self._families.values()]
-        return any(found)
+        return all([await one.intact() for one in self._families.values()])
 
     def misses(self) -> int:
         """Connections that left the end of a balancing chain: 0, or there is a bug."""
@@ -81,6 +107,7 @@ class Nftables:
         for one in self._families.values():
             one.close()
         self._nft.close()
+        self._reader.close()
 
     def remove(self) -> None:
         """Takes the tables out of the kernel."""

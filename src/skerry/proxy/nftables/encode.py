@@ -100,6 +100,16 @@ _VALUES: dict[str, Callable[[Any], bytes]] = {
 }
 
 
+def key(name: str, one: Any) -> bytes:
+    """A map's key, as the kernel has it."""
+    return _KEYS[name](one)
+
+
+def value(name: str, one: Any) -> bytes:
+    """A map's value, nothing for sets."""
+    return _VALUES[name](one) if name in _VALUES else b""
+
+
 # The elements that come by hundreds of thousands, each made by one call. Fields have the host's byte order.
 _TO_NUMBER = struct.Struct("=12s4sB3xH2x8sI")
 _TO_BACKEND = struct.Struct("=12sII8s4sH2x")

@@ -7,6 +7,7 @@ one that is filled beside it and takes its place in one transaction. The same me
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -36,8 +37,10 @@ class FamilyTable:
     Calls block for as long as the kernel works, usually some tens of microseconds.
     """
 
-    def __init__(self, shape: Shape, kernel: nft.Nft, clock: Clock, linger: float) -> None:
-        self._shape, self._nft, self._clock, self._linger = shape, kernel, clock, linger
+    def __init__(self, shape: Shape, kernel: nft.Nft, reader: nft.Nft, clock: Clock, linger: float) -> None:
+        """`reader`: what counts are read with, also while a thread is in `take_over` with `kernel`."""
+        self._shape, self._nft, self._reader, self._clock, self._linger = shape, kernel, reader, clock, linger
+        self._busy = False
         self._planner = Planner()
         self._totals = Totals()
         self._sweep: Timer | None = None
@@ -49,9 +52,21 @@ class FamilyTable:
         self.rebuilds = 0
         """How often it could only be mended by building the table anew."""
 
-    def start(self, table: ServiceTable) -> None:
-        """Makes the kernel's table this one, whatever is there. NetlinkError if the kernel refuses."""
+    def prepare(self) -> None:
+        """Nothing else is done with the table from now on, until `finish`."""
         self._cancel_sweep()
+        self._busy = True
+
+    def finish(self) -> None:
+        """What `take_over` left for later is planned."""
+        self._busy = False
+        self._plan_sweep()
+
+    def take_over(self, table: ServiceTable) -> None:
+        """Makes the kernel's table this one, whatever is there. NetlinkError if the kernel refuses.
+
+        Between `prepare` and `finish`; may be called in a thread.
+        """
         self._others = self._transactions_of_others()
         there = self._nft.tables()
         if _NEXT in there:
@@ -63,7 +78,6 @@ class FamilyTable:
             self._replace(table)
         else:
             self._adopt(table)
-        self._plan_sweep()
 
     def _adopt(self, table: ServiceTable) -> None:
         """Goes on from what the kernel holds."""
@@ -117,40 +131,48 @@ class FamilyTable:
                 yield from encode.transactions(self._shape, name, step)
 
     def program(self, table: ServiceTable, change: Change) -> None:
-        """Makes the kernel follow a change of this family. NetlinkError if it cannot be made to."""
+        """Makes the kernel follow a change of this family. NetlinkError if it refuses: the table was damaged."""
         try:
             for step in self._planner.plan(table, change):
                 self._send(step)
         except NetlinkError as error:
-            self._mend(table, f"it refused a change: {error}")
+            self._damaged(f"it refused a change: {error}")
+            raise
         self._plan_sweep()
 
-    def check(self, table: ServiceTable) -> bool:
-        """Mends what somebody else did to our table; True if there was anything. `table`: what was programmed last.
+    async def intact(self) -> bool:
+        """Does the kernel hold what was written? Other work may go on meanwhile, on the same event loop.
 
-        While nobody else touches any table it costs one question to the kernel.
+        While nobody else touches any table it costs one question to the kernel; else the elements are compared, some at
+        a time.
         """
         others = self._transactions_of_others()
         if others == self._others or self._planner.stale:  # what is stale is swept soon: then there is less to compare
-            return False
-        try:
-            held = read.maps(self._nft, schema.TABLE)
-            same = held == self._planner.maps and read.intact(self._nft, schema.TABLE, self._shape, held)
-        except ValueError:
-            same = False
+            return True
+        planner = self._planner
+        for differ in self._compare():
+            if differ:
+                self._damaged("it does not hold what was written")
+                return False
+            await asyncio.sleep(0)
+            if self._busy or self._planner is not planner:  # somebody takes it over: that compares, too
+                return True
         self._others = others
-        if not same:
-            self._mend(table, "it does not hold what was written")
-        return not same
+        return True
 
-    def _mend(self, table: ServiceTable, reason: str) -> None:
-        log.warning("somebody else changed the kernel's service table, putting it right: %s", reason)
+    def _compare(self) -> Iterator[bool]:
+        held = self._planner.maps
+        yield schema.TABLE not in self._nft.tables()
+        yield not read.intact(self._nft, schema.TABLE, self._shape, held)
+        yield from read.differences(self._nft, schema.TABLE, held)
+
+    def _damaged(self, reason: str) -> None:
+        log.warning("somebody else changed the kernel's service table, it has to be put right: %s", reason)
         self.repairs += 1
-        self.start(table)
 
     def _transactions_of_others(self) -> int:
         """Counts, from anywhere, the transactions that others made in this network namespace."""
-        return (self._nft.generation() - self._nft.commits) & 0xFFFFFFFF
+        return (self._nft.generation() - self._nft.commits - self._reader.commits) & 0xFFFFFFFF
 
     def _plan_sweep(self) -> None:
         if self._planner.stale and self._sweep is None:
@@ -174,16 +196,16 @@ class FamilyTable:
         for one in encode.transactions(self._shape, schema.TABLE, step):
             self._nft.commit(one)
         self._totals.follow(step)
-        if self._totals.crowded(self._planner):
+        if not self._busy and self._totals.crowded(self._planner):
             self.connections()
 
     def misses(self) -> int:
         """Connections that left the end of a balancing chain: 0, or there is a bug."""
-        return sum(self._nft.rule_counters(schema.TABLE).values())
+        return sum(self._reader.rule_counters(schema.TABLE).values())
 
     def connections(self) -> list[Connections]:
         """How many connections each backend has been given since the table was made."""
-        return list(self._totals.connections(self._nft, self._planner))
+        return list(self._totals.connections(self._reader, self._planner))
 
     def close(self) -> None:
         """Forgets what is planned; the table stays, and so do its connections."""

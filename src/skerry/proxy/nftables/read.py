@@ -5,15 +5,17 @@ Called by family.py when it finds a table and wants to go on from there instead 
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from skerry.netlink import nft, nft_set
 from skerry.netlink.nft_set import Element
+from skerry.netlink.wire import NetlinkError
 from skerry.proxy.nftables import encode, schema, steps
-from skerry.proxy.nftables.numbers import SLOT_SHIFT
+from skerry.proxy.nftables.numbers import SLOT_SHIFT, SLOTS
 from skerry.proxy.nftables.schema import Shape
 from skerry.proxy.nftables.steps import Keep, Maps, Size, Step
 from skerry.proxy.table import Backend, Frontend
@@ -23,16 +25,89 @@ REFERENCE = f"{schema.TABLE}-reference"
 _PROTOCOLS = {number: name for name, number in encode.PROTOCOLS.items()}
 
 
+MANY = 100_000
+"""Elements of a map from which it is quicker to ask for each: a walk through a map costs by the square of its size."""
+
+A_SLICE = 500
+"""Elements that are compared at once: some milliseconds."""
+
+
 def maps(kernel: nft.Nft, table: str) -> Maps:
     """The elements of all maps. ValueError if there is one that we never write."""
     found: Maps = {}
+    sizes = kernel.sizes(table)
     for name in steps.MAPS:
-        read = _READERS.get(name, _member)
         try:
-            found[name] = dict(read(one) for one in nft_set.dump_elements(kernel, table, name))
+            found[name] = _map(kernel, table, name, found, sizes.get(name))
         except (KeyError, IndexError) as error:
             raise ValueError(f"an element of {name} that is not ours") from error
     return found
+
+
+def _map(kernel: nft.Nft, table: str, name: str, found: Maps, size: int | None) -> dict[Any, Any]:
+    """A big map is read by the keys that the maps before lead to, if they are as many as it has elements."""
+    read = _READERS.get(name, _member)
+    if size is not None and size > MANY:
+        keys = _expected(name, found)
+        if len(keys) == size:
+            try:
+                return dict(map(read, nft_set.get_elements(kernel, table, name, keys)))
+            except NetlinkError as error:
+                if error.errno != errno.ENOENT:
+                    raise
+    return dict(map(read, nft_set.dump_elements(kernel, table, name)))
+
+
+def _expected(name: str, found: Maps) -> list[bytes]:
+    """The keys that a map should have by what was found in those before it."""
+    if name == steps.ENDPOINTS:
+        counts: dict[int, int] = {}
+        for in_counts, in_lists in ((steps.COUNTS, steps.LISTS), (steps.NEAR_COUNTS, steps.NEAR_LISTS)):
+            for frontend, number in found[in_lists].items():
+                counts[number] = max(counts.get(number, 0), found[in_counts].get(frontend, 0))
+        return [encode.index((number, at)) for number, count in counts.items() for at in range(count)]
+    if name == steps.IDS:
+        return [encode.identity((key[0], one)) for key, one in found[steps.ENDPOINTS].items() if key[0] & SLOTS]
+    if name == steps.PLACES:
+        return [encode.index((number, place)) for (number, _), place in found[steps.IDS].items()]
+    return [encode.frontend(one) for one in found[steps.COUNTS]] if name == steps.LISTS else []
+
+
+def differences(kernel: nft.Nft, table: str, held: Maps) -> Iterator[bool]:
+    """Compares the kernel's maps with `held`, some elements a turn: is there a difference?
+
+    What is in `held` may change between two turns, if the kernel's maps do, too.
+    """
+    for name in steps.MAPS:
+        model = held[name]
+        if len(model) <= A_SLICE or name in _WHOLE:
+            read = _READERS.get(name, _member)
+            try:
+                yield dict(map(read, nft_set.dump_elements(kernel, table, name))) != model
+            except (ValueError, KeyError, IndexError):
+                yield True
+            continue
+        every = list(model)
+        for start in range(0, len(every), A_SLICE):
+            yield _differ(kernel, table, name, model, [one for one in every[start : start + A_SLICE] if one in model])
+        size = kernel.sizes(table).get(name)
+        yield (len(nft_set.dump_elements(kernel, table, name)) if size is None else size) != len(model)
+
+
+_WHOLE = (steps.DISPATCH, steps.KEEPERS, steps.ALLOWED)
+"""Small ones, and ranges, which cannot be asked for by their keys."""
+
+
+def _differ(kernel: nft.Nft, table: str, name: str, model: dict[Any, Any], some: list[Any]) -> bool:
+    keys = [encode.key(name, one) for one in some]
+    try:
+        found = nft_set.get_elements(kernel, table, name, keys)
+    except NetlinkError as error:
+        if error.errno != errno.ENOENT:
+            raise
+        return True
+    data = [encode.value(name, model[one]) for one in some]
+    return [(one.key, one.data) for one in found] != list(zip(keys, data, strict=True))
 
 
 def last_place(kernel: nft.Nft, table: str) -> int:

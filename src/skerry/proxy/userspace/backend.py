@@ -78,12 +78,16 @@ class Userspace:
             self._follow(table, frontend)
         self._sweep()
 
-    def check(self, table: ServiceTable) -> bool:
-        """Tries again what could not be listened on. Nobody else can change what is open, so it mends nothing."""
+    async def take_over(self, table: ServiceTable) -> None:
+        """The same."""
+        self.start(table)
+
+    async def intact(self, table: ServiceTable) -> bool:
+        """Tries again what could not be listened on. Nobody else can change what is open."""
         self._sweep()
         for frontend in list(self._failed):
             self._follow(table, frontend)
-        return False
+        return True
 
     def misses(self) -> int:
         """Connections that found no backend though there was one: there is no way to lose one here."""
