@@ -75,6 +75,7 @@ class _Node:
             # The proxy first: of one change it hears before DNS does, and a name leads to an address that answers.
             await self._proxy(stack)
             await self._dns(stack)
+            self._ingress(stack)
             agent = await self._agent(stack)
             gc.collect()
             gc.freeze()
@@ -145,6 +146,13 @@ class _Node:
         background(stack, health.follow())
         outer = outside.start(stack, node, self._client, self._informers, self._clock, self._broker)
         background(stack, outer)
+
+    def _ingress(self, stack: contextlib.AsyncExitStack) -> None:
+        """Ingress, on the node whose turn it is."""
+        from skerry.cluster import nodeingress
+
+        node, work = self._context.node, nodeingress.run
+        background(stack, work(node, self._config, self._client, self._informers, self._clock, self._broker))
 
     def _acknowledges(self, stack: contextlib.AsyncExitStack, component: str) -> Callable[[int, int], None]:
         """What a component calls with the revisions that it has applied: the API is told in the background."""

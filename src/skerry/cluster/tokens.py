@@ -18,6 +18,10 @@ ADMIN = "kubernetes-admin"
 """The user of the kubeconfig; the group system:masters may do everything."""
 
 
+INGRESS = "system:skerry-ingress"
+"""The user of the gateway, which is no node's: it reads Secrets."""
+
+
 class User(NamedTuple):
     """Whom a token stands for."""
 
@@ -34,7 +38,7 @@ def ensure(path: Path, nodes: list[str]) -> dict[str, User]:
     """The tokens of the cluster, with new ones for whoever has none yet. Written only when something was added."""
     users = read(path) if path.exists() else {}
     have = {user.name for user in users.values()}
-    wanted = [User(ADMIN, ("system:masters",)), *(node_user(node) for node in nodes)]
+    wanted = [User(ADMIN, ("system:masters",)), User(INGRESS, ()), *(node_user(node) for node in nodes)]
     missing = [user for user in wanted if user.name not in have]
     if missing:
         users |= {os.urandom(32).hex(): user for user in missing}

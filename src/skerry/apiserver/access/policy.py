@@ -123,6 +123,16 @@ _NODE_PARTS = (
 )
 """What the parts of our nodes need beside what a kubelet may: proxy, DNS, drains, balancers' ports."""
 
+_INGRESS = (
+    rule("", "secrets", _READ),
+    rule("", "services", f"{_READ} create delete"),
+    rule("discovery.k8s.io", "endpointslices", f"{_READ} create update delete"),
+    rule("networking.k8s.io", "ingresses ingressclasses", _READ),
+    rule("networking.k8s.io", "ingresses/status", "patch update"),
+    rule("", "events", "create patch update"),
+)
+"""What the gateway needs: it shows certificates, and has a Service."""
+
 CLUSTER_ROLES = (
     _role(
         "cluster-admin",
@@ -162,6 +172,7 @@ CLUSTER_ROLES = (
     _role("system:kube-scheduler", *_SCHEDULER),
     _role("system:kube-dns", rule("", "endpoints services", "list watch")),
     _role("system:skerry-node", *_NODE_PARTS),
+    _role("system:skerry-ingress", *_INGRESS),
 )  # fmt: skip
 
 
@@ -185,5 +196,6 @@ CLUSTER_ROLE_BINDINGS = (
     _binding("system:node-proxier", user="system:kube-proxy"),
     _binding("system:kube-scheduler", user="system:kube-scheduler"),
     _binding("system:skerry-node", groups=(nodes.GROUP,)),
+    _binding("system:skerry-ingress", user="system:skerry-ingress"),
     _binding("system:node"),
 )
