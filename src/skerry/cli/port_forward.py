@@ -1,4 +1,4 @@
-"""Forward local ports to the pods of a Service, a Deployment, a ReplicaSet, or to one pod.
+"""Forward local ports to the pods of a Service, a Deployment, another workload, or to one pod.
 
   skerry port-forward svc/web 8080:80
   skerry port-forward deploy/web :http
@@ -28,7 +28,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--address", default="localhost", metavar="A,B",
         help="addresses to listen at (default: %(default)s, which is 127.0.0.1 and ::1)",
     )  # fmt: skip
-    parser.add_argument("subject", type=_subject, metavar="TYPE/NAME", help="service, deployment, replicaset or pod")
+    parser.add_argument(
+        "subject", type=_subject, metavar="TYPE/NAME",
+        help="service, deployment, replicaset, statefulset, daemonset or pod",
+    )  # fmt: skip
     parser.add_argument(
         "ports", type=_ports, nargs="+", metavar="[LOCAL:]REMOTE",
         help="ports by number or name; without LOCAL it is the same, with `:` before it any that is free",

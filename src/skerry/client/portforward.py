@@ -13,7 +13,7 @@ import re
 import socket
 import struct
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from skerry.api import frames, labels, resources, status
 from skerry.api.types import apps, core, discovery
@@ -32,13 +32,13 @@ PAUSE = 0.1
 _READ = 1 << 16
 _KINDS = {
     "pod": ("po", "pods"), "service": ("svc", "services"), "deployment": ("deploy", "deployments"),
-    "replicaset": ("rs", "replicasets"),
+    "replicaset": ("rs", "replicasets"), "statefulset": ("sts", "statefulsets"), "daemonset": ("ds", "daemonsets"),
 }  # fmt: skip
 _PORT = re.compile(r"[0-9]{1,5}|[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 
 
 class Subject(NamedTuple):
-    """What is forwarded to; `kind` is pod, service, deployment or replicaset."""
+    """What is forwarded to; `kind` is one of _KINDS."""
 
     kind: str
     name: str
@@ -50,7 +50,9 @@ class Subject(NamedTuple):
         wanted = named.lower().partition(".")[0] if slash else "pod"
         kind = next((one for one, others in _KINDS.items() if wanted in (one, *others)), None)
         if kind is None or not name:
-            raise ValueError(f'"{text}" is none of pod/NAME, service/NAME, deployment/NAME and replicaset/NAME')
+            *others, last = _KINDS
+            known = ", ".join(f"{one}/NAME" for one in others)
+            raise ValueError(f'"{text}" is none of {known} and {last}/NAME')
         return cls(kind, name)
 
 
@@ -160,8 +162,11 @@ class Finder:
         kind, name = self._subject
         if kind == "pod":
             return [await self._client.get(core.Pod, name, self._namespace)]
-        of: type[apps.Deployment] | type[apps.ReplicaSet] = apps.Deployment if kind == "deployment" else apps.ReplicaSet
-        owner = await self._client.get(of, name, self._namespace)
+        of = {
+            "deployment": apps.Deployment, "replicaset": apps.ReplicaSet,
+            "statefulset": apps.StatefulSet, "daemonset": apps.DaemonSet,
+        }[kind]  # fmt: skip
+        owner: Any = await self._client.get(of, name, self._namespace)
         selector = labels.text(labels.from_selector(owner.spec.selector))
         return (await self._client.list(core.Pod, self._namespace, label_selector=selector)).items
 

@@ -9,19 +9,20 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from typing import Any
 
 from skerry.api import status
 from skerry.api.types import apps, core, discovery
 from skerry.client.client import Client
 from skerry.client.events import Recorder
-from skerry.client.informer import Informers, key_of
+from skerry.client.informer import Informer, Informers, key_of
 from skerry.client.workqueue import Queue
 from skerry.clock import Clock
 from skerry.controllers.endpoints import members
 from skerry.controllers.endpoints.slice_writer import service_of
 from skerry.explain import workloads
 from skerry.explain.findings import PROBLEM
-from skerry.explain.seen import Seen, seconds
+from skerry.explain.seen import Seen, Workload, seconds
 from skerry.explain.why import explain
 
 GRACE = 30.0
@@ -59,10 +60,10 @@ class NoReadyEndpoints:
         self._nodes = informers.of(core.Node)
         self._endpoints = informers.of(core.Endpoints)
         self._slices = informers.of(discovery.EndpointSlice)
-        self._deployments = informers.of(apps.Deployment)
-        self._sets = informers.of(apps.ReplicaSet)
-        self._deployments.add_index(_NAMESPACE, lambda one: [one.metadata.namespace])
-        self._sets.add_index(_NAMESPACE, lambda one: [one.metadata.namespace])
+        makers = (apps.Deployment, apps.ReplicaSet, apps.StatefulSet, apps.DaemonSet)
+        self._makers: list[Informer[Any]] = [informers.of(kind) for kind in makers]
+        for cache in self._makers:
+            cache.add_index(_NAMESPACE, lambda one: [one.metadata.namespace])
         self._pods.add_index(_NAMESPACE, lambda one: [one.metadata.namespace])
         self._services.add_index(_NAMESPACE, lambda one: [one.metadata.namespace])
         self._slices.add_index(_SERVICE, service_of)
@@ -71,8 +72,8 @@ class NoReadyEndpoints:
     async def run(self) -> None:
         for cache in (self._services, self._pods, self._nodes, self._endpoints, self._slices):
             await cache.synced()
-        await self._deployments.synced()
-        await self._sets.synced()
+        for cache in self._makers:
+            await cache.synced()
         while True:
             key = await self._queue.get()
             began = self._clock.monotonic()
@@ -133,9 +134,8 @@ class NoReadyEndpoints:
             nodes=dict(self._nodes.items),
         )
 
-    def _workloads(self, namespace: str) -> list[apps.Deployment | apps.ReplicaSet]:
-        sets = self._sets.by_index(_NAMESPACE, namespace)
-        return workloads.of_their_own(self._deployments.by_index(_NAMESPACE, namespace), sets)
+    def _workloads(self, namespace: str) -> list[Workload]:
+        return workloads.of_their_own(*(cache.by_index(_NAMESPACE, namespace) for cache in self._makers))
 
     async def _told(self, namespace: str) -> list[core.Event]:
         """What was told of the namespace's pods; nobody keeps a cache of events."""

@@ -62,8 +62,12 @@ REASONS: dict[str, Reason] = {
     "PodFailed": Reason(28, PROBLEM, "the pod has failed and will not run again"),
     "PodSucceeded": Reason(29, PROBLEM, "the pod has finished"),
     # No pod matches.
-    "ScaledToZero": Reason(38, PROBLEM, "a Deployment or ReplicaSet would give pods that match, and is scaled to 0"),
-    "NoPodsMade": Reason(39, PROBLEM, "a Deployment or ReplicaSet should have pods that match, and has none"),
+    "ScaledToZero": Reason(
+        38, PROBLEM, "a Deployment, ReplicaSet or StatefulSet would give pods that match, and is scaled to 0"
+    ),
+    "NoPodsMade": Reason(
+        39, PROBLEM, "a Deployment, ReplicaSet, StatefulSet or DaemonSet should have pods that match, and has none"
+    ),
     "SelectorMismatch": Reason(40, PROBLEM, "a pod has almost the labels that the selector wants"),
     "OtherNamespace": Reason(41, PROBLEM, "a pod of another namespace would match"),
     "NoPodMatches": Reason(42, PROBLEM, "no pod of the namespace matches the selector"),

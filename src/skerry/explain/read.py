@@ -14,7 +14,7 @@ from skerry.client.client import Client
 from skerry.clock import Clock
 from skerry.controllers.endpoints import members, slices
 from skerry.explain import workloads
-from skerry.explain.seen import Seen
+from skerry.explain.seen import Seen, Workload
 
 T = TypeVar("T")
 _SETTLE = 1.0
@@ -44,7 +44,7 @@ class Reader:
             self._list("nodes", core.Node),
         )
         elsewhere: list[core.Pod] = []
-        makers: list[apps.Deployment | apps.ReplicaSet] = []
+        makers: list[Workload] = []
         events: list[core.Event] = []
         if members.wants_endpoints(service):
             matching = members.wants_selector(service, pods)
@@ -55,6 +55,8 @@ class Reader:
                 makers = workloads.of_their_own(
                     await self._list("deployments", apps.Deployment, self._namespace),
                     await self._list("replicasets", apps.ReplicaSet, self._namespace),
+                    await self._list("statefulsets", apps.StatefulSet, self._namespace),
+                    await self._list("daemonsets", apps.DaemonSet, self._namespace),
                 )
             elif any(not members.is_ready(one) for one in matching):
                 about = "involvedObject.kind=Pod"

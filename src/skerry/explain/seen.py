@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 from skerry.api.types import apps, core, discovery
 from skerry.clock import parse_rfc3339
 
+Workload = apps.Deployment | apps.ReplicaSet | apps.StatefulSet | apps.DaemonSet
 Listens = Literal["open", "refused", "unknown"]
 
 
@@ -34,7 +35,7 @@ class Seen:
     """Of the Service's namespace."""
     elsewhere: Sequence[core.Pod] = ()
     """Of other namespaces, with the labels that the selector wants."""
-    workloads: Sequence[apps.Deployment | apps.ReplicaSet] = ()
+    workloads: Sequence[Workload] = ()
     """Of the Service's namespace, where no pod matches: who may make such pods."""
     endpoints: core.Endpoints | None = None
     slices: Sequence[discovery.EndpointSlice] = ()

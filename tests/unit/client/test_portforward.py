@@ -34,7 +34,7 @@ def test_subjects(text: str, expect: tuple[str, str]) -> None:
     assert Subject.parse(text) == expect
 
 
-@pytest.mark.parametrize("text", ["", "svc/", "ds/x", "a/b/c"])
+@pytest.mark.parametrize("text", ["", "svc/", "job/x", "a/b/c"])
 def test_what_cannot_be_forwarded_to(text: str) -> None:
     with pytest.raises(ValueError, match="is none of"):
         Subject.parse(text)

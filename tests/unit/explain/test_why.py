@@ -15,6 +15,7 @@ from tests.unit.explain.worlds import (
     gate,
     labelled,
     local,
+    maker,
     probed,
     readiness_failing,
     running,
@@ -123,6 +124,10 @@ def test_what_should_make_the_pods_that_are_missing() -> None:
     owned = codec.copy(alone)
     owned.metadata.owner_references = [meta.OwnerReference(kind="Deployment", name="web", controller=True)]
     assert of_their_own([other], [alone, owned]) == [other, alone]
+    assert said(maker(apps.StatefulSet)) == ["StatefulSet db should have a pod that matches, and has none yet."]
+    daemons = maker(apps.DaemonSet, desired_number_scheduled=3)
+    assert said(daemons) == ["DaemonSet db should have 3 pods that match, and has none yet."]
+    assert said(maker(apps.DaemonSet))[0].startswith("DaemonSet db would have pods that match, and has none: no node")
     near = explain(world(service(), [labelled(app="wep")], workloads=[deployment(0)]))
     assert [one.reason for one in near.findings] == ["ScaledToZero", "SelectorMismatch"]
 

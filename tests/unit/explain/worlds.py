@@ -194,6 +194,15 @@ def deployment(replicas: int | None, failure: str = "", *, paused: bool = False)
     )
 
 
+def maker(kind: type[Any], **status: int) -> Any:
+    """A StatefulSet or DaemonSet that makes pods labelled app=web."""
+    made = kind(metadata=meta.ObjectMeta(name="db", namespace="default"))
+    made.spec.template.metadata.labels = {"app": "web"}
+    for name, value in status.items():
+        setattr(made.status, name, value)
+    return made
+
+
 WORLDS: dict[str, Callable[[], Seen]] = {
     "EndpointsEdited": _edited_endpoints,
     "EndpointsMissing": lambda: world(service(), [READY], endpoints=None),

@@ -5,6 +5,8 @@ An eviction writes the same status: who has seen the older one is refused and lo
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from skerry.api import budgets, status
@@ -12,7 +14,7 @@ from skerry.api.types import apps, core, policy
 from skerry.client import controller
 from skerry.client.client import Client
 from skerry.client.events import Recorder
-from skerry.client.informer import Informers, key_of
+from skerry.client.informer import Informer, Informers, key_of
 from skerry.client.workqueue import Queue
 from skerry.clock import Clock
 from skerry.controllers import owners
@@ -36,11 +38,12 @@ class BudgetController:
         self._pods.add_index(_NAMESPACE, lambda one: [one.metadata.namespace])
         self._sets = informers.of(apps.ReplicaSet)
         self._deployments = informers.of(apps.Deployment)
+        self._stateful = informers.of(apps.StatefulSet)
         self._budgets.informer.subscribe(self._budget)
         self._pods.subscribe(self._pod)
 
     async def run(self) -> None:
-        for one in (self._budgets.informer, self._pods, self._sets, self._deployments):
+        for one in (self._budgets.informer, self._pods, self._sets, self._deployments, self._stateful):
             await one.synced()
         await controller.run(self._queue, self._sync)
 
@@ -94,7 +97,8 @@ class BudgetController:
 
     def _replicas(self, kind: str, key: str, uid: str) -> tuple[str, int] | None:
         """Who decides on how many pods there are, and how many: a Deployment where a set has one."""
-        found = self._sets.get(key) if kind == "ReplicaSet" else None
+        caches: dict[str, Informer[Any]] = {"ReplicaSet": self._sets, "StatefulSet": self._stateful}
+        found = caches[kind].get(key) if kind in caches else None
         if found is None or found.metadata.uid != uid:
             return None
         above = owners.controller_of(found)
