@@ -35,7 +35,6 @@ def begin(obj: Any, resource: Resource, namespace: str, now: float) -> None:
     found.deletion_timestamp = found.deletion_grace_period_seconds = None
     found.self_link = ""
     found.generation = 1 if resource.generation else 0
-    found.managed_fields = []
 
 
 def place(found: meta.ObjectMeta, resource: Resource, namespace: str) -> None:
@@ -51,7 +50,7 @@ def place(found: meta.ObjectMeta, resource: Resource, namespace: str) -> None:
 
 
 def carry(new: Any, old: Any) -> None:
-    """Keeps what no update may change: identity, times, deletion. managedFields are not kept (server-side apply)."""
+    """Keeps what no update may change: identity, times, deletion (managedFields: tracking.py)."""
     to: meta.ObjectMeta = new.metadata
     known: meta.ObjectMeta = old.metadata
     to.uid = known.uid
@@ -61,7 +60,6 @@ def carry(new: Any, old: Any) -> None:
     to.generation = known.generation
     to.generate_name = to.generate_name or known.generate_name
     to.self_link = ""
-    to.managed_fields = []
 
 
 def check_preconditions(obj: Any, resource: Resource, uid: str, version: str) -> None:

@@ -8,9 +8,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from skerry.api import codec, labels, status, tables
+from skerry.api.custom import CustomResource
 from skerry.api.types import autoscaling, core, meta
 from skerry.api.wire import Response
-from skerry.apiserver import bodies, representation, verbs
+from skerry.apiserver import applying, bodies, representation, tracking, verbs
 from skerry.apiserver.reading import find
 from skerry.clock import rfc3339
 
@@ -69,6 +70,9 @@ async def scale(
     if request.method == "GET":
         return answer(await find(server.store, target))
     warnings: tuple[str, ...] = ()
+    if request.method == "PATCH" and bodies.content_type(request) == verbs.APPLY:
+        record, warnings = await _apply_scale(server, target, request)
+        return answer(record, warnings)
     if request.method == "PUT":
         version, kind, value, duplicates = bodies.read(request)
         if kind != "Scale":
@@ -103,8 +107,26 @@ async def scale(
         obj.metadata.resource_version = asked.metadata.resource_version if request.method == "PUT" else ""
         return obj
 
-    record, _ = await verbs.change(server, target, make, dry=verbs.dry(request), as_subresource="")
+    who = tracking.who(request, server.clock.now(), "scale")
+    record, _ = await verbs.change(server, target, make, dry=verbs.dry(request), as_subresource="", who=who)
     return answer(record, warnings)
+
+
+async def _apply_scale(server: Server, target: Target, request: Request) -> tuple[Record, tuple[str, ...]]:
+    """Applies a Scale: its replicas are a field of the object, which may have other owners."""
+    wanted = applying.read(server, request, "scale")
+    version, kind = wanted.config.get("apiVersion"), wanted.config.get("kind")
+    if (version, kind) != ("autoscaling/v1", "Scale"):
+        raise status.bad_request(f"invalid object type: {version or ''}, Kind={kind or ''}")
+    spec = wanted.config.get("spec")
+    row = target.resource
+    custom = row.scale if isinstance(row, CustomResource) else None
+    path = custom.spec_replicas_path if custom is not None else ".spec.replicas"
+    config: Any = spec.get("replicas") if isinstance(spec, dict) else None
+    for name in reversed(path.strip(".").split(".")):
+        config = {name: config}
+    record, _, _ = await applying.into(server, target, request, wanted._replace(config=config))
+    return record, wanted.warnings
 
 
 async def bind(server: Server, target: Target, request: Request) -> Response:

@@ -34,6 +34,7 @@ from skerry.apiserver.access import admission
 from skerry.apiserver.access.authorizer import Authorizer
 from skerry.apiserver.custom import definitions
 from skerry.apiserver.custom.served import Served
+from skerry.apiserver.pace import Pace
 from skerry.apiserver.reading import find
 from skerry.store.base import Conflict, Exists, Record, Unwritable, stamp, unstamp
 
@@ -69,6 +70,7 @@ class Server:
     """None: pods get no tokens, and nobody can have one."""
     fresh: known.Fresh = field(default_factory=known.Fresh)
     served: Served = field(default_factory=Served)
+    pace: Pace = field(default_factory=Pace)
     settling: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while what is served is brought in step with the definitions."""
     access: Authorizer = field(init=False)

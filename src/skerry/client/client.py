@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 import msgspec
 
 from skerry.api import codec, resources, status
+from skerry.api.rawfields import UNMANAGED
 from skerry.api.wire import Request, Response
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ class Client:
         self._headers = {"user-agent": agent, "accept": "application/json"}
 
     async def get(self, kind: type[T], name: str, namespace: str = "") -> T:
-        return codec.decode(kind, await self._ask("GET", resources.of(kind).path(namespace, name)))
+        return _decoded(kind, await self._ask("GET", resources.of(kind).path(namespace, name)))
 
     async def list(
         self, kind: type[T], namespace: str = "", *, label_selector: str = "", field_selector: str = ""
@@ -83,7 +84,7 @@ class Client:
         query = _selectors(label_selector, field_selector)
         body = await self._ask("GET", resources.of(kind).path(namespace), query)
         found = _lists.decode(body)
-        return ListResult([codec.decode(kind, one) for one in found.items or ()], found.metadata.resource_version)
+        return ListResult([_decoded(kind, one) for one in found.items or ()], found.metadata.resource_version)
 
     async def create(self, obj: T) -> T:
         """Creates under metadata.name or generateName; the object as it was stored."""
@@ -170,7 +171,7 @@ class Client:
             if event.type == "ERROR":
                 body = codec.parse(bytes(event.object))
                 raise status.from_status(int(body.get("code", 500)), body)
-            yield WatchEvent(event.type, codec.decode(kind, event.object))
+            yield WatchEvent(event.type, _decoded(kind, event.object))
 
     async def raw(self, method: str, path: str, query: dict[str, str] | None = None, body: bytes = b"") -> bytes:
         """Any path of the server; the answer's bytes."""
@@ -211,7 +212,7 @@ class Client:
         if response.object is not None:
             made: T = response.object
             return made
-        return codec.decode(kind, await whole(response))
+        return _decoded(kind, await whole(response))
 
     async def _send(self, request: Request) -> Response:
         response = await self._transport(request)
@@ -223,6 +224,18 @@ class Client:
                 content = body.decode(errors="replace")
             raise status.from_status(response.status, content)
         return response
+
+
+def _decoded(kind: type[T], data: bytes | msgspec.Raw) -> T:
+    """An object without its managedFields, which would keep all that was read alive; the server leaves them as they are.
+
+    Nobody here needs them (api/apply).
+    """
+    made: Any = codec.decode(kind, data)
+    if getattr(made, "metadata", None) is not None:
+        made.metadata.managed_fields = UNMANAGED
+    found: T = made
+    return found
 
 
 def _selectors(label_selector: str, field_selector: str) -> dict[str, str]:

@@ -8,7 +8,6 @@ from skerry.api.status import (
     FieldError,
     field_forbidden,
     field_invalid,
-    field_not_supported,
     field_required,
     field_too_long,
 )
@@ -84,7 +83,7 @@ def create(value: meta.ObjectMeta, namespaced: bool, name: names.Check, path: st
     out += annotation_map(f"{path}.annotations", value.annotations)
     out += owner_references(f"{path}.ownerReferences", value.owner_references)
     out += finalizers(f"{path}.finalizers", value.finalizers)
-    return out + managed_fields(f"{path}.managedFields", value.managed_fields)
+    return out
 
 
 def update(new: meta.ObjectMeta, old: meta.ObjectMeta, path: str = "metadata") -> list[FieldError]:
@@ -116,7 +115,7 @@ def update(new: meta.ObjectMeta, old: meta.ObjectMeta, path: str = "metadata") -
         out += owner_references(f"{path}.ownerReferences", new.owner_references)
     if new.finalizers != old.finalizers:
         out += finalizers(f"{path}.finalizers", new.finalizers)
-    return out + managed_fields(f"{path}.managedFields", new.managed_fields)
+    return out
 
 
 def owner_references(path: str, references: Sequence[meta.OwnerReference]) -> list[FieldError]:
@@ -154,18 +153,4 @@ def finalizers(path: str, values: Sequence[str]) -> list[FieldError]:
     if _FOREGROUND in values and _ORPHAN in values:
         why = f"finalizer {_ORPHAN} and {_FOREGROUND} cannot be both set"
         out.append(field_invalid(path, list(values), why))
-    return out
-
-
-def managed_fields(path: str, entries: Sequence[meta.ManagedFieldsEntry]) -> list[FieldError]:
-    """Entries of field managers."""
-    out: list[FieldError] = []
-    for i, one in enumerate(entries):
-        at = f"{path}[{i}]"
-        if not one.operation:
-            out.append(field_required(f"{at}.operation", "must not be empty"))
-        elif one.operation not in ("Apply", "Update"):
-            out.append(field_not_supported(f"{at}.operation", one.operation, ("Apply", "Update")))
-        if one.fields_type and one.fields_type != "FieldsV1":
-            out.append(field_invalid(f"{at}.fieldsType", one.fields_type, "must be `FieldsV1`"))
     return out
