@@ -195,7 +195,7 @@ class App:
             case "list":
                 return await reading.list_(server.store, server.clock, target, request)
             case "watch":
-                return await watching.watch(server.store, server.clock, target, request, server.served)
+                return await watching.watch(server, target, request)
             case "create":
                 if row.namespaced and not target.namespace:
                     raise status.ApiError(405, "the server does not allow this method on the requested resource")

@@ -22,20 +22,20 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from skerry.api.wire import Request
-    from skerry.apiserver.custom.served import Served
     from skerry.apiserver.routes import Target
-    from skerry.clock import Clock, Timer
-    from skerry.store.base import Event, Store, Watcher
+    from skerry.apiserver.verbs import Server
+    from skerry.clock import Timer
+    from skerry.store.base import Event, Watcher
 
 _BOOKMARK = 60.0
 
 
-async def watch(store: Store, clock: Clock, target: Target, request: Request, served: Served) -> Response:
+async def watch(server: Server, target: Target, request: Request) -> Response:
     """ApiError 410 at once if the revision asked for is forgotten; later that comes as an ERROR event.
 
     The stream ends when the kind is served no more, or in another way than now.
     """
-    row = target.resource
+    row, store = target.resource, server.store
     query = dict(request.query)
     if target.name:
         chosen = f"metadata.name={target.name}"
@@ -53,7 +53,7 @@ async def watch(store: Store, clock: Clock, target: Target, request: Request, se
         watcher = store.watch(prefix, asked)
     except Compacted as error:
         raise status.gone(f"too old resource version: {error.asked} ({error.oldest})") from None
-    stream = _Stream(target, selection, request, clock, served)
+    stream = _Stream(server, target, selection, request)
     marked = query.get("sendInitialEvents") == "true"
     wanted = [one for one in records if selection.matches(one)]
     if request.shares:
@@ -62,9 +62,9 @@ async def watch(store: Store, clock: Clock, target: Target, request: Request, se
 
 
 class _Stream:
-    def __init__(self, target: Target, selection: Selection, request: Request, clock: Clock, served: Served) -> None:
-        self._served = served
-        self._row, self._selection, self._clock = target.resource, selection, clock
+    def __init__(self, server: Server, target: Target, selection: Selection, request: Request) -> None:
+        self._served, self._pace, self._clock = server.served, server.pace, server.clock
+        self._row, self._selection = target.resource, selection
         self._form = representation.wanted(request.headers.get("accept", ""))
         self._include = request.query.get("includeObject", "")
         self._bookmarks = request.query.get("allowWatchBookmarks") == "true"
@@ -83,11 +83,14 @@ class _Stream:
         # An empty piece tells the edge to send the headers now: a client may wait for them before it changes anything.
         yield b""
         try:
-            async for changes in self._turns(watcher):
-                if changes:
-                    yield b"".join([self._line(kind, record) for kind, record in changes])
-                elif self._bookmarks:
-                    yield self._bookmark(watcher.revision)
+            with self._pace.watcher():
+                async for changes in self._turns(watcher):
+                    if changes:
+                        yield b"".join([self._line(kind, record) for kind, record in changes])
+                        if pause := self._pace.pause:
+                            await self._clock.sleep(pause)
+                    elif self._bookmarks:
+                        yield self._bookmark(watcher.revision)
         except status.ApiError as gone:
             yield b'{"type":"ERROR","object":' + codec.encode(gone.status()) + b"}\n"
 
