@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from skerry.api.types import core, discovery, skerry
 from skerry.client.informer import Informer, key_of
 from skerry.netlink import diag, flows, wire
-from skerry.node.pods.drain import ACKNOWLEDGE_BOUND, DNS, PROXY, Behind, Endpoints, Report, busy, pods_of
+from skerry.node.pods.drain import ACKNOWLEDGE_BOUND, DNS, GATEWAY, PROXY, Behind, Endpoints, Report, busy, pods_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -109,6 +109,11 @@ class Drains:
         # Who let a pod down and has said nothing since does not hold the next one up, too.
         return [one for one in late if one not in self._given_up or self._given_up[one] != applied.get(one)]
 
+    def gateways(self) -> int:
+        """How many there are that follow the slices."""
+        live = set(self.live())
+        return sum(one.component == GATEWAY and one.node in live for one in self._applied())
+
     def give_up(self, late: Iterable[Behind]) -> None:
         """These did not acknowledge in time. Who never does is another proxy, and costs the bound each time."""
         applied = self._applied()
@@ -195,6 +200,7 @@ class Draining:
         live = len(self._drains.live())
         report.told = live if PROXY in self.endpoints.needed else 0
         report.names = live if DNS in self.endpoints.needed else 0
+        report.gateways = self._drains.gateways() if self.endpoints.needed else 0
 
     async def _closed(self, report: Report) -> None:
         began, pause = self._clock.monotonic(), LOOK_FIRST

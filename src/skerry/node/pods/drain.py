@@ -32,7 +32,7 @@ _SERVICE_NAME = "kubernetes.io/service-name"
 _HEADLESS = "service.kubernetes.io/headless"
 _MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
 _CONTROLLER = "endpointslice-controller.k8s.io"
-PROXY, DNS = "proxy", "dns"
+PROXY, DNS, GATEWAY = "proxy", "dns", "gateway"
 
 
 def wish(pod: core.Pod) -> tuple[float | None, str]:
@@ -115,13 +115,21 @@ class Endpoints:
         return not ours or endpoint.conditions.terminating is True
 
     def behind(self, nodes: Iterable[str], applied: Mapping[Behind, int]) -> list[Behind]:
-        """Who of these nodes may still send new connections, by what each component has `applied`."""
-        return [
+        """Who of these nodes may still send new connections, by what each component has `applied`.
+
+        A gateway is on one node or on none: only one that has said something is waited for. It follows slices of
+        every kind.
+        """
+        live = set(nodes)
+        late = [
             one
-            for node in nodes
+            for node in live
             for component, revision in self.needed.items()
             if applied.get(one := Behind(node, component), -1) < revision
         ]
+        newest = max(self.needed.values(), default=0)
+        gateways = [one for one in applied if one.component == GATEWAY and one.node in live]
+        return late + [one for one in gateways if applied[one] < newest]
 
 
 def busy(sent_ago: float, received_ago: float, received: int, waiting: int) -> bool:
@@ -141,6 +149,7 @@ class Report:
 
     told: int = 0
     names: int = 0
+    gateways: int = 0
     acknowledged_after: float = 0.0
     late: tuple[Behind, ...] = ()
     still_sending: bool = False
@@ -168,7 +177,7 @@ class Report:
         if self.late:
             nodes = ", ".join(dict.fromkeys(f"{one.component} of {one.node}" for one in self.late))
             return f"{after} these had not acknowledged that it gets no new connections: {nodes}"
-        who = [f"{count} {_plural(count, word)}" for count, word in _kinds(self.told, self.names) if count]
+        who = [f"{count} {_plural(count, word)}" for count, word in _kinds(self) if count]
         return f"{' and '.join(who) or 'nobody'} stopped sending new connections {after}"
 
     def _connections(self) -> str:
@@ -181,8 +190,8 @@ class Report:
         return f"{said}, {self.left} of them idle and left to the program" if self.left else said
 
 
-def _kinds(proxies: int, names: int) -> tuple[tuple[int, str], tuple[int, str]]:
-    return (proxies, "proxy"), (names, "name server")
+def _kinds(found: Report) -> tuple[tuple[int, str], ...]:
+    return (found.told, "proxy"), (found.names, "name server"), (found.gateways, "gateway")
 
 
 def _plural(count: int, word: str) -> str:

@@ -115,6 +115,24 @@ def test_who_is_behind(applied, behind):
 
 
 @pytest.mark.parametrize(
+    ("applied", "behind"),
+    [
+        ({}, []),
+        ({("node-2", "gateway"): 7}, []),
+        ({("node-2", "gateway"): 6}, [Behind("node-2", "gateway")]),
+        ({("node-3", "gateway"): 6}, []),
+    ],
+    ids=["there is none", "has applied it", "has not", "is on a dead node"],
+)
+def test_the_gateway_is_waited_for_where_there_is_one(applied, behind):
+    found = Endpoints(US)
+    found.on_slice(A, slices(7, LEAVING))
+    proxies = {Behind(node, "proxy"): 7 for node in ("node-1", "node-2")}
+    told = proxies | {Behind(*who): revision for who, revision in applied.items()}
+    assert found.behind(["node-1", "node-2"], told) == behind
+
+
+@pytest.mark.parametrize(
     ("what", "sent_ago", "received_ago", "received", "waiting", "expected"),
     [
         ("a request that is worked at", 9.0, 3.0, 100, 0, True),
