@@ -93,6 +93,38 @@ async def test_the_proxy_leaves_nothing_behind_and_a_second_one_takes_over() -> 
 
 
 @in_network_namespace
+async def test_a_whole_table_is_taken_over_a_few_listeners_at_a_time() -> None:
+    """Ten thousand take seconds, in which health checks are answered and watches read; at the end all are open."""
+    network = userspace()
+    client, pod = network.pod(), network.pod()
+    await pod.serve()
+    vips = [f"10.96.{number // 200}.{number % 200 + 1}" for number in range(200)]
+    brain = Brain(NODE)
+    for number, vip in enumerate(vips):
+        brain.apply_service(f"default/s-{number}", service(f"s-{number}", vip))
+        found = slice_of(endpoint(pod.ip), of=f"s-{number}", name=f"s-{number}-a")
+        brain.apply_slice(f"default/s-{number}-a", found)
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    working = asyncio.create_task(others())
+    await network.kernel.take_over(brain.table.snapshot())
+    working.cancel()
+    assert turns >= len(vips) / 20
+    for vip in vips[::10]:
+        assert (await client.connect(vip, 80))[0] == pod.ip
+    await network.kernel.take_over(Brain(NODE).table.snapshot())  # and gone again, a few at a time
+    with pytest.raises(TimeoutError):
+        await client.connect(vips[0], 80, 0.2)
+    network.finish()
+
+
+@in_network_namespace
 async def test_a_service_that_goes_refuses_and_its_connections_go_on_until_they_end() -> None:
     network = userspace()
     client, pod = network.pod(), network.pod()

@@ -7,7 +7,9 @@ The table is in force when a call returns. Listeners end with the process, and s
 
 from __future__ import annotations
 
+import asyncio
 import errno
+import itertools
 import logging
 import resource
 import socket
@@ -27,6 +29,8 @@ from skerry.proxy.userspace.places import Place, version
 log = logging.getLogger(__name__)
 
 _BACKLOG = 4096
+_AT_ONCE = 16
+"""Listeners that are opened in one turn of the loop, which takes some milliseconds."""
 _KINDS = {"TCP": socket.SOCK_STREAM, "UDP": socket.SOCK_DGRAM}
 
 _PortKey = ListKey
@@ -65,10 +69,13 @@ class Userspace:
 
     def start(self, table: ServiceTable) -> None:
         """Makes this the table in force, whatever there was."""
-        everything = table.everything()
-        everything.frontends |= self._known
-        everything.lists |= self._ports.keys()
-        self.program(table, everything)
+        self.program(table, self._everything(table))
+
+    def _everything(self, table: ServiceTable) -> Change:
+        found = table.everything()
+        found.frontends |= self._known
+        found.lists |= self._ports.keys()
+        return found
 
     def program(self, table: ServiceTable, change: Change) -> None:
         """Follows a change. What cannot be listened on is told in the log and tried again at each check."""
@@ -79,8 +86,15 @@ class Userspace:
         self._sweep()
 
     async def take_over(self, table: ServiceTable) -> None:
-        """The same."""
-        self.start(table)
+        """As `start`, a few at a time: ten thousand listeners take seconds, in which others have their turns."""
+        everything = self._everything(table)
+        lists, frontends = iter(everything.lists), iter(everything.frontends)
+        while some := set(itertools.islice(lists, 8 * _AT_ONCE)):
+            self.program(table, Change(lists=some))
+            await asyncio.sleep(0)
+        while others := set(itertools.islice(frontends, _AT_ONCE)):
+            self.program(table, Change(others))
+            await asyncio.sleep(0)
 
     async def intact(self, table: ServiceTable) -> bool:
         """Tries again what could not be listened on. Nobody else can change what is open."""

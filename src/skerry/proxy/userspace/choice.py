@@ -6,6 +6,7 @@ the door.
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import random
 from collections import Counter
@@ -13,6 +14,7 @@ from collections.abc import Callable, Collection, Sequence
 
 from skerry.proxy.table import Backend, Node
 
+_Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 CLIENTS_MAX = 1 << 17
 """Clients that a service port with affinity remembers; who came longest ago makes room."""
 
@@ -64,8 +66,8 @@ class Door:
         self._port: ServicePort | None = None
         self._backends: Sequence[Backend] = ()
         self._near: Sequence[Backend] | None = None
-        self._stages: list[list[ipaddress.IPv4Network | ipaddress.IPv6Network]] = []
-        self._networks = list(map(ipaddress.ip_network, here(node)))
+        self._stages: list[tuple[_Network, ...]] = []
+        self._networks = _networks(here(node))
 
     def lead(
         self,
@@ -79,7 +81,7 @@ class Door:
         `checks`: stages as those of filters.py, for machines that know no filters: who fails gets nothing.
         """
         self._port, self._backends, self._near = port, backends, near
-        self._stages = [[ipaddress.ip_network(one) for one in stage] for stage in checks]
+        self._stages = [_networks(tuple(stage)) for stage in checks]
 
     def choose(self, client: str, tried: Collection[Backend], /) -> Backend | None:
         """A backend for a client."""
@@ -98,6 +100,12 @@ class Door:
         """A client got it."""
         if self._port is not None:
             self._port.totals[backend] += 1
+
+
+@functools.lru_cache(1 << 10)
+def _networks(prefixes: tuple[str, ...]) -> tuple[_Network, ...]:
+    """Ten thousand doors have the same few."""
+    return tuple(map(ipaddress.ip_network, prefixes))
 
 
 def here(node: Node) -> tuple[str, ...]:
