@@ -18,6 +18,7 @@ def test_one_administrator_and_one_user_a_node(tmp_path: Path) -> None:
         "kubernetes-admin",
         "system:node:node-1",
         "system:node:node-2",
+        "system:skerry-ingress",
     ]
     assert users[tokens.token_of(users, tokens.ADMIN)].groups == ("system:masters",)
     assert all(len(token) == 64 for token in users)

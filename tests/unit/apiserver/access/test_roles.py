@@ -287,3 +287,26 @@ def test_the_index_says_what_a_naive_reading_says(
             for each in made[name]
         )
         assert (found.grants(ALICE).allows(question) is not None) is wanted
+
+
+async def test_a_service_account_may_run_the_service_proxy(api: ApiServer) -> None:
+    """What `skerry proxy` and kube-proxy ask, with the role that they are told to be bound to; and no more."""
+    proxy = auth.account("kube-system", "proxy", "1", {})
+    await api.client.create(binding("proxy", "ClusterRole:system:node-proxier", "ServiceAccount:kube-system/proxy"))
+    for path, query in (
+        ("/api/v1/services", {"limit": "1"}),
+        ("/apis/discovery.k8s.io/v1/endpointslices", {"limit": "1"}),
+        ("/api/v1/nodes", {"fieldSelector": "metadata.name=node-1"}),
+        ("/api/v1/nodes", {}),
+    ):
+        assert (await api.ask("GET", path, user=proxy, query=query))[0].status == 200, path
+    ranges = ("networking.k8s.io", "servicecidrs")
+    for group, kind in (("", "services"), ("discovery.k8s.io", "endpointslices"), ranges):
+        assert await may(api, proxy, "watch", group, kind)
+    event = core.Event(
+        metadata=meta.ObjectMeta(name="e", namespace="default"),
+        involved_object=core.ObjectReference(kind="Service", namespace="default", name="s"),
+    )
+    await as_user(api, proxy).create(event)
+    assert not await may(api, proxy, "list", "", "secrets")
+    assert not await may(api, proxy, "update", "", "services")
