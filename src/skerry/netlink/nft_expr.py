@@ -187,7 +187,12 @@ def counter(packets: int = 0, size: int = 0) -> bytes:
 
 def counter_of_set() -> bytes:
     """The contents of a set's own EXPR attribute, which gives every element a counter."""
-    return string(1, "counter") + nested(2, be64(1, 0), be64(2, 0))
+    return counter_contents(0)
+
+
+def counter_contents(packets: int) -> bytes:
+    """A counter that stands at some number, as the EXPR attribute of an element has it."""
+    return string(1, "counter") + nested(2, be64(1, 0), be64(2, packets))
 
 
 def reject_reset() -> bytes:

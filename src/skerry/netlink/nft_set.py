@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from skerry.netlink import nft_expr
 from skerry.netlink.nft import DELETE_ELEMENT, GET_ELEMENT, NEW_ELEMENT, NEW_SET, Nft, Request, counter_of, udata
-from skerry.netlink.wire import CREATE, NetlinkError, attribute, attributes, be32, nested, string, table
+from skerry.netlink.wire import CREATE, NetlinkError, attribute, attributes, be32, be64, nested, string, table
 
 ASKED_AT_ONCE = 250
 """Elements that are asked for at once: the answers wait in a socket buffer that an ordinary user cannot make bigger."""
@@ -74,7 +74,7 @@ class Set:
 
 class Element(NamedTuple):
     """An element as the kernel has it: `data` is empty for plain sets, `chain` is where a verdict goes, `last` the end
-    of a range.
+    of a range, `expires` the milliseconds that one has left which packets added.
     """
 
     key: bytes
@@ -82,6 +82,7 @@ class Element(NamedTuple):
     chain: str
     packets: int
     last: bytes = b""
+    expires: int = 0
 
 
 def define(owner: str, one: Set, identity: int) -> Request:
@@ -144,6 +145,17 @@ def frame(key: int, data: int) -> tuple[bytes, bytes]:
     """What stands before the key and before the data of an element with both, of these lengths (multiples of four)."""
     made = element(bytes(key), bytes(data))
     return made[:12], made[12 + key : 20 + key]
+
+
+def passing_element(key: bytes, data: bytes, seconds: int, expires: int) -> bytes:
+    """An element as packets add it: for so many seconds, of which so many milliseconds are left."""
+    times = be64(4, seconds * 1000) + be64(5, expires)
+    return nested(1, nested(1, attribute(1, key)), nested(2, attribute(1, data)), times)
+
+
+def counted_element(key: bytes, packets: int) -> bytes:
+    """An element of a set with counters that has counted some packets."""
+    return nested(1, nested(1, attribute(1, key)), nested(7, nft_expr.counter_contents(packets)))
 
 
 def range_element(first: bytes, last: bytes) -> bytes:
@@ -272,4 +284,5 @@ def _parse(one: memoryview) -> Element:
     if 7 in parts:
         packets = counter_of(parts[7])[1]
     last = bytes(table(parts[10])[1]) if 10 in parts else b""
-    return Element(key, data, chain, packets, last)
+    expires = int.from_bytes(parts[5], "big") if 5 in parts else 0
+    return Element(key, data, chain, packets, last, expires)

@@ -290,3 +290,63 @@ async def test_damage_that_a_change_runs_into_is_mended_at_once() -> None:
     with nft.Nft() as kernel:
         await eventually(lambda: len(nft_set.dump_elements(kernel, "skerry", "endpoints")) == 1)
     network.finish(mended=True)
+
+
+LARGE_DAMAGES = (
+    "add element ip skerry endpoints { 0x1 . 0x1 : 10.244.9.9 . 80 }",
+    "delete element ip skerry endpoints { NUMBER . 0x5 }",
+    (
+        "delete element ip skerry endpoints { NUMBER . 0x5 }; "
+        "add element ip skerry endpoints { NUMBER . 0x5 : 10.0.0.1 . 8 }"
+    ),
+    "delete element ip skerry ids { NUMBER . 10.245.1.7 . 8080 }",
+)
+"""More, less, another value, another key."""
+
+
+@in_network_namespace
+async def test_large_maps_are_read_by_their_keys_and_compared_some_elements_at_a_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(read, "MANY", 500)
+    network = Network()
+    network.put_service(service(session_affinity="ClientIP"))
+    ends = [endpoint(f"10.245.{n >> 8}.{n & 255}") for n in range(1, 1201)]
+    network.put_slice(slice_of(*ends))
+    before = held(network)
+    whole = {name: len(found) for name, found in before[IPV4].items()}
+    dumped: list[str] = []
+    dump = nft_set.dump_elements
+
+    def noted(kernel: nft.Nft, owner: str, name: str) -> list[nft_set.Element]:
+        dumped.append(name)
+        return dump(kernel, owner, name)
+
+    monkeypatch.setattr(nft_set, "dump_elements", noted)
+    restarted(network)
+    assert network.kernel.changed == 0
+    assert held(network) == before
+    assert not {"endpoints", "ids", "places"} & set(dumped)
+    (number,) = {number for number, _ in before[IPV4]["endpoints"]}
+    nft_program('add table ip foreign { comment "not ours"; }')
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    counting = asyncio.create_task(count())
+    assert not await network.check()
+    counting.cancel()
+    assert turns > 10  # others had their turns meanwhile
+    for damage in LARGE_DAMAGES:
+        nft_program(damage.replace("NUMBER", hex(number)))
+        assert await network.check(), damage
+        await eventually(lambda: len(held(network)[IPV4]["endpoints"]) == len(ends))
+        after = held(network)[IPV4]
+        assert {name: len(found) for name, found in after.items()} == whole, damage
+        assert set(after["endpoints"].values()) == set(before[IPV4]["endpoints"].values()), damage
+        assert not await network.check(), damage
+    network.finish(mended=True)

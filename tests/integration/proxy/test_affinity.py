@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
+import pytest
 from tests.helpers.namespaces import in_network_namespace
-from tests.integration.proxy.net import NODE_IP, Host, Network, both_back_ends, eventually
-from tests.unit.proxy.build import port, service
+from tests.integration.proxy.net import FAMILIES, IPV6, NODE_IP, Host, Network, both_back_ends, eventually, nft_program
+from tests.unit.proxy.build import endpoint, port, service, slice_of
 
 from skerry.api.types import core, discovery
+from skerry.clock import SystemClock
 from skerry.netlink import nft, nft_set
+from skerry.proxy.nftables.backend import Nftables
 
 VIP = "10.96.0.9"
 
@@ -134,3 +138,50 @@ async def test_p23_udp_and_policy_local_share_what_is_known_of_a_client(mode: st
     outside = {(await network.outside.ask(NODE_IP, 30053))[0] for _ in range(8)}  # over the list of local ones ...
     assert outside == {(await network.outside.ask(VIP, 53))[0]}  # ... and over that of all
     network.finish()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("why", ["another version's", "damaged"])
+@in_network_namespace
+async def test_p23_a_table_that_is_replaced_hands_on_who_has_which_backend_and_for_how_long(
+    why: str, family: str
+) -> None:
+    network = Network(mode=f"nftables {family}")
+    clients = [network.pod() for _ in range(5)]
+    pods = await serving_pods(network, 4)
+    network.put_service(service("first", "10.96.0.8"))  # so that numbers differ in the new table, where it has gone
+    network.put_slice(slice_of(endpoint("10.244.9.9"), of="first", name="first-1"))
+    network.put_service(sticky(600, port(80, node_port=30080), type="NodePort", external_traffic_policy="Local"))
+    network.endpoints(*pods)
+    before = {client.ip: (await client.connect(VIP, 80))[0] for client in clients}
+    before[network.outside.ip] = (await network.outside.connect(NODE_IP, 30080))[0]
+    counted = {one.backend: one.total for one in network.kernel.connections() if one.total}
+    old = records(network)
+    assert len(old) == len(before)
+    node = network.here
+    network.kernel.close()
+    network.brain.apply_service("default/first", None)
+    if why == "damaged":
+        nft_program(f"add rule {'ip6' if family == IPV6 else 'ip'} skerry balance drop")
+    else:
+        node = replace(node, pod_cidrs=())
+    network.kernel = Nftables(node, SystemClock())
+    network.kernel.start(network.brain.table)
+    new = records(network)
+    assert len(new) == len(old)
+    assert 500_000 < min(new) <= max(new) <= max(old)
+    if why == "damaged":
+        assert network.kernel.rebuilds == 1
+    assert {one.backend: one.total for one in network.kernel.connections() if one.total} == counted
+    for client in clients:
+        assert set(await client.spread(VIP, 80, 6)) == {before[client.ip]}
+    assert set(await network.outside.spread(NODE_IP, 30080, 6)) == {before[network.outside.ip]}
+    network.endpoints(*(one for one in pods if one.ip != before[clients[0].ip]))
+    assert (await clients[0].connect(VIP, 80))[0] != before[clients[0].ip]
+    network.finish(mended=True)
+
+
+def records(network: Network) -> list[int]:
+    """The milliseconds that what is known of each client has left."""
+    with nft.Nft(network.kernel_family) as kernel:
+        return [one.expires for one in nft_set.dump_elements(kernel, "skerry", "affinity")]

@@ -63,16 +63,20 @@ class Recording:
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, int]] = []
-        self.refuse = False
+        self.refuse = self.refuse_changes = False
+        self.free = asyncio.Event()
+        self.free.set()
         self.damaged = False
         self.connected: list[Connections] = []
 
     async def take_over(self, table: ServiceTable) -> None:
-        await asyncio.sleep(0)
+        await self.free.wait()
         self._note("start", len(table.frontends))
 
     def program(self, table: ServiceTable, change: Change) -> None:
         assert change
+        if self.refuse_changes:
+            raise OSError(2, "damaged")
         self._note("program", len(change.frontends))
 
     async def intact(self, table: ServiceTable) -> bool:
@@ -322,3 +326,34 @@ async def test_after_stop_nothing_happens() -> None:
     rig.informers.services.put(service("b", "10.96.0.2"))
     await rig.clock.advance(1)
     assert rig.kernel.calls == [("program", 1), ("close", 0)]
+
+
+async def test_what_comes_in_while_a_table_is_taken_over_waits_and_is_acknowledged_only_then() -> None:
+    rig = Rig()
+    await rig.start()
+    rig.kernel.damaged = True
+    rig.kernel.free.clear()
+    await rig.clock.advance(CHECK)
+    before = list(rig.applied)
+    rig.informers.services.put(service(), 20)
+    rig.informers.slices.put(slice_of(endpoint("10.244.1.1")), 21)
+    await rig.clock.advance(WINDOW * 5)
+    assert rig.proxy.healthy()  # the event loop is served
+    assert rig.kernel.calls == [("check", 0)]
+    assert rig.applied == before
+    rig.kernel.free.set()
+    await rig.clock.settle()
+    assert rig.kernel.calls == [("check", 0), ("start", 0), ("program", 1)]  # with the table as it was at first
+    assert rig.applied[-1] == (21, 20)
+    assert rig.repairs == 1
+
+
+async def test_a_change_that_the_kernel_refuses_makes_the_whole_table_be_taken_over_at_once() -> None:
+    rig = Rig()
+    await rig.start()
+    rig.kernel.refuse_changes = True
+    rig.informers.services.put(service(), 20)
+    await rig.clock.settle()
+    assert rig.kernel.calls == [("start", 1)]
+    assert rig.applied[-1] == (7, 20)
+    assert rig.repairs == 1

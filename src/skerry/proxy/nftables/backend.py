@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 from collections.abc import Iterator
 
 from skerry.clock import Clock
@@ -70,9 +71,13 @@ class Nftables:
     def _alone(self) -> Iterator[None]:
         for one in self._families.values():
             one.prepare()
+        collects = gc.isenabled()
+        gc.disable()  # hundreds of thousands of new objects, none of them garbage: looking for some stops all threads
         try:
             yield
         finally:
+            if collects:
+                gc.enable()
             for one in self._families.values():
                 one.finish()
 

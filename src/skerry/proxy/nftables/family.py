@@ -16,7 +16,7 @@ from skerry.clock import Clock, Timer
 from skerry.netlink import nft
 from skerry.netlink.wire import NetlinkError
 from skerry.proxy.backend import Connections
-from skerry.proxy.nftables import encode, read, schema
+from skerry.proxy.nftables import carry, encode, read, schema
 from skerry.proxy.nftables.plan import Planner
 from skerry.proxy.nftables.schema import Shape
 from skerry.proxy.nftables.steps import Step
@@ -116,9 +116,18 @@ class FamilyTable:
                 sent.result()
         last = list(self._shape.hooks(name))
         if replaces:
+            self._carry(replaces, name, planner, table)
             last.append(nft.delete_table(replaces))
         self._nft.commit(last)
         return planner
+
+    def _carry(self, old: str, new: str, planner: Planner, table: ServiceTable) -> None:
+        """What packets wrote into the old table since it was read is lost: that of microseconds."""
+        try:
+            for one in carry.carried(self._nft, old, new, planner, table):
+                self._nft.commit(one)
+        except (ValueError, NetlinkError) as error:
+            log.warning("clients choose their backends anew, since the table before cannot be read: %s", error)
 
     def _filling(self, planner: Planner, name: str, table: ServiceTable) -> Iterator[list[nft.Request]]:
         """The transactions that fill an empty table; some lists at a time, so that the kernel has work early."""

@@ -28,8 +28,8 @@ _PROTOCOLS = {number: name for name, number in encode.PROTOCOLS.items()}
 MANY = 100_000
 """Elements of a map from which it is quicker to ask for each: a walk through a map costs by the square of its size."""
 
-A_SLICE = 500
-"""Elements that are compared at once: some milliseconds."""
+A_SLICE = 100
+"""Elements that are compared at once: a millisecond."""
 
 
 def maps(kernel: nft.Nft, table: str) -> Maps:
@@ -44,18 +44,22 @@ def maps(kernel: nft.Nft, table: str) -> Maps:
     return found
 
 
+def elements(kernel: nft.Nft, table: str, name: str) -> dict[Any, Any]:
+    """The elements of one map, of a table that need not be ours."""
+    return dict(map(_READERS.get(name, _member), nft_set.dump_elements(kernel, table, name)))
+
+
 def _map(kernel: nft.Nft, table: str, name: str, found: Maps, size: int | None) -> dict[Any, Any]:
     """A big map is read by the keys that the maps before lead to, if they are as many as it has elements."""
-    read = _READERS.get(name, _member)
     if size is not None and size > MANY:
         keys = _expected(name, found)
         if len(keys) == size:
             try:
-                return dict(map(read, nft_set.get_elements(kernel, table, name, keys)))
+                return dict(map(_READERS.get(name, _member), nft_set.get_elements(kernel, table, name, keys)))
             except NetlinkError as error:
                 if error.errno != errno.ENOENT:
                     raise
-    return dict(map(read, nft_set.dump_elements(kernel, table, name)))
+    return elements(kernel, table, name)
 
 
 def _expected(name: str, found: Maps) -> list[bytes]:
@@ -81,9 +85,8 @@ def differences(kernel: nft.Nft, table: str, held: Maps) -> Iterator[bool]:
     for name in steps.MAPS:
         model = held[name]
         if len(model) <= A_SLICE or name in _WHOLE:
-            read = _READERS.get(name, _member)
             try:
-                yield dict(map(read, nft_set.dump_elements(kernel, table, name))) != model
+                yield elements(kernel, table, name) != model
             except (ValueError, KeyError, IndexError):
                 yield True
             continue

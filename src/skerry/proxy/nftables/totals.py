@@ -15,12 +15,12 @@ from skerry.netlink import nft, nft_set
 from skerry.netlink.wire import NetlinkError
 from skerry.proxy.backend import Connections
 from skerry.proxy.nftables import encode, read, schema, steps
+from skerry.proxy.nftables.carry import TOTALS
 from skerry.proxy.nftables.numbers import SERVICE_PORT
 from skerry.proxy.nftables.plan import Planner
 from skerry.proxy.nftables.steps import Put, Remove, Step
 from skerry.proxy.table import Backend
 
-TOTALS = "totals"
 _SPARE = 1024
 
 
