@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from skerry.api import codec, status
-from skerry.api.apply import managed, types
+from skerry.api.apply import fresh, managed, types
 from skerry.api.apply.walk import Unfit
 from skerry.api.custom import CustomResource
 from skerry.api.rawfields import UNMANAGED
@@ -118,8 +118,12 @@ def created(row: Resource, obj: Any, found: Who | None) -> None:
     said, meta.managed_fields = bytes(meta.managed_fields), UNMANAGED
     if found is None or not found.begins or row.plural in _RESTLESS:
         return
-    entries = (managed.given(said) if said else None) or {}
+    entries = managed.given(said) if said else None
     try:
+        if not entries:
+            data = fresh.entries(type_of(row), empty(row), codec.plain(obj), writer(row, found))
+            meta.managed_fields = msgspec.Raw(data) if data else UNMANAGED
+            return
         entries = managed.update(type_of(row), entries, empty(row), codec.plain(obj), writer(row, found))
     except Unfit:  # a list with keys has an element without them: it is refused later, or nobody needs to own it
         return

@@ -227,9 +227,9 @@ class Client:
 
 
 def _decoded(kind: type[T], data: bytes | msgspec.Raw) -> T:
-    """An object without its managedFields, which would keep all that was read alive; the server leaves them as they are.
+    """An object without its managedFields: they would keep all that was read alive, and nobody here needs them.
 
-    Nobody here needs them (api/apply).
+    A write without them leaves them as they are.
     """
     made: Any = codec.decode(kind, data)
     if getattr(made, "metadata", None) is not None:

@@ -143,7 +143,7 @@ def intersection(left: Fields, right: Fields) -> Fields:
 
 def paths(fields: Fields, prefix: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
     """All members, each as its path elements, in the order in which upstream lists them."""
-    members = sorted(fields, key=_rank)
+    members = sorted(fields, key=rank)
     for name in members:
         if name != "." and has(fields[name]):
             yield (*prefix, name)
@@ -188,7 +188,7 @@ def _text(one: Any) -> str:
     return json.dumps(one, ensure_ascii=False)
 
 
-def _rank(element: str) -> tuple[int, Any]:
+def rank(element: str) -> tuple[int, Any]:
     """Sorts path elements as upstream does; "." comes first."""
     if element == ".":
         return (-1, "")
@@ -199,7 +199,7 @@ def in_order(fields: Fields) -> Fields:
     """The same set with its elements sorted as upstream writes them."""
     if len(fields) < 2:
         return {name: in_order(one) if one else one for name, one in fields.items()}
-    return {name: in_order(fields[name]) if fields[name] else {} for name in sorted(fields, key=_rank)}
+    return {name: in_order(fields[name]) if fields[name] else {} for name in sorted(fields, key=rank)}
 
 
 def read(value: Any) -> Fields:
