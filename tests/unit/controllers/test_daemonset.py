@@ -165,7 +165,7 @@ def served(here: decide.World, without: list[core.Pod]) -> int:
     })  # fmt: skip
 
 
-@settings(max_examples=150)
+@settings(max_examples=60)
 @given(
     st.integers(1, 6), st.sampled_from([(1, 0), (2, 0), ("50%", 0), (0, 1), (0, 2), (0, "100%")]), st.integers(),
     st.lists(st.tuples(st.sampled_from(["ready", "unready", "going", "failed"]), st.booleans()), max_size=6),

@@ -184,7 +184,7 @@ def test_ordinals(name: str, wanted: int) -> None:
     assert naming.ordinal_of(statefulset(), core.Pod(metadata=meta.ObjectMeta(name=name))) == wanted
 
 
-@settings(max_examples=150)
+@settings(max_examples=60)
 @given(
     st.integers(0, 6), st.integers(0, 6), st.booleans(), st.integers(1, 3), st.integers(0, 4), st.integers(0, 2),
     st.lists(st.tuples(st.sampled_from(["ready", "unready", "going"]), st.booleans()), max_size=7), st.integers(),
