@@ -125,6 +125,14 @@ def test_access(person: Person) -> None:
             person.type(command)
 
 
+def test_ingress(person: Person) -> None:
+    for block in blocks(ROOT / "docs" / "how-to" / "ingress.md", "sh"):
+        for command in block.splitlines():
+            said = person.type(command)
+            if command.startswith("kubectl describe"):
+                assert "Service default/nobody does not exist." in said
+
+
 def test_in_ci(person: Person) -> None:
     """The how-to's job, but for the installation and for images that only a registry has."""
     block = next(one for one in blocks(ROOT / "docs" / "how-to.md", "sh") if "--ephemeral" in one)

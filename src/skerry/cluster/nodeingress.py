@@ -91,9 +91,9 @@ async def run(
 
 
 def _numbers(gateway: Gateway) -> health.Answers:
-    def answer(path: str) -> health.Answer:
+    async def answer(path: str) -> health.Answer:
         if path == "/metrics":
-            return health.Answer(200, gateway.metrics.registry.text(), CONTENT_TYPE)
+            return health.Answer(200, gateway.metrics.registry.text() + await gateway.envoys_numbers(), CONTENT_TYPE)
         if path == "/ready":
             return health.Answer(200, "ok\n", "text/plain") if gateway.up else health.Answer(503, "no\n", "text/plain")
         return health.Answer(404, "not found\n", "text/plain")

@@ -41,6 +41,9 @@ def describe(name: str) -> dict[str, Any]:
     limits = [finding._asdict() for finding in probes.findings(str(paths.root), found.networks)] if found.nodes else []
     nodes = _nodes(name, paths, held.pid, found.nodes) if held and held.phase == state.READY else []
     balancers = _balancers(name, paths, held.pid) if nodes and held else []
+    unserved = _unserved_ingresses(name, paths, held.pid) if nodes and held else ""
+    if unserved:
+        limits.append({"name": "ingress", "fatal": False, "sentence": unserved})
     lacking = sorted({node.pop("limits") for node in nodes} - {""})
     limits += [{"name": "cgroups", "fatal": False, "sentence": text} for text in lacking]
     proxies = [node.pop("proxy") for node in nodes]
@@ -177,6 +180,21 @@ def _balancers(name: str, paths: ClusterPaths, pid: int) -> list[dict[str, Any]]
             }
         )
     return rows
+
+
+def _unserved_ingresses(name: str, paths: ClusterPaths, pid: int) -> str:
+    """Why Ingresses of ours are served by nobody; "" if there are none, or all is well."""
+    from skerry.gateway.program import MISSING, program
+
+    if program():
+        return ""
+    from skerry.gateway.model import CONTROLLER
+
+    group = "/apis/networking.k8s.io/v1"
+    classes = _items(name, paths, pid, f"{group}/ingressclasses")
+    ours = {one["metadata"]["name"] for one in classes if one["spec"].get("controller") == CONTROLLER}
+    ingresses = _items(name, paths, pid, f"{group}/ingresses")
+    return MISSING if any(one["spec"].get("ingressClassName") in ours for one in ingresses) else ""
 
 
 def _node(name: str, item: dict[str, Any] | None, running: bool, *, own: bool) -> dict[str, Any]:

@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib.util
 import logging
 import os
 import resource
 import signal
 import subprocess
 from collections.abc import Callable
-from pathlib import Path
 
 from skerry import linux
 from skerry.clock import Clock
+from skerry.gateway.program import program
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 10.0
 """Seconds until an Envoy that ended is started again; doubled each time."""
@@ -34,15 +33,6 @@ LOOK = 0.005
 MOST_THREADS = 4
 _OPTIONS = ("--disable-hot-restart", "--log-level", "warning", "--log-format", "%Y-%m-%d %T.%e %n %l %v")
 _log = logging.getLogger(__name__)
-
-
-def program() -> str:
-    """The path of Envoy's program, "" if the extra `ingress` is not installed."""
-    found = importlib.util.find_spec("envoy")
-    if found is None or found.origin is None:
-        return ""
-    path = Path(found.origin).parent / "_bin" / "envoy"
-    return str(path) if path.exists() else ""
 
 
 async def ask(socket: str, path: str) -> bytes:

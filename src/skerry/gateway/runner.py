@@ -23,6 +23,7 @@ from skerry.gateway.follow import Follower
 from skerry.gateway.front import Front, Place
 from skerry.gateway.metrics import Metrics
 from skerry.gateway.model import CONTROLLER, Desired
+from skerry.gateway.program import MISSING, program
 from skerry.gateway.selfsigned import self_signed
 from skerry.gateway.server import StreamServer
 from skerry.gateway.xds.files import BOOTSTRAP, Settings
@@ -79,6 +80,12 @@ class Gateway:
         """The unix socket of Envoy's admin interface."""
         return f"{self._where.directory}/admin.sock"
 
+    async def envoys_numbers(self) -> str:
+        """Its own metrics that are not 0, as a scraper reads them; "" while there is no Envoy."""
+        with contextlib.suppress(OSError):
+            return (await envoy.ask(self.admin, "/stats/prometheus?usedonly")).decode()
+        return ""
+
     async def run(self) -> None:
         await self._ingresses.synced()
         await self._classes.synced()
@@ -93,7 +100,7 @@ class Gateway:
                 self._news.clear()
                 ours = self._ours()
                 if ours and running is None:
-                    if not envoy.program():
+                    if not program():
                         self._say_what_is_missing(ours)
                         continue
                     running = asyncio.create_task(self._carry())
@@ -115,7 +122,7 @@ class Gateway:
         for one in ours:
             if one.metadata.uid not in self._told:
                 self._told.add(one.metadata.uid)
-                self._recorder.event(one, "Warning", "EnvoyMissing", INSTALL)
+                self._recorder.event(one, "Warning", "EnvoyMissing", MISSING)
 
     async def _carry(self) -> None:
         """Envoy, and all that feeds it, until cancelled."""

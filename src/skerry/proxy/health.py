@@ -11,7 +11,7 @@ import contextlib
 import json
 import logging
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import NamedTuple
 
 from skerry.clock import Clock, rfc3339
@@ -35,7 +35,7 @@ class Answer(NamedTuple):
 Place = tuple[str, int]
 """An address and a port to listen on."""
 
-Answers = Callable[[str], Answer]
+Answers = Callable[[str], Answer | Awaitable[Answer]]
 """What a path is answered with."""
 
 
@@ -94,7 +94,8 @@ async def serve(sockets: Iterable[socket.socket], answers: Answers) -> contextli
             async with asyncio.timeout(_PATIENCE):
                 head = await reader.readuntil(b"\r\n\r\n")
                 method, target, _ = head.split(b"\r\n", 1)[0].decode("latin-1").split(" ")
-                found = answers(target.partition("?")[0])
+                said = answers(target.partition("?")[0])
+                found = said if isinstance(said, Answer) else await said
                 if method not in ("GET", "HEAD"):
                     found = Answer(405, "only GET\n", "text/plain")
                 writer.write(_bytes(found, with_body=method != "HEAD"))
