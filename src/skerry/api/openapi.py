@@ -213,6 +213,8 @@ class _Writer:
             out["properties"] = dict(sorted(fields.items()))
         if required := [one.json for one in rows if "r" in one.flags]:
             out["required"] = required
+        if name in content.atomic:
+            out["x-kubernetes-map-type"] = "atomic"
         if is_kind:
             out[_GVK] = [{"group": content.group, "kind": name, "version": content.version}]
         return out
@@ -223,6 +225,10 @@ class _Writer:
             out["x-kubernetes-list-type"] = "set"
         elif one.keys:
             out |= {"x-kubernetes-list-map-keys": one.keys, "x-kubernetes-list-type": "map"}
+        elif "a" in one.flags:
+            out[f"x-kubernetes-{'list' if one.type.startswith('[]') else 'map'}-type"] = "atomic"
+        elif "g" in one.flags:
+            out["x-kubernetes-map-type"] = "granular"
         words = one.patch.split(",") if one.patch else []
         if strategies := [word for word in words if word in ("merge", "replace", "retainKeys")]:
             out["x-kubernetes-patch-strategy"] = ",".join(strategies)
@@ -250,7 +256,12 @@ class _Writer:
 # Paths.
 
 _GVK = "x-kubernetes-group-version-kind"
-_PATCHES = ("application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json")
+_PATCHES = (
+    "application/apply-patch+yaml",
+    "application/json-patch+json",
+    "application/merge-patch+json",
+    "application/strategic-merge-patch+json",
+)
 _WRITING = (("dryRun", "string"), ("fieldManager", "string"), ("fieldValidation", "string"))
 _LISTING = (
     ("allowWatchBookmarks", "boolean"),
