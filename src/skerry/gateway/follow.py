@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from skerry.api.types import core, discovery, networking
@@ -22,16 +20,14 @@ from skerry.gateway.endpoints import endpoints_of, service_of
 from skerry.gateway.metrics import Metrics
 from skerry.gateway.model import Cluster, Desired
 from skerry.gateway.server import StreamServer
+from skerry.gateway.writing import Writer
 from skerry.gateway.xds import files, stream
 from skerry.gateway.xds.clusters import endpoints_name
-from skerry.gateway.xds.files import Rendered, Settings
+from skerry.gateway.xds.files import Settings
 from skerry.gateway.xds.wire import ENDPOINTS, SECRET
 
 WINDOW = 0.005
 """Seconds between two computations of everything."""
-
-LATER = 1.0
-"""Seconds until clusters go to which no route leads any more."""
 
 TRIGGER = "endpoints.kubernetes.io/last-change-trigger-time"
 _BY_SERVICE = "Service of a slice"
@@ -65,8 +61,8 @@ class Follower:
         self._slices = shared.of(discovery.EndpointSlice)
         self._slices.add_index(_BY_SERVICE, lambda one: [service_of(one)])
         self._secrets: Informer[core.Secret] | None = None
-        self._rendered: Rendered | None = None
-        self._later: list[tuple[str, bytes | None]] = []
+        self._writer = Writer(settings.directory, server, clock)
+        self._taken = False
         self._timers: dict[str, Timer] = {}
         self._clusters: dict[str, list[Cluster]] = {}  # by Service
         self._changed: set[str] = set()  # Services whose slices did
@@ -95,6 +91,7 @@ class Follower:
     def stop(self) -> None:
         """Follows nothing any more."""
         self._stopped = True
+        self._writer.stop()
         for one in self._timers.values():
             one.cancel()
         if self._soon is not None:
@@ -192,7 +189,7 @@ class Follower:
             if self._task is None or self._task.done():
                 self._task = asyncio.create_task(self._compute_when_secrets_are_known())
             return
-        if self._rendered is None or new != self.desired:
+        if not self._taken or new != self.desired:
             self._take(new)
         self._acknowledge()
 
@@ -202,7 +199,7 @@ class Follower:
 
     def _take(self, new: Desired) -> None:
         begun = self._clock.monotonic()
-        if new.clusters != self.desired.clusters or self._rendered is None:
+        if new.clusters != self.desired.clusters or not self._taken:
             self._clusters = {}
             for one in new.clusters.values():
                 self._clusters.setdefault(one.service, []).append(one)
@@ -210,31 +207,8 @@ class Follower:
             self._server.put(ENDPOINTS, found, only=True)
         self._server.put(SECRET, files.certificates(new, self._settings), only=True)
         rendered = files.render(new, self._settings)
-        self._flush()
-        found_changes = files.changes(self._rendered, rendered)
-        self._write(found_changes.now)
-        self._later = found_changes.later
-        if self._later:
-            self._timers["later"] = self._clock.call_later(LATER, self._flush)
-        self._rendered = rendered
-        self.desired = new
+        self._writer.write(rendered)
+        self.desired, self._taken = new, True
         self._metrics.computed.observe(self._clock.monotonic() - begun)
         self._metrics.ingresses.set(len(new.ours))
         self._on_desired(new)
-
-    def _flush(self) -> None:
-        """Writes what was to be written later."""
-        timer = self._timers.pop("later", None)
-        if timer is not None:
-            timer.cancel()
-        later, self._later = self._later, []
-        self._write(later)
-
-    def _write(self, changes: list[tuple[str, bytes | None]]) -> None:
-        directory = Path(self._settings.directory)
-        for name, content in changes:
-            if content is None:
-                (directory / name).unlink(missing_ok=True)
-            else:
-                (directory / f"{name}.new").write_bytes(content)
-                os.replace(directory / f"{name}.new", directory / name)

@@ -37,6 +37,7 @@ class StreamServer:
         self.running = False
         self._connections: set[_Connection] = set()
         self._waiting: list[tuple[Stream | None, int, Callable[[], None]]] = []
+        self._awaited: list[tuple[str, frozenset[str], Callable[[], None]]] = []
         self._server: asyncio.Server | None = None
 
     async def listen(self, path: str) -> None:
@@ -70,8 +71,19 @@ class StreamServer:
         self._waiting.append((stream, stream.sent if stream is not None else 0, call))
         self.settle()
 
+    def when_known(self, kind: str, names: frozenset[str], call: Callable[[], None]) -> None:
+        """Calls when Envoy has asked for all of these names, and has what was put for them."""
+        self._awaited.append((kind, names, call))
+        self.settle()
+
     def settle(self) -> None:
-        """Looks whom to tell that everything is in force."""
+        """Looks whom to tell that everything is in force, or known."""
+        awaited, self._awaited = self._awaited, []
+        for kind, names, known in awaited:
+            if self.running and not names <= self._known(kind):
+                self._awaited.append((kind, names, known))
+            else:
+                known()
         stream, left = self._stream(), []
         for given, number, call in self._waiting:
             if self.running and (stream is None or given is not stream or stream.applied < number):
@@ -80,6 +92,10 @@ class StreamServer:
             else:
                 call()
         self._waiting = left
+
+    def _known(self, kind: str) -> set[str]:
+        stream = self._stream()
+        return stream.known[kind] if stream is not None else set()
 
     def _stream(self) -> Stream | None:
         return next((one.stream for one in self._connections if one.stream is not None), None)

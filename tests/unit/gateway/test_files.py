@@ -39,7 +39,7 @@ def test_the_same_in_any_order_is_the_same_bytes() -> None:
     made = [ingress(f"i{i}", rule(f"h{i % 3}.example", path(f"/{i}"))) for i in range(6)]
     one, two = render(want(*made)), render(want(*made[::-1], services=[service("api"), service("web")]))
     assert one == two
-    assert files.changes(one, two) == ([], [])
+    assert files.changes(one, two) == ([], frozenset(), [], [])
 
 
 def test_a_version_is_of_the_content() -> None:
@@ -51,16 +51,18 @@ def test_a_version_is_of_the_content() -> None:
 
 def test_everything_is_written_first_and_clusters_before_routes() -> None:
     rendered = render(want(ingress("web", default="web")))
-    now, later = files.changes(None, rendered)
-    assert [name for name, _ in now] == [files.BOOTSTRAP, CLUSTERS, ROUTES, LISTENERS]
-    assert (dict(now), later) == (rendered.files, [])
+    found = files.changes(None, rendered)
+    assert [name for name, _ in found.now] == [files.BOOTSTRAP, CLUSTERS]
+    assert [name for name, _ in found.then] == [ROUTES, LISTENERS]
+    assert (dict(found.now + found.then), found.later) == (rendered.files, [])
 
 
 def test_a_cluster_goes_only_after_the_routes_that_led_to_it() -> None:
     old, new = render(want(ingress("web", default="web"))), render(want(ingress("web", default="api")))
-    now, later = files.changes(old, new)
-    assert [name for name, _ in now] == [CLUSTERS, ROUTES]
+    now, awaits, then, later = files.changes(old, new)
+    assert ([name for name, _ in now], [name for name, _ in then]) == ([CLUSTERS], [ROUTES])
     assert names(dict(now)[CLUSTERS]) == ["shop/web:80", "shop/api:80"]
+    assert awaits == {"shop/api:80 http"}
     assert later == [(CLUSTERS, new.files[CLUSTERS])]
     assert names(new.files[CLUSTERS]) == ["shop/api:80"]
 
@@ -68,7 +70,8 @@ def test_a_cluster_goes_only_after_the_routes_that_led_to_it() -> None:
 def test_a_change_of_paths_alone_is_a_change_of_routes_alone() -> None:
     old = render(want(ingress("web", rule("a", path("/x")))))
     new = render(want(ingress("web", rule("a", path("/y")))))
-    assert [name for name, _ in files.changes(old, new).now] == [ROUTES]
+    found = files.changes(old, new)
+    assert (found.now, [name for name, _ in found.then], found.awaits) == ([], [ROUTES], frozenset())
 
 
 def test_listeners_have_a_chain_a_certificate_and_one_for_the_rest() -> None:

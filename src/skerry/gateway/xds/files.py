@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from skerry.gateway.model import Desired
 from skerry.gateway.xds import stream
-from skerry.gateway.xds.clusters import cluster_resource
+from skerry.gateway.xds.clusters import cluster_resource, endpoints_name
 from skerry.gateway.xds.listeners import DEFAULT, listeners_response
 from skerry.gateway.xds.routes import routes_response
 from skerry.gateway.xds.stream import Resource
@@ -45,19 +45,27 @@ class Rendered(NamedTuple):
     """The content of all files by name (relative to the directory), bootstrap included.
 
     `clusters`: each cluster's resource by name, from which `changes` makes the file that holds old and new ones.
+    `endpoints`: under which name Envoy asks for each cluster's endpoints.
     """
 
     files: dict[str, bytes]
     clusters: dict[str, bytes]
+    endpoints: dict[str, str]
+
+
+Write = tuple[str, bytes | None]
+"""A file to write; None: to remove."""
 
 
 class Changes(NamedTuple):
-    """Files to write (None: remove), in order. `later` is due once Envoy has read what is `now` (a second is plenty),
-    or right before the next change.
+    """Files to write, in order. `then` is due when Envoy has the endpoints that are named in `awaits`, or a request
+    would come to a cluster that is not ready; `later` once Envoy has read it all (a second is plenty).
     """
 
-    now: list[tuple[str, bytes | None]]
-    later: list[tuple[str, bytes | None]]
+    now: list[Write]
+    awaits: frozenset[str]
+    then: list[Write]
+    later: list[Write]
 
 
 def render(desired: Desired, settings: Settings) -> Rendered:
@@ -71,7 +79,7 @@ def render(desired: Desired, settings: Settings) -> Rendered:
         ROUTES: routes_response(desired),
         LISTENERS: listeners_response(desired, directory, settings.http, https),
     }
-    return Rendered(files, clusters)
+    return Rendered(files, clusters, {name: endpoints_name(one) for name, one in desired.clusters.items()})
 
 
 def certificates(desired: Desired, settings: Settings) -> dict[str, Resource]:
@@ -97,11 +105,17 @@ def changes(old: Rendered | None, new: Rendered) -> Changes:
     both = {**old.clusters, **new.clusters} if old is not None else new.clusters
     writes: dict[str, bytes] = dict(new.files)
     writes[CLUSTERS] = response(both.values()) if len(both) > len(new.clusters) else new.files[CLUSTERS]
-    now = [(name, content) for name, content in writes.items() if before.get(name) != content]
-    later: list[tuple[str, bytes | None]] = [(name, None) for name in before if name not in new.files]
+    todo = [(name, content) for name, content in writes.items() if before.get(name) != content]
+    later: list[Write] = [(name, None) for name in before if name not in new.files]
     if writes[CLUSTERS] != new.files[CLUSTERS]:
         later.insert(0, (CLUSTERS, new.files[CLUSTERS]))
-    return Changes([*now], later)
+    added = new.clusters.keys() - (old.clusters if old is not None else {})
+    return Changes(
+        now=[one for one in todo if one[0] in (BOOTSTRAP, CLUSTERS)],
+        awaits=frozenset(new.endpoints[name] for name in added),
+        then=[one for one in todo if one[0] not in (BOOTSTRAP, CLUSTERS)],
+        later=later,
+    )
 
 
 STREAM = "skerry"

@@ -118,13 +118,14 @@ class Stream:
 
     `sent` and `applied` are the numbers of the newest response and of the newest one that Envoy has applied: everything
     that was in the book up to response n is in force once `applied` >= n. `refused(kind, names, why)` is called when
-    Envoy does not take a response; what was before stays in force there.
+    Envoy does not take a response; what was before stays in force there. `known`: the names, by kind, of what it has.
     """
 
     def __init__(self, book: Book, refused: Callable[[str, list[str], str], None]) -> None:
         self._book, self._refused = book, refused
         self._wanted: dict[str, set[str]] = {kind: set() for kind in KINDS}
         self._waiting: dict[str, tuple[str, list[str]]] = {}
+        self.known: dict[str, set[str]] = {kind: set() for kind in KINDS}
         self.sent = self.applied = 0
 
     def receive(self, message: bytes) -> list[bytes]:
@@ -136,9 +137,12 @@ class Stream:
             kind, names = self._waiting.pop(asked.nonce)
             if asked.error:
                 self._refused(kind, names, asked.error)
+            else:
+                self.known[kind].update(names)
             self.applied = max(self.applied, int(asked.nonce))
         wanted = self._wanted[asked.kind]
         wanted.difference_update(asked.unsubscribe)
+        self.known[asked.kind].difference_update(asked.unsubscribe)
         wanted.update(asked.subscribe)
         new = [name for name in asked.subscribe if asked.versions.get(name) != self._version(asked.kind, name)]
         return self._respond(asked.kind, new)
