@@ -1,11 +1,12 @@
-"""Ingress: what Ingresses, their classes, Services and Secrets ask for, as a configuration of Envoy. Pure in here.
+"""Ingress: what Ingresses, their classes, Services and Secrets ask for, run by an Envoy beside a node.
 
-From objects to Envoy's files, in the order in which data flows:
+From objects to Envoy, in the order in which data flows; everything up to `xds` is pure:
 
     desired.desired(ingresses, classes, services, secrets) -> model.Desired   which host and path goes where
     endpoints.endpoints_of(cluster, slices)                                   where a cluster's pods are
-    xds.files.render(desired, endpoints, settings) -> {file name: bytes}      Envoy's own words
-    xds.files.changes(old, new) -> writes                                     in an order that loses no request
+    xds.files, xds.stream                                                     the same in Envoy's own words
+    writing.Writer, server.StreamServer                                       files and a stream that Envoy reads
+    follow.Follower                                                           when: from the API's watches
 
-A change of endpoints takes the second line and `xds.endpoints.file` alone: one small file.
+What the rules are: docs/explanation/ingress.md.
 """
