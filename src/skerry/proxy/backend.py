@@ -6,7 +6,7 @@ revision is acknowledged.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, Protocol
 
 from skerry.proxy.table import Backend, Change, ServiceTable
@@ -59,5 +59,8 @@ class BackEnd(Protocol):
 
     def misses(self) -> int:
         """Connections that found no backend though there was one."""
+
+    def unswept(self) -> Mapping[str, int]:
+        """How often, by family, what nothing leads to any more could not be taken away."""
 
     def close(self) -> None: ...

@@ -5,19 +5,22 @@ Called by server.py, which counts, and by health.py, which shows it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from skerry import metrics
 from skerry.metrics import Counter, Gauge, Histogram
 from skerry.proxy.table import Empty, ListKey, ServiceTable
 
 _PROGRAMMING = (*metrics.doubling(0.0001, 20), 60.0, 120.0, 300.0)
 """Seconds from 0.1 ms on: upstream's begin at 250 ms, which is where ours end."""
-_FAMILY = "IPv4"
 
 
 class ProxyMetrics:
     """A registry of a proxy's own: a test may have several in one process."""
 
-    def __init__(self) -> None:
+    def __init__(self, families: Sequence[str]) -> None:
+        """`families`: those that are proxied. kube-proxy has a table for each, and says of each what it does."""
+        self._families = families
         self.registry = metrics.Registry()
         self.synced = self._histogram("sync_proxy_rules_duration_seconds", "Time that a change of the table took")
         self.full = self._histogram("sync_full_proxy_rules_duration_seconds", "The same for whole tables")
@@ -37,6 +40,7 @@ class ProxyMetrics:
         self.services = self._counter("sync_proxy_rules_service_changes_total", "Changes of Services")
         self.services_pending = self._gauge("sync_proxy_rules_service_changes_pending", "Those not yet in the kernel")
         self.failures = self._counter("sync_proxy_rules_nftables_sync_failures_total", "Tables that were refused")
+        self.cleanups = self._counter("sync_proxy_rules_nftables_cleanup_failures_total", "Sweeps that were refused")
         self.no_local = self.registry.add(
             Gauge(
                 "kubeproxy_sync_proxy_rules_no_local_endpoints_total",
@@ -69,40 +73,50 @@ class ProxyMetrics:
     def _gauge(self, name: str, says: str) -> Gauge:
         return self.registry.add(Gauge(f"kubeproxy_{name}", says, ["ip_family"]))
 
-    def came_in(self, *, service: bool, now: float) -> None:
-        """A change of a Service, or else of an EndpointSlice, at this time."""
+    def came_in(self, *, service: bool, now: float, family: str = "") -> None:
+        """A change of a Service, or else of an EndpointSlice of a family, at this time."""
         total, pending = (self.services, self.services_pending) if service else (self.endpoints, self.endpoints_pending)
-        total.add(1, _FAMILY)
-        pending.add(1, _FAMILY)
-        self.queued.set(now, _FAMILY)
+        for one in (family,) if family in self._families else self._families if service else ():
+            total.add(1, one)
+            pending.add(1, one)
+            self.queued.set(now, one)
 
     def applied(self, seconds: float, *, whole: bool, now: float) -> None:
-        """All that came in is in the kernel, which took so long."""
-        self.synced.observe(seconds, _FAMILY)
-        (self.full if whole else self.partial).observe(seconds, _FAMILY)
-        self.last.set(now, _FAMILY)
-        self.endpoints_pending.set(0, _FAMILY)
-        self.services_pending.set(0, _FAMILY)
+        """All that came in is in the kernel, which took so long for all families."""
+        for one in self._families:
+            self.synced.observe(seconds, one)
+            (self.full if whole else self.partial).observe(seconds, one)
+            self.last.set(now, one)
+            self.endpoints_pending.set(0, one)
+            self.services_pending.set(0, one)
 
-    def programmed(self, seconds: float) -> None:
+    def programmed(self, seconds: float, family: str) -> None:
         """So long after a pod or Service changed, the kernel followed."""
-        self.programming.observe(seconds, _FAMILY)
+        if family in self._families:
+            self.programming.observe(seconds, family)
 
     def nowhere_near(self, table: ServiceTable) -> None:
         """Counts the service ports that this node may not answer for, since all their endpoints are elsewhere (P12)."""
-        internal: set[ListKey] = set()
-        external: set[ListKey] = set()
+        found: dict[tuple[str, str], set[ListKey]] = {}
         for frontend, entry in table.frontends.items():
             if entry.empty is Empty.DROP and not table.lists[entry.list]:
-                (internal if frontend.address in table.addresses else external).add(entry.list)
-        for policy, found in (("internal", internal), ("external", external)):
-            self.no_local.set(len(found), _FAMILY, policy)
+                policy = "internal" if frontend.address in table.addresses else "external"
+                found.setdefault((entry.list.family, policy), set()).add(entry.list)
+        for family in self._families:
+            for policy in ("internal", "external"):
+                self.no_local.set(len(found.get((family, policy), ())), family, policy)
 
-    def forgot(self, flows: int, seconds: float) -> None:
+    def forgot(self, flows: int, seconds: float, family: str) -> None:
         """So many outdated UDP flows were found, and how long looking for them took."""
-        self.flows_forgotten.add(flows, _FAMILY)
-        self.reconciling.observe(seconds, _FAMILY)
+        self.flows_forgotten.add(flows, family)
+        self.reconciling.observe(seconds, family)
 
     def failed(self) -> None:
         """The kernel refused."""
-        self.failures.add(1, _FAMILY)
+        for one in self._families:
+            self.failures.add(1, one)
+
+    def unswept(self, failures: Mapping[str, int]) -> None:
+        """So often, by family, the kernel refused to take away what nothing leads to any more."""
+        for family, number in failures.items():
+            self.cleanups.add(number - self.cleanups.value(family), family)

@@ -21,7 +21,7 @@ from skerry.proxy.backend import BackEnd, Connections
 from skerry.proxy.brain import Brain
 from skerry.proxy.conntrack import Conntrack
 from skerry.proxy.metrics import ProxyMetrics
-from skerry.proxy.table import Change, Frontend, Node
+from skerry.proxy.table import Change, Frontend, Node, family_of
 
 log = logging.getLogger(__name__)
 
@@ -93,12 +93,12 @@ class Proxy:
         """Is the back end taking a whole table over? Was that because somebody had changed it?"""
         self._jobs: set[asyncio.Task[None]] = set()
         self._statistics = Statistics()
-        self.metrics = ProxyMetrics()
+        self.metrics = ProxyMetrics(node.families)
         self.ports_changed = asyncio.Event()
         """Set when a Service changed: its health check node port may have."""
         self._born = self._updated = clock.now()
         self._behind_since: float | None = None
-        self._triggers: list[float] = []
+        self._triggers: list[tuple[float, str]] = []  # when, and of which family
         self._look_again: set[Frontend] | None = set()
         self.eligible = True
         """May balancers send this node traffic (P35)? Not if its Node has gone, is being deleted or is about to be."""
@@ -239,11 +239,11 @@ class Proxy:
     def _slice(self, old: discovery.EndpointSlice | None, new: discovery.EndpointSlice | None) -> None:
         one: Any = new or old
         self._see(slices=_revision(one.metadata.resource_version))
-        self._note(service=False)
+        self._note(service=False, family=one.address_type)
         trigger = new.metadata.annotations.get(TRIGGER) if new is not None else None
         if trigger:
             with contextlib.suppress(ValueError):
-                self._triggers.append(parse_rfc3339(trigger))
+                self._triggers.append((parse_rfc3339(trigger), one.address_type))
         self._collect(self.brain.apply_slice(_key(one), new))
 
     def _node(self, old: core.Node | None, new: core.Node | None) -> None:
@@ -265,8 +265,8 @@ class Proxy:
             self._collect(change)
         self.ports_changed.set()
 
-    def _note(self, *, service: bool) -> None:
-        self.metrics.came_in(service=service, now=self._clock.now())
+    def _note(self, *, service: bool, family: str = "") -> None:
+        self.metrics.came_in(service=service, now=self._clock.now(), family=family)
         if self._behind_since is None:
             self._behind_since = self._clock.monotonic()
 
@@ -287,6 +287,7 @@ class Proxy:
         """All metrics, as a scraper reads them."""
         self.metrics.misses.set(self._back_end.misses())
         self.metrics.nowhere_near(self.brain.table)
+        self.metrics.unswept(self._back_end.unswept())
         self.metrics.connections.clear()
         for service, port, protocol, backend, total in self._back_end.connections():
             self.metrics.connections.set(total, service, port, protocol, f"{backend.address}:{backend.port}")
@@ -321,9 +322,9 @@ class Proxy:
         self._updated = self._clock.now()
         self._behind_since = None
         self.metrics.applied(seconds, whole=whole, now=self._updated)
-        for trigger in self._triggers:
+        for trigger, family in self._triggers:
             if trigger >= self._born:
-                self.metrics.programmed(max(0.0, self._updated - trigger))
+                self.metrics.programmed(max(0.0, self._updated - trigger), family)
         self._triggers.clear()
 
     def _reopen(self) -> None:
@@ -368,17 +369,20 @@ class Proxy:
         """False if conntrack could not be asked."""
         if self._conntrack is None:
             return True
-        begun = self._clock.monotonic()
-        try:
-            if changed is None:
-                gone = self._conntrack.reconcile(self.brain.table, self.brain.node.service_cidrs)
-            else:
-                gone = self._conntrack.heal(changed, self.brain.table)
-        except OSError as error:
-            log.warning("could not look for outdated UDP flows: %s", error)
-            return False
-        self._statistics.flows_forgotten += gone
-        self.metrics.forgot(gone, self._clock.monotonic() - begun)
+        for cidr in self.brain.node.service_cidrs:
+            family = family_of(cidr)
+            begun = self._clock.monotonic()
+            try:
+                if changed is None:
+                    gone = self._conntrack.reconcile(self.brain.table, (cidr,))
+                else:
+                    these = {one for one in changed if family_of(one.address) == family}
+                    gone = self._conntrack.heal(these, self.brain.table)
+            except OSError as error:
+                log.warning("could not look for outdated UDP flows: %s", error)
+                return False
+            self._statistics.flows_forgotten += gone
+            self.metrics.forgot(gone, self._clock.monotonic() - begun, family)
         return True
 
 

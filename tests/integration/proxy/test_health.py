@@ -175,6 +175,7 @@ async def test_p36_p37_p38_metrics_under_kube_proxys_names() -> None:
         'kubeproxy_sync_proxy_rules_nftables_sync_failures_total{ip_family="IPv4"} 1',
         # the first trigger is older than the proxy, the third none, the last missing
         'kubeproxy_network_programming_duration_seconds_count{ip_family="IPv4"} 1',
+        'kubeproxy_sync_proxy_rules_nftables_cleanup_failures_total{ip_family="IPv4"} 3',
         f"{connections} 7",
         "skerry_proxy_misses 0",
     ):

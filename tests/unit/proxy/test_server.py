@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from tests.unit.proxy.build import NODE, endpoint, port, service, slice_of
@@ -12,7 +13,7 @@ from skerry.api.types import core, meta
 from skerry.clock import FakeClock
 from skerry.proxy.backend import Connections
 from skerry.proxy.server import CHECK, RETRY_FIRST, WINDOW, Proxy
-from skerry.proxy.table import Change, Frontend, ServiceTable
+from skerry.proxy.table import Change, Frontend, Node, ServiceTable
 
 
 class FakeInformer:
@@ -90,6 +91,9 @@ class Recording:
     def misses(self) -> int:
         return 0
 
+    def unswept(self) -> dict[str, int]:
+        return {"IPv4": 3}
+
     def _note(self, what: str, size: int) -> None:
         if self.refuse:
             raise OSError(5, "no")
@@ -100,14 +104,14 @@ class Recording:
 
 
 class Rig:
-    def __init__(self, flows: Any = None) -> None:
+    def __init__(self, flows: Any = None, node: Node = NODE) -> None:
         self.clock, self.informers, self.kernel = FakeClock(), FakeInformers(), Recording()
         self.repairs = 0
         self.applied: list[tuple[int, int]] = []  # EndpointSlices, Services
         made: Any = self.informers
         self.proxy = Proxy(
             made,
-            NODE,
+            node,
             self.kernel,
             self.clock,
             conntrack=flows,
@@ -357,3 +361,25 @@ async def test_a_change_that_the_kernel_refuses_makes_the_whole_table_be_taken_o
     assert rig.kernel.calls == [("start", 1)]
     assert rig.applied[-1] == (7, 20)
     assert rig.repairs == 1
+
+
+async def test_p38_each_family_has_its_own_numbers() -> None:
+    rig = Rig(node=replace(NODE, service_cidrs=("10.96.0.0/12", "fd00:10:96::/112")))
+    await rig.start()
+    rig.informers.services.put(service(), 8)
+    for number, address in enumerate(("10.244.1.1", "fd00:10:244::1", "fd00:10:244::2"), 10):
+        found = slice_of(endpoint(address), name=f"web-{number}")
+        found.address_type = "IPv6" if ":" in address else "IPv4"
+        found.metadata.annotations = {"endpoints.kubernetes.io/last-change-trigger-time": "2999-01-01T00:00:00Z"}
+        rig.informers.slices.put(found, number)
+    await rig.clock.advance(WINDOW * 3)
+    lines = rig.proxy.scrape().splitlines()
+    for name, four, six in (
+        ("sync_proxy_rules_service_changes_total", 1, 1),
+        ("sync_proxy_rules_endpoint_changes_total", 1, 2),
+        ("sync_proxy_rules_endpoint_changes_pending", 0, 0),
+        ("sync_full_proxy_rules_duration_seconds_count", 1, 1),
+        ("network_programming_duration_seconds_count", 1, 2),
+    ):
+        assert f'kubeproxy_{name}{{ip_family="IPv4"}} {four}' in lines, name
+        assert f'kubeproxy_{name}{{ip_family="IPv6"}} {six}' in lines, name

@@ -107,6 +107,10 @@ class Nftables:
         """How many connections each backend has been given since the tables were made."""
         return [each for one in self._families.values() for each in one.connections()]
 
+    def unswept(self) -> dict[str, int]:
+        """How often the kernel refused a sweep, by family."""
+        return {family: one.unswept for family, one in self._families.items()}
+
     def close(self) -> None:
         """Lets go of the kernel; the tables stay, and so do their connections."""
         for one in self._families.values():

@@ -49,6 +49,8 @@ class FamilyTable:
         """Elements in which the table that was adopted last differed from what it should be."""
         self.repairs = 0
         """How often somebody else's damage was found."""
+        self.unswept = 0
+        """How often the kernel refused to take away what was stale."""
         self.rebuilds = 0
         """How often it could only be mended by building the table anew."""
 
@@ -193,6 +195,7 @@ class FamilyTable:
         try:
             self._send(self._planner.sweep(stamp))
         except NetlinkError as error:
+            self.unswept += 1
             log.warning("the kernel refused to sweep the service table: %s", error)  # the next check finds out
         self._plan_sweep()
 
