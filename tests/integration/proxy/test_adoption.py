@@ -350,3 +350,17 @@ async def test_large_maps_are_read_by_their_keys_and_compared_some_elements_at_a
         assert set(after["endpoints"].values()) == set(before[IPV4]["endpoints"].values()), damage
         assert not await network.check(), damage
     network.finish(mended=True)
+
+
+@in_network_namespace
+async def test_p38_a_sweep_that_is_refused_is_counted_and_its_cause_mended() -> None:
+    clock = FakeClock()
+    network = Network(clock)
+    pods = [network.pod() for _ in range(2)]
+    network.service(service(), *pods)
+    network.endpoints(pods[0])
+    nft_program("flush map ip skerry endpoints")  # also the index that is stale
+    await clock.advance(LINGER)
+    assert network.kernel.unswept() == {IPV4: 1}
+    assert await network.check()
+    network.finish(mended=True)
