@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from tests.integration.controllers.test_rollouts import nodes_that_work
 from tests.integration.controllers.world import World, changed, pod_spec
 
-from skerry.api import codec
+from skerry.api import codec, resources
 from skerry.api.types import apps, core, meta
 
 LABELS = {"app": "web"}
@@ -131,15 +132,39 @@ async def test_a_failed_pod_of_a_statefulset_comes_back(here: World) -> None:
     assert here.events("RecreatingFailedPod") == ["StatefulSet web is recreating failed Pod web-0"]
 
 
-async def test_a_statefulset_that_wants_volumes_says_that_there_are_none(here: World) -> None:
-    from skerry.api import resources
+CLAIM = core.PersistentVolumeClaim(metadata=meta.ObjectMeta(name="data"))
+HAS_CLAIMS = resources.by_kind("v1", "PersistentVolumeClaim") is not None
 
-    if resources.by_kind("v1", "PersistentVolumeClaim") is not None:
-        return
-    claim = core.PersistentVolumeClaim(metadata=meta.ObjectMeta(name="data"))
-    await here.client.create(statefulset(1, volume_claim_templates=[claim]))
+
+@pytest.mark.skipif(HAS_CLAIMS, reason="PersistentVolumeClaims are served")
+async def test_a_statefulset_that_wants_volumes_says_that_there_are_none(here: World) -> None:
+    await here.client.create(statefulset(1, volume_claim_templates=[CLAIM]))
     found = await here.until(lambda: here.events("FailedCreate"))
     assert "PersistentVolumeClaims are not served by Skerry" in found[0]
+
+
+@pytest.mark.skipif(not HAS_CLAIMS, reason="PersistentVolumeClaims are not served yet")
+async def test_claims_are_kept_and_go_as_the_retention_policy_says(here: World) -> None:
+    here.caches.of(core.PersistentVolumeClaim).subscribe(lambda _old, _new: here._changed.set())
+    await here.node()
+    kept = apps.StatefulSetPersistentVolumeClaimRetentionPolicy(when_deleted="Delete", when_scaled="Delete")
+
+    def claims() -> dict[str, list[str]]:
+        found = here.all(core.PersistentVolumeClaim)
+        return {one.metadata.name: [owner.kind for owner in one.metadata.owner_references] for one in found}
+
+    async with nodes_that_work(here):
+        wanted = statefulset(2, volume_claim_templates=[CLAIM], persistent_volume_claim_retention_policy=kept)
+        await here.client.create(wanted)
+        await here.until(lambda: is_whole(here, 2))
+        assert claims() == {"data-web-0": ["StatefulSet"], "data-web-1": ["StatefulSet"]}
+        one = await here.client.get(apps.StatefulSet, "web", "default")
+        await here.client.update(changed(one, replicas=1))
+        await here.until(lambda: is_whole(here, 1) and list(claims()) == ["data-web-0"])
+        one = await here.client.get(apps.StatefulSet, "web", "default")
+        policy = apps.StatefulSetPersistentVolumeClaimRetentionPolicy(when_deleted="Retain", when_scaled="Retain")
+        await here.client.update(changed(one, replicas=2, persistent_volume_claim_retention_policy=policy))
+        await here.until(lambda: is_whole(here, 2) and claims() == {"data-web-0": [], "data-web-1": []})
 
 
 def daemons(here: World) -> dict[str, str]:
