@@ -117,7 +117,11 @@ class _Stream:
             watcher.wake()
 
         try:
-            while (left := end - clock.monotonic()) > 0 and self._served.current(self._row):
+            while (left := end - clock.monotonic()) > 0:
+                if not self._served.current(self._row):
+                    if changes := self._changes(watcher.pending()):
+                        yield changes
+                    return
                 if timer is None:
                     timer = clock.call_later(min(left, _BOOKMARK), wake)
                 events = await watcher.next()

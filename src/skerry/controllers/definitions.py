@@ -86,7 +86,12 @@ class DefinitionController:
         if known is None and not rows:
             return 0  # served in no version: what is stored goes unseen
         kind = known[0].type if known is not None else rows[0].type
-        items = (await self._client.list(kind)).items
+        try:
+            items = (await self._client.list(kind)).items
+        except status.ApiError as error:
+            if status.is_not_found(error):
+                return 0  # the definition has gone meanwhile
+            raise
         turns = asyncio.Semaphore(_TOGETHER)
 
         async def one(obj: Any) -> None:

@@ -19,6 +19,7 @@ from skerry.api.status import (
 from skerry.api.structural import values
 from skerry.api.structural.node import MISSING, parse
 from skerry.api.structural.prune import META, prune
+from skerry.api.structural.regexps import regexp
 
 _TYPES = ("array", "boolean", "integer", "number", "object", "string")
 _INT_OR_STRING = [{"type": "integer"}, {"type": "string"}]
@@ -120,7 +121,7 @@ def _values(one: dict[str, Any], at: str, *, exempt: bool = False) -> list[Field
         out += _restriction(one["not"], f"{at}.not")
     if pattern := one.get("pattern"):
         try:
-            values.regexp(pattern)
+            regexp(pattern)
         except re.error as error:
             why = f"must be a valid regular expression, but isn't: {error}"
             out.append(field_invalid(f"{at}.pattern", pattern, why))

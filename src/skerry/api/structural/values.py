@@ -6,8 +6,6 @@ The messages are those that kube-apiserver's validators give. A value that an up
 
 from __future__ import annotations
 
-import functools
-import re
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +13,7 @@ from skerry.api.patch.base import same
 from skerry.api.status import FieldError, field_invalid, field_required, field_too_long, field_too_many
 from skerry.api.structural import formats
 from skerry.api.structural.node import MISSING
+from skerry.api.structural.regexps import regexp
 
 Check = Callable[[Any, str, list[FieldError], Any], None]
 """(value, its path, where to put errors, the old value or MISSING)."""
@@ -42,25 +41,6 @@ def _number(value: float) -> str:
     if value == int(value) and abs(value) < 1e21:
         return str(int(value)) if abs(value) < 1e6 or isinstance(value, int) else f"{value:g}"
     return f"{value:g}"
-
-
-def _go_regexp(pattern: str) -> re.Pattern[str]:
-    """A pattern of Go's syntax as one of ours. re.error."""
-    text = pattern.replace(r"\z", r"\Z").replace("(?P<", "(?P<")
-    text = re.sub(r"\\p\{L\}", r"[^\\W\\d_]", text)
-    # In Go `$` is the very end, here it is also before a last newline.
-    text = re.sub(r"(?<!\\)((?:\\\\)*)\$", r"\1\\Z", text) if "[" not in text or "$" not in _in_classes(text) else text
-    return re.compile(text)
-
-
-def _in_classes(pattern: str) -> str:
-    return "".join(re.findall(r"\[(?:\\.|[^\]\\])*\]", pattern))
-
-
-@functools.lru_cache(2048)
-def regexp(pattern: str) -> re.Pattern[str]:
-    """A compiled pattern. re.error if it is none."""
-    return _go_regexp(pattern)
 
 
 def compile_check(source: dict[str, Any]) -> Check:
