@@ -70,10 +70,10 @@ def test_every_option_of_up_goes_into_it() -> None:
     }  # fmt: skip
     parser = argparse.ArgumentParser()
     up.arguments(parser)
-    options = {action.dest for action in parser._actions} - {"help", "foreground", "ephemeral"}
+    options = {action.dest for action in parser._actions} - {"help", "foreground", "ephemeral", "audit_log"}
     assert options == set(values)
     words = [word for key, value in values.items() for word in (f"--{key.replace('_', '-')}", value)]
-    typed = parser.parse_args([*words, "--ephemeral"])
+    typed = parser.parse_args([*words, "--ephemeral", "--audit-log"])
     assert parser.parse_args(up.words(typed)) == typed
 
 
