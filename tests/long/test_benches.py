@@ -43,6 +43,14 @@ def test_endpoints_are_written_as_seldom_as_can_be() -> None:
     assert [row[3] for row in found] == ["1.00"] * 3, "no slice is written that need not be"
 
 
+def test_ingress_beside_envoy_alone() -> None:
+    said = quick("ingress")
+    assert "\n0 requests failed." in said
+    found = {row[0]: row for row in rows(said)}
+    assert {"Ingress", "Envoy, static", "10", "50"} <= found.keys()
+    assert float(found["50"][1]) < 500, "milliseconds until a change is in force"
+
+
 def test_pods() -> None:
     kinds = {row[0] for row in rows(quick("pods"))}
     assert {"Deployment, host", "bare pods, host", "Deployment, nginx"} <= kinds

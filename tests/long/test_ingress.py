@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 from tests.e2e.conftest import skip_without_namespaces
+from tests.e2e.test_nodes import kill
 from tests.helpers.clients import Outcome, client_pod, clients
 from tests.helpers.cluster import Cluster, eventually
 from tests.helpers.images import MissingToolError, nginx
@@ -84,3 +85,23 @@ def test_no_request_fails(cluster: Cluster, server: str) -> None:
         assert "1 gateway stopped sending new connections after" in drained
     finally:
         one.removed()
+
+
+def test_the_gateway_of_a_dead_node_moves(cluster: Cluster) -> None:
+    kubectl = cluster.kubectl()
+    where = ("get", "endpointslice", "-n", "kube-system", "skerry-ingress")
+    entrance(kubectl)
+    first = kubectl.json(*where)["endpoints"][0]["nodeName"]
+    kill(cluster, first)
+
+    def moved() -> bool:
+        found = kubectl.json(*where)["endpoints"][0]
+        assert found["nodeName"] != first
+        return bool(found["conditions"]["ready"])
+
+    eventually(moved, 15, "Envoy on the other node")
+    other = next(one for one in nodes(kubectl) if one != first)
+    address = kubectl.json("get", "service", "-n", "kube-system", "skerry-ingress")["spec"]["clusterIP"]
+    asking = 'import http.client as h; c = h.HTTPConnection("{}"); c.request("GET", "/"); print(c.getresponse().status)'
+    done = kubectl.run("exec", f"clients-{other}", "--", "python3", "-c", asking.format(address))
+    assert done.out.strip() == "503", "Envoy answers, for a Service that is no more"

@@ -91,6 +91,7 @@ class Follower:
     def stop(self) -> None:
         """Follows nothing any more."""
         self._stopped = True
+        self.desired, self._clusters = Desired(), {}  # subscribers stay with their informers
         self._writer.stop()
         for one in self._timers.values():
             one.cancel()
