@@ -17,6 +17,7 @@ from skerry.apiserver import (
     deletion,
     discovery,
     eviction,
+    patching,
     podparts,
     proxying,
     reading,
@@ -203,7 +204,7 @@ class App:
             case "update":
                 return await verbs.update(server, target, request)
             case "patch":
-                return await verbs.patch_(server, target, request)
+                return await patching.patch(server, target, request)
             case "delete":
                 return await deletion.delete(server, target, request)
         return await deletion.delete_collection(server, target, request)

@@ -1,4 +1,4 @@
-"""PATCH with application/apply-patch+yaml: server-side apply. Called by verbs.patch_ and by subresources.scale.
+"""PATCH with application/apply-patch+yaml: server-side apply. Called by patching.patch and by subresources.scale.
 
 What is to be decided is in api/apply; here it is read, created or changed, and stored.
 """

@@ -1,6 +1,6 @@
 """Parts of objects that have verbs of their own: scale, binding. Called by app.py; eviction.py has the eviction.
 
-status and finalize go the ordinary way of verbs.update and verbs.patch_: the kind's strategy knows what counts.
+status and finalize go the ordinary way of verbs.update and patching.patch: the kind's strategy knows what counts.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from skerry.api import codec, labels, status, tables
 from skerry.api.custom import CustomResource
 from skerry.api.types import autoscaling, core, meta
 from skerry.api.wire import Response
-from skerry.apiserver import applying, bodies, representation, tracking, verbs
+from skerry.apiserver import applying, bodies, patching, representation, tracking, verbs
 from skerry.apiserver.reading import find
 from skerry.clock import rfc3339
 
@@ -70,7 +70,7 @@ async def scale(
     if request.method == "GET":
         return answer(await find(server.store, target))
     warnings: tuple[str, ...] = ()
-    if request.method == "PATCH" and bodies.content_type(request) == verbs.APPLY:
+    if request.method == "PATCH" and bodies.content_type(request) == patching.APPLY:
         record, warnings = await _apply_scale(server, target, request)
         return answer(record, warnings)
     if request.method == "PUT":
@@ -85,11 +85,11 @@ async def scale(
             return asked
 
     elif request.method == "PATCH":
-        kind_of_patch = verbs.PATCHES.get(bodies.content_type(request), "merge")
+        kind_of_patch = patching.PATCHES.get(bodies.content_type(request), "merge")
         document = bodies.json_of(request.body)
 
         def decide(found: autoscaling.Scale) -> autoscaling.Scale:
-            after = verbs.patched("autoscaling", "Scale", codec.plain(found), kind_of_patch, document)
+            after = patching.patched("autoscaling", "Scale", codec.plain(found), kind_of_patch, document)
             asked: autoscaling.Scale = bodies.typed("autoscaling", "Scale", after, request, []).object
             return asked
 

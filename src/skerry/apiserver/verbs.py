@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
-from skerry.api import codec, defaults, patch, resources, status, validation
-from skerry.api.custom import CustomResource
+from skerry.api import codec, defaults, resources, status, validation
 from skerry.api.types import core, networking, scheduling
 from skerry.api.unstructured import Unstructured
 from skerry.api.wire import Response
@@ -24,6 +23,7 @@ from skerry.apiserver import (
     bodies,
     ingressclasses,
     known,
+    limits,
     metadata,
     priorities,
     representation,
@@ -35,11 +35,12 @@ from skerry.apiserver.access.authorizer import Authorizer
 from skerry.apiserver.custom import definitions
 from skerry.apiserver.custom.served import Served
 from skerry.apiserver.pace import Pace
+from skerry.apiserver.quota import Ledger
 from skerry.apiserver.reading import find
 from skerry.store.base import Conflict, Exists, Record, Unwritable, stamp, unstamp
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable
 
     from skerry.api.resources import Resource
     from skerry.api.wire import Request, User
@@ -50,12 +51,8 @@ if TYPE_CHECKING:
 
 _ATTEMPTS = 20
 _NAMES = 8
-PATCHES = {
-    "application/json-patch+json": "json",
-    "application/merge-patch+json": "merge",
-    "application/strategic-merge-patch+json": "strategic",
-}
-APPLY = "application/apply-patch+yaml"
+_RESIZABLE = (core.Service, core.PersistentVolumeClaim)
+"""What may cost a quota more after a change."""
 _VOLATILE = frozenset({"leases", "acknowledgements"})
 
 
@@ -74,9 +71,11 @@ class Server:
     settling: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while what is served is brought in step with the definitions."""
     access: Authorizer = field(init=False)
+    ledger: Ledger = field(init=False)
 
     def __post_init__(self) -> None:
         self.access = Authorizer(self.store)
+        self.ledger = Ledger(self.store)
 
     def begin(self) -> tuple[strategies.Context, strategies.Transaction]:
         """What the strategies' hooks of one call are given, and what is committed or rolled back after them."""
@@ -111,12 +110,12 @@ def dry(request: Request) -> bool:
 
 async def create(server: Server, target: Target, request: Request) -> Response:
     body = bodies.object_of(request, target.resource)
-    who = _who(server, request)
+    who = writer(server, request)
     record, warnings = await insert(server, target, body.object, dry=dry(request), user=request.user, who=who)
     return answer(server, target, request, record, 201, *body.warnings, *warnings)
 
 
-def _who(server: Server, request: Request, part: str = "") -> tracking.Who:
+def writer(server: Server, request: Request, part: str = "") -> tracking.Who:
     return tracking.who(request, server.clock.now(), part)
 
 
@@ -143,6 +142,7 @@ async def insert(
         await server.accounts.admit(obj)
     await _admit(server, obj)
     defaults.apply(obj)
+    await limits.admit(server.store, obj)
     tracking.created(row, obj, who)
     await admission.admit(server.access, user, obj, None)
     attempts = _NAMES if found.generate_name and found.name.startswith(found.generate_name) else 1
@@ -153,6 +153,7 @@ async def insert(
             strategy.canonicalize(obj)
             _refuse(row, found.name, validation.create(obj))
             warnings = strategy.warnings(obj, None)
+            await server.ledger.admit(row, obj, transaction)
             key, value = row.key(target.namespace, found.name), known.encoded(row, obj)
             if not dry:
                 record = await stored(server.store.create(key, value))
@@ -237,7 +238,7 @@ async def update(server: Server, target: Target, request: Request) -> Response:
         obj.metadata.resource_version = ""
         await admission.may_create(server.access, target, request)
         record, warnings = await insert(
-            server, target, obj, dry=dry(request), user=request.user, who=_who(server, request)
+            server, target, obj, dry=dry(request), user=request.user, who=writer(server, request)
         )
         return answer(server, target, request, record, 201, *body.warnings, *warnings)
     first = iter([obj])  # is changed below, and read anew for a second attempt
@@ -247,111 +248,11 @@ async def update(server: Server, target: Target, request: Request) -> Response:
         metadata.place(made.metadata, row, target.namespace)
         return made
 
-    who = _who(server, request, target.subresource)
+    who = writer(server, request, target.subresource)
     record, warnings = await change(
         server, target, make, dry=dry(request), unconditional=True, user=request.user, who=who
     )
     return answer(server, target, request, record, 200, *body.warnings, *warnings)
-
-
-async def patch_(server: Server, target: Target, request: Request) -> Response:
-    row = target.resource
-    media = bodies.content_type(request)
-    if media == APPLY:
-        from skerry.apiserver import applying
-
-        return await applying.apply(server, target, request)
-    kind = PATCHES.get(media)
-    custom = isinstance(row, CustomResource)
-    if kind is None or (custom and kind == "strategic"):
-        known_types = [one for one, name in PATCHES.items() if not (custom and name == "strategic")]
-        raise status.ApiError(
-            415,
-            "the body of the request was in an unknown format - accepted media types include: "
-            + ", ".join((*known_types, APPLY)),
-        )
-    if "force" in request.query:
-        wrong = status.field_forbidden("force", "may not be specified for non-apply patch")
-        raise status.invalid("meta.k8s.io", "PatchOptions", "", [wrong])
-    document = bodies.json_of(request.body)
-    told: list[str] = []
-
-    def apply(old: Any) -> Any:
-        # What a merge does not speak of need be neither read nor checked.
-        names = _spoken_of(document, old) if kind != "json" else None
-        before = codec.plain(old) if names is None else _part(old, names)
-        after = patched(row.module, row.kind, before, kind, document)
-        after["kind"], after["apiVersion"] = row.kind, row.api_version
-
-        def refuse(text: str) -> status.ApiError:
-            return _unfit(kind, document, after if names is None else {**codec.plain(old), **after}, text)
-
-        made = bodies.of_row(row, after, request, [], refuse)
-        told[:] = made.warnings
-        if names is not None:
-            _keep(made.object, old, names.values(), shared=target.subresource == "status")
-        return made.object
-
-    who = _who(server, request, target.subresource)
-    record, warnings = await change(
-        server, target, apply, dry=dry(request), unconditional=False, user=request.user, who=who
-    )
-    return answer(server, target, request, record, 200, *told, *warnings)
-
-
-def _spoken_of(document: Any, old: Any) -> dict[str, str] | None:
-    """JSON name -> attribute of the object's fields in a merge patch; None if it has directives for the whole."""
-    whole = isinstance(old, Unstructured)
-    if whole or not isinstance(document, dict) or any(name.startswith("$") for name in document):
-        return None
-    fields = zip(old.__struct_encode_fields__, old.__struct_fields__, strict=True)
-    return {name: attribute for name, attribute in fields if name in document}
-
-
-def _part(old: Any, names: dict[str, str]) -> dict[str, Any]:
-    """Some fields of an object as plain values, those left out that its JSON would leave out."""
-    part = type(old)(**{attribute: getattr(old, attribute) for attribute in names.values()})
-    return {name: value for name, value in codec.plain(part).items() if name in names}
-
-
-def _keep(new: Any, old: Any, changed: Collection[str], *, shared: bool) -> None:
-    """Gives `new` all of `old` but the attributes that were changed; `shared`: the rest will not be touched."""
-    source = old if shared else codec.copy(old)
-    for name in new.__struct_fields__:
-        if name not in changed:
-            kept = getattr(source, name)
-            setattr(new, name, replace(kept) if name == "metadata" else kept)
-
-
-def patched(module: str, name: str, before: Any, kind: str, document: Any) -> Any:
-    """A plain value with a patch applied. ApiError 400 or 422 if it cannot be."""
-    try:
-        if kind == "json":
-            after = patch.json_patch(before, document)
-        elif not isinstance(document, dict):
-            raise status.bad_request("the patch is not an object")
-        elif kind == "merge":
-            after = patch.merge(before, document)
-        else:
-            after = patch.strategic(module, name, before, document)
-    except patch.PatchError as error:
-        if error.code != 422:
-            raise status.ApiError(error.code, str(error)) from None
-        raise _refused(str(error)) from None
-    if not isinstance(after, dict):
-        raise _refused("the patch leaves no object")
-    return after
-
-
-def _refused(why: str) -> status.ApiError:
-    """A patch that does not apply: upstream's message, which does not say why, and why."""
-    return status.ApiError(422, f"the server rejected our request due to an error in our request: {why}")
-
-
-def _unfit(kind: str, document: Any, after: Any, text: str) -> status.ApiError:
-    """A patch after which the object has unknown fields or wrong types."""
-    shown = patch.shown(document) if kind == "strategic" else codec.encode(after).decode()
-    return status.invalid("", "", "", [status.field_invalid("patch", shown, text)])
 
 
 async def change(
@@ -398,6 +299,8 @@ async def change(
                 new.metadata.generation = old.metadata.generation + 1
             _refuse(row, target.name, validation.update(new, old, part))
             warnings = strategy.warnings(new, old)
+            if not part and isinstance(new, _RESIZABLE):
+                await server.ledger.admit(row, new, transaction)
             value = known.encoded(row, new)
             if value != unstamp(current) and _only_times(row, new, old, current):
                 value, new = unstamp(current), old

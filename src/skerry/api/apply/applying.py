@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from skerry.api.apply import fields, managed, walk
+from skerry.api.apply import checking, fields, managed, merging, walk
 from skerry.api.apply.fields import Fields
 from skerry.api.apply.managed import APPLY, UPDATE, Entry, Managed, Writer
 from skerry.api.apply.types import Type
@@ -96,7 +96,7 @@ def apply(
 
     Both without managedFields; `live` in canonical form. walk.Unfit for a config that its type cannot hold, Conflicts.
     """
-    walk.check(applier.kind, config)
+    checking.check(applier.kind, config)
     if not entries and live is not None:
         first = Writer(BEFORE, writer.api_version, writer.subresource, writer.time, writer.ignored)
         entries = managed.update(applier.kind, {}, applier.empty, live, first)
@@ -129,7 +129,7 @@ def _apply(
     last = entries.get(identity)
     owned = fields.without(walk.owned(kind, config), writer.ignored)
     now = {**entries, identity: writer.entry(APPLY, fields.in_order(managed.stripped(owned)))}
-    merged = walk.merge(kind, before, config)
+    merged = merging.merge(kind, before, config)
     if last is not None and last.fields:
         merged = _pruned(kind, merged, last.fields, [*(one.fields for one in now.values()), owned])
     merged = applier.canonical(merged)
@@ -151,15 +151,15 @@ def _apply(
 def _pruned(kind: Type, merged: Any, last: Fields, owned: list[Fields]) -> Any:
     """The merged object without what only the last apply of this manager held."""
     last = walk.named(kind, last)
-    pruned = walk.remove(kind, merged, last)
+    pruned = merging.remove(kind, merged, last)
     everybody: Fields = {}
     for one in owned:
         everybody = fields.union(everybody, walk.named(kind, one))
     whole = walk.named(kind, walk.owned(kind, merged))
     left = walk.named(kind, walk.owned(kind, pruned))
-    pruned = walk.remove(kind, merged, fields.difference(whole, fields.union(left, everybody)))
+    pruned = merging.remove(kind, merged, fields.difference(whole, fields.union(left, everybody)))
     left = walk.named(kind, walk.owned(kind, pruned))
-    return walk.remove(kind, merged, fields.intersection(fields.difference(whole, left), last)) or {}
+    return merging.remove(kind, merged, fields.intersection(fields.difference(whole, left), last)) or {}
 
 
 def _refuse(entries: Managed, besides: managed.Identity, changes: walk.Comparison) -> None:
@@ -183,7 +183,7 @@ def _not_from_last_applied(
         said = json.loads(annotations[LAST_APPLIED])
         if said.get("apiVersion") != live.get("apiVersion"):
             return conflicts.found
-        walk.check(applier.kind, said)
+        checking.check(applier.kind, said)
         owned = walk.owned(applier.kind, said)
         changes = walk.compare(applier.kind, applier.canonical(said), live)
     except Exception:  # noqa: BLE001 - whatever is wrong with the annotation, it allows nothing

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from skerry.api import codec
-from skerry.api.apply import applying, fields, fresh, managed, types, walk
+from skerry.api.apply import applying, checking, fields, fresh, managed, merging, types, walk
 from skerry.api.apply.managed import Writer
 
 DEPLOYMENT, SERVICE, POD = types.of("apps", "Deployment"), types.of("core", "Service"), types.of("core", "Pod")
@@ -92,12 +92,12 @@ def test_lists_are_merged_by_their_keys(old: Any, new: Any, merged: Any) -> None
     def items(pairs: list[tuple[str, int]]) -> Any:
         return {"spec": {"list": [{"name": name, "v": v} for name, v in pairs]}}
 
-    assert walk.merge(THING, items(old), items(new)) == items(merged)
+    assert merging.merge(THING, items(old), items(new)) == items(merged)
 
 
 def test_null_leaves_maps_and_clears_scalars() -> None:
     live = {"spec": {"n": 1, "m": {"a": "b"}, "plain": ["a"]}}
-    assert walk.merge(THING, live, {"spec": {"n": None, "m": None}}) == {
+    assert merging.merge(THING, live, {"spec": {"n": None, "m": None}}) == {
         "spec": {"n": None, "m": {"a": "b"}, "plain": ["a"]}
     }
 
@@ -116,7 +116,7 @@ def test_null_leaves_maps_and_clears_scalars() -> None:
 )
 def test_what_is_no_value_of_its_type(value: Any, text: str) -> None:
     with pytest.raises(walk.Unfit) as caught:
-        walk.check(THING, value)
+        checking.check(THING, value)
     assert text in str(caught.value)
 
 
