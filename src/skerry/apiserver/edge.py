@@ -72,7 +72,7 @@ class Edge:
             _certified(http),
             raw_query=http.rel_url.raw_query_string,
         )
-        seen = observed.Seen(request, http.remote or "", self._audit)
+        seen = observed.Seen(request, http.remote or "", self._audit, self._app.server.served.by_path)
         try:
             response = await self._app(request)
         except asyncio.CancelledError:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from skerry.api.wire import Request, Response
+    from skerry.apiserver.routes import Find, Target
 
 _SECONDS = (
     *(0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1, 1.25, 1.5, 2, 3),
@@ -62,10 +63,9 @@ class _Subject(NamedTuple):
         return self[2:]
 
 
-def subject(request: Request) -> _Subject:
+def subject(request: Request, target: Target | None) -> _Subject:
     """The labels of a request, bounded: only names of what is served."""
     dry = request.query.get("dryRun", "")
-    target = routes.parse(request.path)
     if target is None:
         return _Subject(_OF_ONE.get(request.method, "OTHER"), "All" if dry else "")
     row = target.resource
@@ -83,10 +83,12 @@ def subject(request: Request) -> _Subject:
 class Seen:
     """One request, from when its header and body are there to the end of its answer."""
 
-    def __init__(self, request: Request, remote: str, log: Callable[[bytes], None] | None) -> None:
+    def __init__(self, request: Request, remote: str, log: Callable[[bytes], None] | None, find: Find) -> None:
+        """`find` knows what is served (routes.parse); `log` takes lines of the audit log."""
         self.id = request.headers.get("audit-id", "")[:64] or str(uuid.uuid4())
         self._request, self._remote, self._log = request, remote, log
-        self._subject = subject(request)
+        self._target = routes.parse(request.path, find)
+        self._subject = subject(request, self._target)
         self._kind = "readOnly" if request.method in ("GET", "HEAD") else "mutating"
         self._long = self._subject.verb in ("WATCH", "CONNECT")
         self._begun, self._at = time.perf_counter(), time.time()
@@ -128,7 +130,7 @@ class Seen:
         """An Event of audit.k8s.io/v1, at level Metadata: who did what to what, and no contents."""
         request, user = self._request, self._request.user
         query = f"?{request.raw_query}" if request.raw_query else ""
-        target = routes.parse(request.path)
+        target = self._target
         verb = self._subject.verb
         line: dict[str, Any] = {
             "kind": "Event",
