@@ -7,7 +7,9 @@ frontends share one list.
 
 from __future__ import annotations
 
+import functools
 import ipaddress
+import socket
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
@@ -18,6 +20,16 @@ IPV4, IPV6 = "IPv4", "IPv6"
 def family_of(address: str) -> str:
     """IPV4 or IPV6, of an address or prefix in text."""
     return IPV6 if ":" in address else IPV4
+
+
+_NUMBERS = {IPV4: socket.AF_INET, IPV6: socket.AF_INET6}
+
+
+@functools.lru_cache(maxsize=64)
+def _ends(prefix: str) -> tuple[bytes, bytes]:
+    """The first and the last address of a prefix, packed. Taking a text apart costs 20 us, and 250,000 ask for one."""
+    network = ipaddress.ip_network(prefix)
+    return network[0].packed, network[-1].packed
 
 
 class Frontend(NamedTuple):
@@ -112,7 +124,10 @@ class Node:
         if address in self.addresses:
             return True
         pods = self.pod_cidr(family_of(address))
-        return pods is not None and ipaddress.ip_address(address) in ipaddress.ip_network(pods)
+        if pods is None:
+            return False
+        first, last = _ends(pods)
+        return first <= socket.inet_pton(_NUMBERS[family_of(address)], address) <= last
 
 
 @dataclass(slots=True)
