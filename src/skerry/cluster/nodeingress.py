@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import shutil
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 HTTP, HTTPS, METRICS = 10080, 10443, 10254
 """Ports of the node's addresses: of Envoy, and of the gateway's numbers."""
 COMPONENT = "gateway"
+_log = logging.getLogger(__name__)
 
 
 async def run(
@@ -87,7 +89,11 @@ async def run(
         gateway = Gateway(own_client, own, informers, clock, where, applied, carries)
         sockets = [health.listen((one, METRICS)) for one in node.node_ips]
         stack.push_async_exit(await health.serve(sockets, _numbers(gateway)))
-        await gateway.run()
+        try:
+            await gateway.run()
+        except Exception:
+            _log.exception("Ingress has ended")  # the node goes on without it
+            raise
 
 
 def _numbers(gateway: Gateway) -> health.Answers:
