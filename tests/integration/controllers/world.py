@@ -15,7 +15,7 @@ from tests.helpers import server as helper
 
 from skerry.api import codec
 from skerry.api import status as statuses
-from skerry.api.types import apps, batch, core, discovery, meta, skerry
+from skerry.api.types import apiextensions, apps, batch, core, discovery, meta, skerry
 from skerry.api.wire import Request, Response
 from skerry.apiserver.app import in_process
 from skerry.client.client import Client, WatchEvent
@@ -41,6 +41,7 @@ _KINDS = (
     apps.ControllerRevision,
     batch.Job,
     batch.CronJob,
+    apiextensions.CustomResourceDefinition,
     skerry.Acknowledgement,
 )
 
