@@ -21,7 +21,6 @@ def kubectl(api: Cluster, namespace: str) -> Iterator[Kubectl]:
 
 def test_kinds_that_are_not_served(kubectl: Kubectl) -> None:
     for command, said in (
-        (("create", "quota", "q", "--hard=pods=1"), "resourcequotas are not served by Skerry: write requests"),
         (("top", "pods"), "Metrics API not available"),
         (("get", "hpa"), 'the server doesn\'t have a resource type "hpa"'),
     ):

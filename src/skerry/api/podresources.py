@@ -52,6 +52,11 @@ def limits(pod: core.Pod) -> Amounts:
     }
 
 
+def said_limits(pod: core.Pod) -> Amounts:
+    """The limits that containers have, summed, whoever has none."""
+    return _sum(pod.spec, "limits")
+
+
 def _sum(spec: core.PodSpec, kind: Literal["requests", "limits"], at_least: Mapping[str, str] | None = None) -> Amounts:
     def of(container: core.Container) -> Mapping[str, str]:
         said: dict[str, str] = getattr(container.resources, kind)

@@ -31,7 +31,6 @@ def _named(kind: str, plural: str, group: str = "", version: str = "v1", **more:
 
 _WORKLOAD = "use a Deployment instead"
 _VOLUME = "use an emptyDir or hostPath volume instead"
-_LIMITS = "write requests and limits into the pods instead"
 _SCALE = "there are no metrics to scale by; use `kubectl scale` instead"
 
 _INSTEAD: dict[Resource, str] = {
@@ -40,8 +39,6 @@ _INSTEAD: dict[Resource, str] = {
     _listed("ReplicationController", "replicationcontrollers", ("rc",)): _WORKLOAD,
     _named("HorizontalPodAutoscaler", "horizontalpodautoscalers", "autoscaling", "v2"): _SCALE,
     _named("HorizontalPodAutoscaler", "horizontalpodautoscalers", "autoscaling"): _SCALE,
-    _named("LimitRange", "limitranges"): _LIMITS,
-    _named("ResourceQuota", "resourcequotas"): _LIMITS,
     _named("NetworkPolicy", "networkpolicies", "networking.k8s.io"): "every pod reaches every other",
     _named("StorageClass", "storageclasses", "storage.k8s.io", namespaced=False): _VOLUME,
 }  # fmt: skip

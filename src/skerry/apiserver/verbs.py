@@ -51,8 +51,6 @@ if TYPE_CHECKING:
 
 _ATTEMPTS = 20
 _NAMES = 8
-_RESIZABLE = (core.Service, core.PersistentVolumeClaim)
-"""What may cost a quota more after a change."""
 _VOLATILE = frozenset({"leases", "acknowledgements"})
 
 
@@ -299,8 +297,7 @@ async def change(
                 new.metadata.generation = old.metadata.generation + 1
             _refuse(row, target.name, validation.update(new, old, part))
             warnings = strategy.warnings(new, old)
-            if not part and isinstance(new, _RESIZABLE):
-                await server.ledger.admit(row, new, transaction)
+            await server.ledger.admit_change(row, new, part, transaction)
             value = known.encoded(row, new)
             if value != unstamp(current) and _only_times(row, new, old, current):
                 value, new = unstamp(current), old

@@ -126,7 +126,7 @@ class _ControlPlane:
 
     async def _start(self, stack: contextlib.AsyncExitStack) -> None:
         from skerry.api.types import coordination, core
-        from skerry.apiserver import bootstrap
+        from skerry.apiserver import bootstrap, quota
         from skerry.apiserver.access import reconcile
         from skerry.apiserver.edge import Edge
         from skerry.client.informer import Informers
@@ -155,6 +155,7 @@ class _ControlPlane:
         app.ready = True
         progress.step("API server")
         background(stack, keeper.keep(SystemClock()))
+        background(stack, quota.report(app.server, SystemClock()))
         informers = Informers(client, SystemClock())
         stack.push_async_callback(informers.stop)
         await self._controllers(client, informers, stack)

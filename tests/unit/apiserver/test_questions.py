@@ -149,11 +149,11 @@ async def test_a_kind_that_is_not_served_is_listed_and_refused_in_a_sentence(api
 
 
 async def test_a_kind_that_nobody_needs_to_list_is_not_found_but_refused(api: ApiServer) -> None:
-    quotas = "/api/v1/namespaces/default/resourcequotas"
-    code, found = await ask(api, "GET", quotas)
+    scalers = "/apis/autoscaling/v2/namespaces/default/horizontalpodautoscalers"
+    code, found = await ask(api, "GET", scalers)
     assert (code, found["details"]) == (404, {})  # `kubectl describe namespace` counts on that
-    code, found = await ask(api, "POST", quotas, {})
-    assert code == 405 and found["message"].startswith("resourcequotas are not served by Skerry: ")
+    code, found = await ask(api, "POST", scalers, {})
+    assert code == 405 and found["message"].startswith("horizontalpodautoscalers.autoscaling are not served by Skerry: ")
 
 
 def test_no_kind_is_served_and_not_served() -> None:

@@ -27,6 +27,7 @@ _SUBJECTS = {
     "IngressClass": "others",
     "PriorityClass": "others",
     "CustomResourceDefinition": "apiextensions",
+    "LimitRange": "limits",
     "RoleBinding": "rbac",
     "ClusterRoleBinding": "rbac",
 }

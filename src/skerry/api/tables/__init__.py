@@ -54,6 +54,8 @@ _SUBJECTS = {
     "Ingress": "ingress",
     "IngressClass": "ingress",
     "CustomResourceDefinition": "apiextensions",
+    "LimitRange": "limits",
+    "ResourceQuota": "limits",
     "Role": "rbac",
     "ClusterRole": "rbac",
     "RoleBinding": "rbac",

@@ -72,6 +72,8 @@ NAMES = {
     "Secret": "Name Type Data Age",
     "ServiceAccount": "Name Age",
     "Lease": "Name Holder Age",
+    "LimitRange": "Name Created-At",
+    "ResourceQuota": "Name Request Limit Age",
     "Role": "Name Created-At",
     "ClusterRole": "Name Created-At",
     "RoleBinding": "Name Role Age Users1 Groups1 ServiceAccounts1",
