@@ -7,13 +7,57 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from skerry.api import unstructured
 from skerry.api.resources import Resource
 from skerry.api.structural import Schema
 from skerry.api.types import apiextensions
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def kept(make: F) -> F:
+    """Remembers what a function makes for as long as its last argument, the custom rows that are served, is the same.
+
+    None is not remembered: it is the answer for names that anybody may think of.
+    """
+    known: dict[Any, Any] = {}
+    last: Any = ()
+
+    @functools.wraps(make)
+    def ask(*arguments: Any) -> Any:
+        nonlocal last
+        served = arguments[-1] if arguments and isinstance(arguments[-1], tuple) else ()
+        if served is not last:
+            known.clear()
+            last = served
+        found = known.get(arguments)
+        if found is None:
+            found = make(*arguments)
+            if found is not None:
+                known[arguments] = found
+        return found
+
+    return cast("F", ask)
+
+
+def with_row(make: F) -> F:
+    """Remembers what a function makes of a row (and of more arguments) with the row itself: it goes when that goes."""
+    name = f"{make.__module__}.{make.__qualname__}"
+
+    @functools.wraps(make)
+    def ask(row: Resource, *more: Any) -> Any:
+        known = vars(row)
+        key = f"{name}{more}" if more else name
+        if key not in known:
+            known[key] = make(row, *more)
+        return known[key]
+
+    return cast("F", ask)
+
 
 FINALIZER = "customresourcecleanup.apiextensions.k8s.io"
 

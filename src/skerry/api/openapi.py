@@ -23,7 +23,7 @@ from typing import Any
 
 from skerry import KUBERNETES
 from skerry.api import codec, openapi_custom
-from skerry.api.custom import CustomResource
+from skerry.api.custom import CustomResource, kept
 from skerry.api.resources import RESOURCES, Resource
 from skerry.api.types import _build
 
@@ -62,11 +62,10 @@ _NAMED: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
 }
 
 
-# What is made is kept for a set of custom kinds (`served`); a new one comes with each change of a definition.
 Rows = tuple[CustomResource, ...]
 
 
-@functools.lru_cache(4)
+@kept
 def v3_index(served: Rows = ()) -> bytes:
     """The body of /openapi/v3: where each group's document is. The hash changes when any of them may have."""
     paths = {}
@@ -84,7 +83,7 @@ def _revision(row: CustomResource) -> str:
     return f"{found.uid} {found.generation} {row.definition.status.accepted_names} {row.version}"
 
 
-@functools.lru_cache(64)
+@kept
 def v3_group(group: str, version: str, served: Rows = ()) -> bytes | None:
     """The document of one group and version; None if it is not served."""
     rows = [row for row in (*RESOURCES, *served) if (row.group, row.version) == (group, version)]
@@ -102,7 +101,7 @@ def v3_group(group: str, version: str, served: Rows = ()) -> bytes | None:
     )
 
 
-@functools.lru_cache(1)
+@kept
 def v2_document(served: Rows = ()) -> dict[str, Any]:
     """The one document of OpenAPI version 2."""
     writer = _Writer("#/definitions/")
@@ -115,13 +114,13 @@ def v2_document(served: Rows = ()) -> dict[str, Any]:
     }
 
 
-@functools.lru_cache(1)
+@kept
 def v2(served: Rows = ()) -> bytes:
     """The body of /openapi/v2 as JSON."""
     return codec.encode(v2_document(served))
 
 
-@functools.lru_cache(1)
+@kept
 def v2_protobuf(served: Rows = ()) -> bytes:
     """The body of /openapi/v2 as `application/com.github.proto-openapi.spec.v2@v1.0+protobuf`."""
     from skerry.api import openapi_v2pb

@@ -14,8 +14,6 @@ from skerry.api import codec, custom, resources
 from skerry.apiserver import unserved
 
 _ROWS = (*resources.RESOURCES, *resources.QUESTIONS, *unserved.LISTED)
-# What is made is kept for a set of custom kinds (`served`); a new one comes with each change of a definition.
-_kept = functools.lru_cache(64)
 Rows = tuple[resources.Resource, ...]
 _SCALE = ("autoscaling", "v1", "Scale")
 _SUBKINDS: dict[str, tuple[str, str, str]] = {
@@ -71,7 +69,7 @@ def groups(served: Rows = ()) -> dict[str, list[str]]:
     return out
 
 
-@_kept
+@custom.kept
 def paths(served: Rows = ()) -> bytes:
     """The body of /: where to go on."""
     found = ["/api", "/api/v1", "/apis", "/healthz", "/livez", "/openapi/v2", "/openapi/v3", "/readyz", "/version"]
@@ -90,13 +88,13 @@ def _group(name: str, versions: list[str]) -> dict[str, Any]:
     return {"name": name, "versions": found, "preferredVersion": found[0]}
 
 
-@_kept
+@custom.kept
 def group_list(served: Rows = ()) -> bytes:
     found = [_group(name, versions) for name, versions in groups(served).items()]
     return codec.encode({"kind": "APIGroupList", "apiVersion": "v1", "groups": found})
 
 
-@_kept
+@custom.kept
 def group(name: str, served: Rows = ()) -> bytes | None:
     versions = groups(served).get(name)
     if versions is None:
@@ -104,7 +102,7 @@ def group(name: str, served: Rows = ()) -> bytes | None:
     return codec.encode({"kind": "APIGroup", "apiVersion": "v1", **_group(name, versions)})
 
 
-@_kept
+@custom.kept
 def resource_list(group: str, version: str, served: Rows = ()) -> bytes | None:
     """The APIResourceList of one group and version; None if it is not served."""
     found: list[dict[str, Any]] = []
@@ -141,7 +139,7 @@ def resource_list(group: str, version: str, served: Rows = ()) -> bytes | None:
     return codec.encode({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": name, "resources": found})
 
 
-@_kept
+@custom.kept
 def aggregated(core: bool, served: Rows = ()) -> bytes:
     """APIGroupDiscoveryList v2 of /api (core) or /apis."""
     names = {"": ["v1"]} if core else groups(served)

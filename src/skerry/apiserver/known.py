@@ -47,7 +47,7 @@ class _Memo(msgspec.Struct, gc=False):
     typed: Any = None
     """A weakref.ref."""
     shown: tuple[Any, bytes] | None = None
-    """Of a custom object: a row, and the bytes in that row's version."""
+    """Of a custom object: a weakref.ref to a row, which must be able to go, and the bytes in that row's version."""
 
 
 def _memo(record: Record) -> _Memo:
@@ -104,14 +104,14 @@ def value(resource: Resource, record: Record) -> bytes:
     if not isinstance(resource, CustomResource):
         return record.value
     memo = _memo(record)
-    if memo.shown is None or memo.shown[0] is not resource:
+    if memo.shown is None or memo.shown[0]() is not resource:
         plain = codec.parse(record.value)
         content = {key: one for key, one in plain.items() if key not in ("kind", "apiVersion", "metadata")}
         before = codec.encode(content)
         resource.schema.clean(content)
         same = plain["apiVersion"] == resource.api_version and codec.encode(content) == before
         head = {"kind": resource.kind, "apiVersion": resource.api_version, "metadata": plain["metadata"]}
-        memo.shown = (resource, record.value if same else codec.encode({**head, **content}))
+        memo.shown = (weakref.ref(resource), record.value if same else codec.encode({**head, **content}))
     return memo.shown[1]
 
 
@@ -136,7 +136,7 @@ class Fresh:
         memo.typed = weakref.ref(obj)
         row = resources.of(type(obj))
         if isinstance(row, CustomResource) and row.api_version == row.stored_version:
-            memo.shown = (row, record.value)
+            memo.shown = (weakref.ref(row), record.value)
         self._kept.append((obj, len(record.value)))
         self._size += len(record.value)
         while self._size > _KEPT:

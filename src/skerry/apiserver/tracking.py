@@ -7,7 +7,6 @@ untracked; once an object has managedFields, every write to it through the API i
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,7 @@ import msgspec
 from skerry.api import codec, status
 from skerry.api.apply import fresh, managed, types
 from skerry.api.apply.walk import Unfit
-from skerry.api.custom import CustomResource
+from skerry.api.custom import CustomResource, with_row
 from skerry.api.rawfields import UNMANAGED
 from skerry.api.unstructured import Unstructured
 from skerry.clock import rfc3339
@@ -75,20 +74,20 @@ def type_of(row: Resource) -> Type:
     return _custom(row) if isinstance(row, CustomResource) else types.of(row.module, row.kind)
 
 
-@functools.lru_cache(128)
+@with_row
 def _custom(row: CustomResource) -> Type:
     found = row.of_version.schema
     return types.custom(found.open_apiv3_schema if found is not None else None)
 
 
-@functools.lru_cache(256)
+@with_row
 def empty(row: Resource) -> dict[str, Any]:
     """An object of the kind that says nothing, as plain values; not to be changed."""
     made: dict[str, Any] = codec.plain(row.type())
     return made
 
 
-@functools.lru_cache(512)
+@with_row
 def ignored(row: Resource, subresource: str) -> Fields:
     """The fields that a write to this part of an object cannot touch."""
     if "status" not in row.subresources or subresource == "scale":

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
-from skerry.api.custom import CustomResource
+from skerry.api.custom import CustomResource, with_row
 from skerry.api.structural.paths import Path
 from skerry.api.structural.paths import printed as as_text
 from skerry.api.tables.column import NAME, Column, column
@@ -15,7 +14,7 @@ from skerry.api.unstructured import Unstructured
 _AGE = column("Age", "When the object was created.", type="date")
 
 
-@functools.lru_cache(256)
+@with_row
 def printed(row: CustomResource) -> tuple[tuple[Column, ...], tuple[Path, ...]]:
     """The columns, and where all but the first come from."""
     found = row.of_version.additional_printer_columns

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import importlib
 
-from skerry.api.custom import CustomResource
+from skerry.api.custom import CustomResource, with_row
 from skerry.api.resources import Resource
 from skerry.apiserver.strategies.allocator import ServiceAllocator
 from skerry.apiserver.strategies.base import Context, Strategy, Transaction
@@ -37,13 +37,13 @@ _OWN = {
 
 def of(resource: Resource) -> Strategy:
     """The hooks of a kind."""
-    if isinstance(resource, CustomResource):
-        made: Strategy | None = vars(resource).get("strategy")
-        if made is None:
-            found = importlib.import_module("skerry.apiserver.custom.strategy").CustomStrategy
-            made = vars(resource)["strategy"] = found(resource)  # kept with the row, which comes and goes
-        return made
-    return _built_in(resource)
+    return _custom(resource) if isinstance(resource, CustomResource) else _built_in(resource)
+
+
+@with_row
+def _custom(resource: CustomResource) -> Strategy:
+    made: type[Strategy] = importlib.import_module("skerry.apiserver.custom.strategy").CustomStrategy
+    return made(resource)
 
 
 @functools.cache
