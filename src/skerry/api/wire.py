@@ -24,6 +24,14 @@ class User:
     extra: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
 
 
+def truth(text: str | None) -> bool:
+    """What a boolean query parameter says, as upstream takes it: anything but 0 and false, even nothing, is true.
+
+    Clients write it as their language does: `true`, `True`, `1`.
+    """
+    return text is not None and text.lower() not in ("0", "false")
+
+
 @dataclass(slots=True)
 class Request:
     """`path` without its query; `query` with the last of repeated parameters; header names in lower case.
@@ -42,6 +50,10 @@ class Request:
     raw_query: str = ""
     shares: bool = False
     object: Any = None
+
+    def flag(self, name: str) -> bool:
+        """A boolean query parameter."""
+        return truth(self.query.get(name))
 
     def values(self, name: str) -> list[str]:
         """All values of a repeated query parameter, in order."""

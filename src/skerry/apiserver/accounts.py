@@ -109,10 +109,7 @@ class ServiceAccounts:
 
     async def request(self, target: Target, request: Request) -> Response:
         """serviceaccounts/NAME/token: makes a token. ApiError 400, 404, 409 or 422."""
-        _, kind, value, duplicates = bodies.read(request)
-        if kind != "TokenRequest":
-            raise status.bad_request(f"{kind or 'the data'} cannot be handled as a TokenRequest")
-        body = bodies.typed("authentication", "TokenRequest", value, request, duplicates)
+        body = bodies.part(request, "authentication", "TokenRequest")
         asked: authentication.TokenRequest = body.object
         spec = asked.spec
         spec.audiences = spec.audiences or [self._issuer]
@@ -230,9 +227,13 @@ def mount_token(spec: core.PodSpec) -> None:
     blind = [one for one in everyone if all(mount.mount_path != MOUNT for mount in one.volume_mounts)]
     if not blind:
         return
-    name = generated("kube-api-access-")
+    # There is one already if a webhook has added a container meanwhile.
+    known = next((one.name for one in spec.volumes if one.name.startswith(_VOLUME)), "")
+    name = known or generated(_VOLUME)
     for one in blind:
         one.volume_mounts.append(core.VolumeMount(name=name, read_only=True, mount_path=MOUNT))
+    if known:
+        return
     token = core.ServiceAccountTokenProjection(expiration_seconds=_POD_SECONDS, path="token")
     authority = core.ConfigMapProjection(name=ROOT_CA, items=[core.KeyToPath(key="ca.crt", path="ca.crt")])
     where = core.ObjectFieldSelector(api_version="v1", field_path="metadata.namespace")

@@ -85,7 +85,7 @@ class App:
         user = request.user = await auth.acting(request, user, self.server.access)
         if MASTERS not in user.groups:
             await self._authorize(user, request)
-        if request.path in _HEALTH:
+        if request.path.rstrip("/") in _HEALTH:
             return self._health(request)
         target = routes.parse(request.path, self.server.served.by_path)
         if target is None:
@@ -122,7 +122,7 @@ class App:
             await restriction.check(node, asked, request, access.nodes.pods)
 
     def _health(self, request: Request) -> Response:
-        path = request.path
+        path = request.path.rstrip("/")
         if path == "/version":
             return Response(200, discovery.version())
         good = self.ready or path != "/readyz"
@@ -186,7 +186,7 @@ class App:
         if target.subresource not in ("", "status", "finalize", "ephemeralcontainers"):
             return await self._part(target, method, request)
         verb = _METHODS.get(method, ("", ""))[0 if target.name else 1]
-        if request.query.get("watch") in ("true", "1") and method == "GET":
+        if request.flag("watch") and method == "GET":
             verb = "watch"
         if not verb or (verb not in row.verbs) or (target.subresource and verb not in ("get", "update", "patch")):
             raise status.ApiError(405, "the server does not allow this method on the requested resource")

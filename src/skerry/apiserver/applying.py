@@ -55,7 +55,7 @@ def read(server: Server, request: Request, subresource: str) -> Wanted:
         if said.get("managedFields") is not None:
             raise status.bad_request("metadata.managedFields must be nil")
         config = {**config, "metadata": {key: one for key, one in said.items() if key != "managedFields"}}
-    force = request.query.get("force", "") in ("true", "1", "True", "t", "T", "TRUE")
+    force = request.flag("force")
     return Wanted(config, _applied(who), force, tuple(duplicates) if mode == "Warn" else ())
 
 

@@ -27,7 +27,10 @@ class Body(NamedTuple):
 
 
 def content_type(request: Request) -> str:
-    """The media type without parameters; JSON if none is given."""
+    """The media type without parameters; JSON if none is given. ApiError 415 for a body that is packed."""
+    packed = request.headers.get("content-encoding", "identity").strip().lower()
+    if packed not in ("identity", ""):
+        raise status.ApiError(415, f"the body of the request must not be packed (Content-Encoding: {packed})")
     return request.headers.get("content-type", "").partition(";")[0].strip().lower() or _JSON
 
 
@@ -160,7 +163,7 @@ def object_of(request: Request, resource: Resource) -> Body:
         request.body = codec.encode(request.object)
     version, kind, value, duplicates = read(request)
     if kind != resource.kind or version != resource.api_version:
-        if not kind and not version and value:
+        if not kind and not version:
             value = {**value, "kind": resource.kind, "apiVersion": resource.api_version}
         elif version != resource.api_version and version:
             raise status.bad_request(
@@ -168,8 +171,18 @@ def object_of(request: Request, resource: Resource) -> Body:
                 f"({resource.api_version})"
             )
         else:
-            raise status.bad_request(
-                f"{kind or 'the data'} in version {_version(value)} cannot be handled as a {resource.kind}"
-            )
+            raise _another(kind, value, resource.kind)
     value["kind"], value["apiVersion"] = resource.kind, resource.api_version
     return of_row(resource, value, request, duplicates)
+
+
+def part(request: Request, module: str, name: str) -> Body:
+    """The object that a subresource takes; ApiError 400 if it is another. Generated clients leave out what it is."""
+    version, kind, value, duplicates = read(request)
+    if kind != name and (kind or version):
+        raise _another(kind, value, name)
+    return typed(module, name, value, request, duplicates)
+
+
+def _another(kind: str, value: Any, wanted: str) -> status.ApiError:
+    return status.bad_request(f"{kind or 'the data'} in version {_version(value)} cannot be handled as a {wanted}")

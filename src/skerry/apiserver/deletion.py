@@ -44,7 +44,7 @@ def options_of(request: Request) -> meta.DeleteOptions:
         options.grace_period_seconds = int(text)
     options.propagation_policy = options.propagation_policy or query.get("propagationPolicy") or None
     if options.orphan_dependents is None and query.get("orphanDependents"):
-        options.orphan_dependents = query["orphanDependents"] == "true"
+        options.orphan_dependents = request.flag("orphanDependents")
     if options.propagation_policy not in (None, "Foreground", "Background", "Orphan"):
         error = status.field_not_supported(
             "propagationPolicy", options.propagation_policy, ["Foreground", "Background", "Orphan"]

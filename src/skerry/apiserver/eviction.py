@@ -28,10 +28,7 @@ _SEVERAL = "This pod has more than one PodDisruptionBudget, which the eviction s
 
 async def evict(server: Server, target: Target, request: Request) -> Response:
     """ApiError 429 if the pod's budget does not allow it now."""
-    _, kind, value, _ = bodies.read(request)
-    if kind != "Eviction":
-        raise status.bad_request(f"{kind or 'the data'} cannot be handled as an Eviction")
-    eviction: policy.Eviction = bodies.convert("policy", "Eviction", value)
+    eviction: policy.Eviction = bodies.part(request, "policy", "Eviction").object
     if eviction.metadata.name and eviction.metadata.name != target.name:
         raise status.bad_request("name in URL does not match name in Eviction object")
     options = eviction.delete_options or meta.DeleteOptions()

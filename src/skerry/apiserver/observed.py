@@ -72,7 +72,7 @@ def subject(request: Request, target: Target | None) -> _Subject:
     verb = (_OF_ONE if target.name else _OF_MANY).get(request.method, "OTHER")
     if target.subresource in _CONNECTED:
         verb = "CONNECT"
-    elif request.method == "GET" and request.query.get("watch") in ("true", "1"):
+    elif request.method == "GET" and request.flag("watch"):
         verb = "WATCH"
     elif verb == "PATCH" and request.headers.get("content-type", "").startswith("application/apply-patch"):
         verb = "APPLY"

@@ -74,10 +74,7 @@ async def scale(
         record, warnings = await _apply_scale(server, target, request)
         return answer(record, warnings)
     if request.method == "PUT":
-        version, kind, value, duplicates = bodies.read(request)
-        if kind != "Scale":
-            raise status.bad_request(f'{kind or "the data"} in version "{version}" cannot be handled as a Scale')
-        body = bodies.typed("autoscaling", "Scale", value, request, duplicates)
+        body = bodies.part(request, "autoscaling", "Scale")
         wanted, warnings = body.object, body.warnings
 
         def decide(found: autoscaling.Scale) -> autoscaling.Scale:
@@ -131,10 +128,7 @@ async def _apply_scale(server: Server, target: Target, request: Request) -> tupl
 
 async def bind(server: Server, target: Target, request: Request) -> Response:
     """Gives a pod its node. ApiError 409 if it has one or is being deleted."""
-    _, kind, value, _ = bodies.read(request)
-    if kind != "Binding":
-        raise status.bad_request(f"{kind or 'the data'} cannot be handled as a Binding")
-    binding: core.Binding = bodies.convert("core", "Binding", value)
+    binding: core.Binding = bodies.part(request, "core", "Binding").object
     node = binding.target.name
     if not node:
         errors = [status.field_required("target.name")]

@@ -30,17 +30,13 @@ def _named(kind: str, plural: str, group: str = "", version: str = "v1", **more:
 
 
 _WORKLOAD = "use a Deployment instead"
-_VOLUME = "use an emptyDir or hostPath volume instead"
 _SCALE = "there are no metrics to scale by; use `kubectl scale` instead"
 
 _INSTEAD: dict[Resource, str] = {
-    _listed("PersistentVolumeClaim", "persistentvolumeclaims", ("pvc",)): _VOLUME,
-    _listed("PersistentVolume", "persistentvolumes", ("pv",), namespaced=False): _VOLUME,
     _listed("ReplicationController", "replicationcontrollers", ("rc",)): _WORKLOAD,
     _named("HorizontalPodAutoscaler", "horizontalpodautoscalers", "autoscaling", "v2"): _SCALE,
     _named("HorizontalPodAutoscaler", "horizontalpodautoscalers", "autoscaling"): _SCALE,
     _named("NetworkPolicy", "networkpolicies", "networking.k8s.io"): "every pod reaches every other",
-    _named("StorageClass", "storageclasses", "storage.k8s.io", namespaced=False): _VOLUME,
 }  # fmt: skip
 
 ROWS = tuple(_INSTEAD)
@@ -61,7 +57,7 @@ def answer(target: Target, request: Request, revision: int) -> Response | None:
             return None
         if target.name:
             raise status.not_found(row.group, row.plural, target.name)
-        if request.query.get("watch") not in ("true", "1"):
+        if not request.flag("watch"):
             return Response(200, _empty(row, request, revision))
     name = f"{row.plural}.{row.group}" if row.group else row.plural
     raise status.ApiError(405, f"{name} are not served by Skerry: {_INSTEAD[row]}")

@@ -43,7 +43,8 @@ async def watch(server: Server, target: Target, request: Request) -> Response:
     selection = Selection(row, query)
     prefix = row.key(target.namespace, "") if target.namespace else row.prefix
     asked = revision_of(query.get("resourceVersion", ""))
-    initial = query.get("sendInitialEvents") == "true" or (not asked and query.get("sendInitialEvents") != "false")
+    marked = request.flag("sendInitialEvents")
+    initial = marked or (not asked and "sendInitialEvents" not in query)
     records: list[Record] = []
     if initial:
         records, asked = await store.range(prefix)
@@ -54,7 +55,6 @@ async def watch(server: Server, target: Target, request: Request) -> Response:
     except Compacted as error:
         raise status.gone(f"too old resource version: {error.asked} ({error.oldest})") from None
     stream = _Stream(server, target, selection, request)
-    marked = query.get("sendInitialEvents") == "true"
     wanted = [one for one in records if selection.matches(one)]
     if request.shares:
         return Response(200, events=stream.objects(watcher, wanted))
@@ -67,7 +67,7 @@ class _Stream:
         self._row, self._selection = target.resource, selection
         self._form = representation.wanted(request.headers.get("accept", ""))
         self._include = request.query.get("includeObject", "")
-        self._bookmarks = request.query.get("allowWatchBookmarks") == "true"
+        self._bookmarks = request.flag("allowWatchBookmarks")
         text = request.query.get("timeoutSeconds", "")
         self._seconds = float(text) if text.isdigit() and int(text) else random.uniform(1800, 3600)
         self._columns = True

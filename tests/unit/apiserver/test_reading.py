@@ -230,3 +230,20 @@ async def test_discovery_names_every_row(server: ApiServer) -> None:
     groups = json.loads(body)
     assert groups["kind"] == "APIGroupDiscoveryList"
     assert "pods" in [one["resource"] for one in groups["items"][0]["versions"][0]["resources"]]
+
+
+async def test_booleans_are_read_as_clients_of_any_language_write_them(server: ApiServer) -> None:
+    """The clients of Python write `True`; anything but 0 and false is true, and the question of rights agrees."""
+    path = "/api/v1/namespaces/default/configmaps"
+    for text in ("true", "True", "1", ""):
+        asked = Request("GET", path, {"watch": text, "timeoutSeconds": "1"}, user=helper.ADMIN)
+        assert (await server.app(asked)).streamed, text
+    for text in ("false", "False", "0"):
+        response, body = await server.ask("GET", path, query={"watch": text})
+        assert not response.streamed and b"ConfigMapList" in body
+
+
+async def test_the_version_with_a_slash_after_it(server: ApiServer) -> None:
+    """kr8s and the official Python client ask so."""
+    response, body = await server.ask("GET", "/version/")
+    assert response.status == 200 and b"gitVersion" in body

@@ -46,3 +46,16 @@ async def test_a_body_that_is_something_else_is_refused() -> None:
     with pytest.raises(status.ApiError) as refused:
         await api.client.create(discovery.EndpointSlice(metadata=meta.ObjectMeta(name="s", namespace="default")))
     assert refused.value.code == 422
+
+
+async def test_what_a_subresource_takes_need_not_say_what_it_is() -> None:
+    """Generated clients leave kind and apiVersion out; something that says it is another is refused."""
+    api = await server.start(accounts=True)
+    path = "/api/v1/namespaces/default/serviceaccounts/default/token"
+    await api.client.create(core.ServiceAccount(metadata=meta.ObjectMeta(name="default", namespace="default")))
+    made = await api.client.raw("POST", path, body=b'{"spec": {"audiences": ["me"]}}')
+    assert b'"token":"' in made
+    for body in (b'{"kind": "Pod", "apiVersion": "v1"}', b'{"apiVersion": "v1"}'):
+        with pytest.raises(status.ApiError) as refused:
+            await api.client.raw("POST", path, body=body)
+        assert refused.value.code == 400 and "cannot be handled as a TokenRequest" in refused.value.message

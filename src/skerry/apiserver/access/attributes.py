@@ -36,7 +36,7 @@ def question(request: Request) -> Question:
     resource, name = rest[0], rest[1] if len(rest) > 1 else ""
     if len(rest) > 2:
         resource = f"{resource}/{rest[2]}"
-    watched = request.query.get("watch") in ("true", "1")
+    watched = request.flag("watch")
     if verb == "get" and watched and len(rest) <= 2:
         verb = "watch"
     elif not name and verb == "get":

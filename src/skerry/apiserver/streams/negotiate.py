@@ -64,8 +64,3 @@ def _agree(request: Request, *, spdy: tuple[str, ...], websocket: tuple[str, ...
     if upgrade != "websocket":
         return Agreed("spdy", chosen)
     return Agreed("tunnel" if chosen == TUNNEL else "websocket", chosen)
-
-
-def flag(request: Request, name: str) -> bool:
-    """A boolean query parameter."""
-    return request.query.get(name, "").lower() in ("true", "1")

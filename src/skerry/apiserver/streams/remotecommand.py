@@ -13,7 +13,7 @@ from skerry.api import frames, status
 from skerry.api.wire import Request, Response
 from skerry.apiserver import podparts
 from skerry.apiserver.streams import channels, negotiate
-from skerry.apiserver.streams.negotiate import Agreed, flag
+from skerry.apiserver.streams.negotiate import Agreed
 from skerry.apiserver.streams.session import Session, Stream
 
 if TYPE_CHECKING:
@@ -46,8 +46,8 @@ class _Client(Protocol):
 async def answer(server: Server, nodes: NodeStreams | None, target: Target, request: Request) -> Response:
     """The 101, or ApiError."""
     node, path = await podparts.container(server, target, request, target.subresource)
-    wanted = {name for name in ("stdin", "stdout", "stderr") if flag(request, name)}
-    tty = flag(request, "tty")
+    wanted = {name for name in ("stdin", "stdout", "stderr") if request.flag(name)}
+    tty = request.flag("tty")
     if not wanted:
         raise status.bad_request("you must specify at least 1 of stdin, stdout, stderr")
     if tty:

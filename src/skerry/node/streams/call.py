@@ -11,6 +11,7 @@ from urllib.parse import parse_qs
 import h11
 
 from skerry.api.status import bad_request
+from skerry.api.wire import truth
 from skerry.client.http import StreamDuplex
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class Call:
     answered: bool = field(default=False)
 
     def flag(self, name: str) -> bool:
-        return self.query.get(name, "").lower() in ("true", "1")
+        return truth(self.query.get(name))
 
     def values(self, name: str) -> list[str]:
         """All values of a repeated query parameter, in order."""
