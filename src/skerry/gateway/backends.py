@@ -1,8 +1,12 @@
-"""What a backend of an Ingress means: a cluster, or why there is none (I5). Pure. Called by desired.py."""
+"""What a backend of an Ingress or an HTTPRoute means: a cluster, or why there is none (I5). Pure.
+
+Called by desired.py and routes/rules.py.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from skerry.api.types import core, networking
 from skerry.gateway.model import Action, Answer, Cluster, Forward, Problem, Protocol
@@ -22,6 +26,14 @@ _PROTOCOLS = {
 _NO_SERVICE = Answer(503, "The Service of this path does not exist.")
 _NO_PORT = Answer(503, "The Service of this path has no such port.")
 _UNSUPPORTED = Answer(503, "The backend of this path is of a kind that is not supported.")
+
+
+class Found(NamedTuple):
+    """A cluster by name; or "", with a reason of the Gateway API and a sentence."""
+
+    cluster: str
+    reason: str = ""
+    message: str = ""
 
 
 class Backends:
@@ -56,6 +68,19 @@ class Backends:
             problems.append(Problem("MissingPort", f"Service {key} has no TCP port {which}."))
             return _NO_PORT
         return Forward(self._cluster(key, service, port))
+
+    def find(self, key: str, number: int) -> Found:
+        """The cluster of a Service's port."""
+        self.looked_up.add(key)
+        service = self._services.get(key)
+        if service is None:
+            return Found("", "BackendNotFound", f"Service {key} does not exist.")
+        if service.spec.type == "ExternalName":
+            return Found("", "UnsupportedValue", f"Service {key} is of type ExternalName, which has no endpoints.")
+        port = _port(service, networking.ServiceBackendPort(number=number))
+        if port is None:
+            return Found("", "BackendNotFound", f"Service {key} has no TCP port {number}.")
+        return Found(self._cluster(key, service, port))
 
     def _cluster(self, key: str, service: core.Service, port: core.ServicePort) -> str:
         name = f"{key}:{port.port}"

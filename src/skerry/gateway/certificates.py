@@ -1,7 +1,7 @@
 """Certificates with their keys from Secrets: read, compared, and written anew as Envoy takes them. Pure.
 
-Called by desired.py. Everything that Envoy would refuse is refused here, with a sentence: one bad Secret must not hold
-up the listener that all share. cryptography is imported when the first certificate is read.
+Called by desired.py and routes/. Everything that Envoy would refuse is refused here, with a sentence: one bad Secret must
+not hold up the listener that all share. cryptography is imported when the first certificate is read.
 """
 
 from __future__ import annotations
@@ -9,10 +9,11 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from skerry.api.types import core
-from skerry.gateway.model import Certificate
+from skerry.gateway.model import Certificate, Problem
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -25,6 +26,38 @@ _CURVES = ("secp256r1", "secp384r1", "secp521r1")
 
 class Unusable(ValueError):
     """Why a Secret is no certificate: the end of a sentence that begins with its name."""
+
+
+class Certificates:
+    """Of Secrets, each read once. `found`: by the Secret's key, `looked_up`: all keys that were asked for."""
+
+    def __init__(self, secrets: Mapping[str, core.Secret], last_good: Mapping[str, Certificate]) -> None:
+        self._secrets, self._last_good = secrets, last_good
+        self._problems: dict[str, Problem | None] = {}
+        self.found: dict[str, Certificate] = {}
+
+    @property
+    def looked_up(self) -> frozenset[str]:
+        return frozenset(self._problems)
+
+    def problem(self, key: str) -> Problem | None:
+        """What is wrong with a Secret; the last good certificate may be `found` all the same."""
+        if key not in self._problems:
+            self._problems[key] = self._look(key)
+        return self._problems[key]
+
+    def _look(self, key: str) -> Problem | None:
+        secret, good = self._secrets.get(key), self._last_good.get(key)
+        if secret is None:
+            return Problem("MissingSecret", f"Secret {key} does not exist.")
+        try:
+            self.found[key] = read(key, secret, good)
+        except Unusable as error:
+            if good is None:
+                return Problem("BadCertificate", f"Secret {key} {error}.")
+            self.found[key] = good
+            return Problem("BadCertificate", f"Secret {key} {error}; the last good certificate stays in use.")
+        return None
 
 
 def read(key: str, secret: core.Secret, last_good: Certificate | None) -> Certificate:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from skerry.api.types import core, networking
-from skerry.gateway import certificates
 from skerry.gateway.backends import Backends
+from skerry.gateway.certificates import Certificates
 from skerry.gateway.model import (
     ANY_HOST,
     CONTROLLER,
@@ -76,13 +76,11 @@ class _Plan:
         secrets: Mapping[str, core.Secret],
         last_good: Mapping[str, Certificate],
     ) -> None:
-        self._secrets, self._last_good = secrets, last_good
+        self._certificates = Certificates(secrets, last_good)
         self._backends = Backends(services)
         self._routes: dict[str, dict[tuple[bool, str], tuple[Route, str]]] = {}
         self._defaults: dict[str, Action] = {}
         self._fallback: Action | None = None
-        self._read: dict[str, Certificate | Problem] = {}
-        self._certificates: dict[str, Certificate] = {}
         self._sni: dict[str, str] = {}
         self._default_certificate = ""
         self._problems: dict[str, list[Problem]] = {}
@@ -125,11 +123,11 @@ class _Plan:
             if not tls.secret_name:
                 continue
             secret = f"{one.metadata.namespace}/{tls.secret_name}"
-            problem = self._certificate(secret)
+            problem = self._certificates.problem(secret)
             if problem is not None:
                 problems.append(problem)
             hosts = tls.hosts or [rule.host for rule in one.spec.rules if rule.host]
-            if secret not in self._certificates:
+            if secret not in self._certificates.found:
                 missing += tls.hosts or [ANY_HOST]
                 continue
             for host in hosts:
@@ -141,40 +139,18 @@ class _Plan:
                 self._default_certificate = self._default_certificate or secret
         return missing
 
-    def _certificate(self, key: str) -> Problem | None:
-        """Reads a Secret, once. What is wrong with it; the last good certificate may be there all the same."""
-        if key not in self._read:
-            self._read[key] = self._look(key)
-        found = self._read[key]
-        if isinstance(found, Certificate):
-            self._certificates[key] = found
-            return None
-        return found
-
-    def _look(self, key: str) -> Certificate | Problem:
-        secret, good = self._secrets.get(key), self._last_good.get(key)
-        if secret is None:
-            return Problem("MissingSecret", f"Secret {key} does not exist.")
-        try:
-            return certificates.read(key, secret, good)
-        except certificates.Unusable as error:
-            if good is None:
-                return Problem("BadCertificate", f"Secret {key} {error}.")
-            self._certificates[key] = good
-            return Problem("BadCertificate", f"Secret {key} {error}; the last good certificate stays in use.")
-
     def result(self, ours: tuple[str, ...]) -> Desired:
         return Desired(
             hosts={host: tuple(self._sorted(host)) for host in sorted(self._routes)},
             fallback=self._fallback or NOT_FOUND,
             clusters=dict(sorted(self._backends.clusters.items())),
-            certificates=dict(sorted(self._certificates.items())),
+            certificates=dict(sorted(self._certificates.found.items())),
             sni=dict(sorted(self._sni.items())),
             default_certificate=self._default_certificate,
             ours=ours,
             problems={key: tuple(found) for key, found in sorted(self._problems.items())},
             services=frozenset(self._backends.looked_up),
-            secrets=frozenset(self._read),
+            secrets=self._certificates.looked_up,
         )
 
     def _sorted(self, host: str) -> Iterator[Route]:

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from skerry.gateway.model import Desired
-from skerry.gateway.xds import stream
+from skerry.gateway.routes.model import NOTHING, Wanted
+from skerry.gateway.xds import stream, tables
 from skerry.gateway.xds.clusters import cluster_resource, endpoints_name
 from skerry.gateway.xds.listeners import DEFAULT, listeners_response
 from skerry.gateway.xds.routes import routes_response
@@ -68,29 +69,33 @@ class Changes(NamedTuple):
     later: list[Write]
 
 
-def render(desired: Desired, settings: Settings) -> Rendered:
-    """The files for all that is desired."""
+def render(desired: Desired, settings: Settings, wanted: Wanted = NOTHING) -> Rendered:
+    """The files for all that Ingresses (`desired`) and Gateways (`wanted`) ask for."""
     directory = settings.directory
     https = settings.https if settings.default_certificate is not None else ()
-    clusters = {name: cluster_resource(one) for name, one in desired.clusters.items()}
+    both = {**desired.clusters, **wanted.clusters}
+    clusters = {name: cluster_resource(one) for name, one in both.items()}
     files = {
         BOOTSTRAP: _bootstrap(settings),
         CLUSTERS: response(clusters.values()),
         ROUTES: routes_response(desired),
-        LISTENERS: listeners_response(desired, directory, settings.http, https),
+        **{tables.file_name(one): tables.table_response(one) for one in wanted.entrances},
+        LISTENERS: listeners_response(desired, directory, settings.http, https, wanted.entrances),
     }
-    return Rendered(files, clusters, {name: endpoints_name(one) for name, one in desired.clusters.items()})
+    return Rendered(files, clusters, {name: endpoints_name(one) for name, one in both.items()})
 
 
-def certificates(desired: Desired, settings: Settings) -> dict[str, Resource]:
+def certificates(desired: Desired, settings: Settings, wanted: Wanted = NOTHING) -> dict[str, Resource]:
     """The certificates that listeners show, by the names that they have for them."""
     if settings.default_certificate is None:
         return {}
     own = desired.certificates.get(desired.default_certificate)
     chain, key = (own.chain, own.key) if own is not None else settings.default_certificate
     found = {DEFAULT: stream.certificate(DEFAULT, chain, key)}
-    for secret in sorted(set(desired.sni.values())):
-        one = desired.certificates[secret]
+    every = {**desired.certificates, **wanted.certificates}
+    shown = {secret for entrance in wanted.entrances for _, secrets in entrance.shown for secret in secrets}
+    for secret in sorted(shown.union(desired.sni.values())):
+        one = every[secret]
         found[secret] = stream.certificate(secret, one.chain, one.key)
     return found
 

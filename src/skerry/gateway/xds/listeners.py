@@ -9,7 +9,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from skerry.gateway.model import Desired
-from skerry.gateway.xds import routes
+from skerry.gateway.routes.model import Entrance
+from skerry.gateway.xds import routes, tables
 from skerry.gateway.xds.wire import LISTENER, address, encode, extension, file_source, response, stream_source, typed
 
 DEFAULT = "default"
@@ -25,10 +26,14 @@ _IDEMPOTENT = "GET|HEAD|OPTIONS|TRACE|PUT|DELETE"
 
 
 def listeners_response(
-    desired: Desired, directory: str, http: Sequence[tuple[str, int]], https: Sequence[tuple[str, int]]
+    desired: Desired,
+    directory: str,
+    http: Sequence[tuple[str, int]],
+    https: Sequence[tuple[str, int]],
+    entrances: Sequence[Entrance] = (),
 ) -> bytes:
-    """The content of the file of listeners. Addresses are IPs with ports."""
-    manager = _manager(directory)
+    """The content of the file of listeners. Addresses are IPs with ports; entrances are open on all of these IPs."""
+    manager = _manager(routes.NAME, f"{directory}/rds.json", "ingress")
     plain = [_listener("http", one, filter_chains=[{"filters": [manager]}]) for one in http]
     chains = list(_chains(desired, manager)) if https else []
     inspector = extension("envoy.filters.listener.tls_inspector", typed(_INSPECTOR))
@@ -37,7 +42,27 @@ def listeners_response(
         _listener("https", one, listener_filters=[inspector], filter_chains=chains, default_filter_chain=default)
         for one in https
     ]
-    return response(map(encode, plain + tls))
+    ips = dict.fromkeys(ip for ip, _ in (*http, *https))
+    gateways = [_entrance(one, ip, directory) for one in entrances for ip in ips]
+    return response(map(encode, plain + tls + gateways))
+
+
+def _entrance(one: Entrance, ip: str, directory: str) -> dict[str, Any]:
+    """Of a Gateway's port. Who asks by HTTPS for a name that no listener is for gets no connection."""
+    manager = _manager(one.name, f"{directory}/{tables.file_name(one)}", "gateway")
+    if not one.tls:
+        return _listener("gateway", (ip, one.inside), filter_chains=[{"filters": [manager]}])
+    chains = [
+        {
+            "name": host or "every host",
+            "filter_chain_match": {"server_names": [host]} if host else {},
+            "filters": [manager],
+            "transport_socket": _tls(*secrets),
+        }
+        for host, secrets in one.shown
+    ]
+    inspector = extension("envoy.filters.listener.tls_inspector", typed(_INSPECTOR))
+    return _listener("gateway", (ip, one.inside), listener_filters=[inspector], filter_chains=chains)
 
 
 _INSPECTOR = "extensions.filters.listener.tls_inspector.v3.TlsInspector"
@@ -63,21 +88,21 @@ def _chains(desired: Desired, manager: dict[str, Any]) -> Iterator[dict[str, Any
         }
 
 
-def _tls(secret: str) -> dict[str, Any]:
-    shown = {"name": secret, "sds_config": stream_source()}
-    common = {"alpn_protocols": ["h2", "http/1.1"], "tls_certificate_sds_secret_configs": [shown]}
+def _tls(*secrets: str) -> dict[str, Any]:
+    shown = [{"name": secret, "sds_config": stream_source()} for secret in secrets]
+    common = {"alpn_protocols": ["h2", "http/1.1"], "tls_certificate_sds_secret_configs": shown}
     context = typed("extensions.transport_sockets.tls.v3.DownstreamTlsContext", common_tls_context=common)
     return extension("envoy.transport_sockets.tls", context)
 
 
-def _manager(directory: str) -> dict[str, Any]:
-    """The HTTP connection manager, the same everywhere: all listeners share the route table."""
+def _manager(table: str, file: str, statistics: str) -> dict[str, Any]:
+    """The HTTP connection manager, the same everywhere but for the route table and its file."""
     return extension(
         "envoy.filters.network.http_connection_manager",
         typed(
             "extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
-            stat_prefix="ingress",
-            rds={"route_config_name": routes.NAME, "config_source": file_source(f"{directory}/rds.json")},
+            stat_prefix=statistics,
+            rds={"route_config_name": table, "config_source": file_source(file)},
             http_filters=[_retry_idempotent(), extension("envoy.filters.http.router", _ROUTER)],
             upgrade_configs=[{"upgrade_type": "websocket"}],
             http_protocol_options={"accept_http_10": True, "default_host_for_http_10": "localhost"},

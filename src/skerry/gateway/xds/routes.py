@@ -24,7 +24,7 @@ RETRIES = 3
 RETRY_ON = "connect-failure,refused-stream,reset-before-request"
 """Nothing of a request was sent when these happen, so it may be any. listeners.py adds "reset" for idempotent ones."""
 
-_RETRY_POLICY = {
+RETRY_POLICY = {
     "retry_on": RETRY_ON,
     "num_retries": RETRIES,
     "retry_host_predicate": [
@@ -39,7 +39,7 @@ _RETRY_POLICY = {
     "retry_back_off": {"base_interval": "0.005s", "max_interval": "0.1s"},
 }
 
-_HEADERS: tuple[dict[str, Any], ...] = (
+HEADERS: tuple[dict[str, Any], ...] = (
     {
         "header": {"key": "x-forwarded-host", "value": "%REQ(:AUTHORITY)%"},
         "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
@@ -62,7 +62,7 @@ def routes_response(desired: Desired) -> bytes:
         "name": NAME,
         "virtual_hosts": list(map(msgspec.Raw, hosts)),
         "ignore_port_in_host_matching": True,
-        "request_headers_to_add": _HEADERS,
+        "request_headers_to_add": HEADERS,
         # Envoy's own word for what X-Forwarded-For says.
         "request_headers_to_remove": ["x-envoy-external-address"],
         # Clusters come in a file of their own, before this one.
@@ -77,7 +77,7 @@ def _virtual_host(domain: str, own: tuple[Route, ...], deeper: tuple[Route, ...]
     condition = _deeper(domain) if deeper else []
     routes = [_rendered(one, condition) for one in deeper]
     routes += [_rendered(one) for one in (*own, fallback)]
-    return encode({"name": domain, "domains": [domain], "routes": routes, "retry_policy": _RETRY_POLICY})
+    return encode({"name": domain, "domains": [domain], "routes": routes, "retry_policy": RETRY_POLICY})
 
 
 def _deeper(wildcard: str) -> list[dict[str, Any]]:
