@@ -50,6 +50,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
             help=f"where /{name} is (default: {default}); empty for nowhere",
         )  # fmt: skip
     parser.add_argument(
+        "--announce", type=_list(str), default=(), metavar="IF[,IF]",
+        help="answer on these interfaces for the addresses of balancers that fall to this node (ARP, NDP)",
+    )  # fmt: skip
+    parser.add_argument(
         "--cleanup", action="store_true", help="remove from the kernel what a proxy left there, and end"
     )
 
@@ -113,5 +117,6 @@ def run(parsed: argparse.Namespace) -> int:
         mode=parsed.proxy_mode,
         health=parsed.healthz_bind_address,
         metrics=parsed.metrics_bind_address,
+        announce=parsed.announce,
     )
     return kubeproxy.run(wanted)

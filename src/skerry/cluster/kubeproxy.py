@@ -38,6 +38,8 @@ from skerry.netlink.notices import AddressNotices
 from skerry.netlink.route import Routes
 from skerry.netlink.wire import NetlinkError
 from skerry.proxy import modes
+from skerry.proxy.announce.announcer import Announcer
+from skerry.proxy.announce.interface import permitted
 from skerry.proxy.health import HealthServers, Place
 from skerry.proxy.nftables.backend import Nftables
 from skerry.proxy.reports import Reports
@@ -66,7 +68,10 @@ class _ServiceCIDRs(msgspec.Struct):
 
 @dataclass(frozen=True)
 class Wanted:
-    """What `skerry proxy` was asked for. No `service_cidrs`: ask the API server. `health`, `metrics`: None for off."""
+    """What `skerry proxy` was asked for. No `service_cidrs`: ask the API server. `health`, `metrics`: None for off.
+
+    `announce`: the interfaces on which balancers' addresses are announced.
+    """
 
     kubeconfig: Path
     context: str
@@ -77,6 +82,7 @@ class Wanted:
     mode: str = modes.NFTABLES
     health: Place | None = None
     metrics: Place | None = None
+    announce: tuple[str, ...] = ()
 
 
 def run(wanted: Wanted) -> int:
@@ -84,6 +90,8 @@ def run(wanted: Wanted) -> int:
     target = _target(wanted)
     if wanted.mode == modes.NFTABLES:
         _may()
+    if wanted.announce:
+        _may_announce()
     with _alone():
         try:
             asyncio.run(_Running(wanted, target, SystemClock(), Notifier()).run())
@@ -121,6 +129,15 @@ def _may() -> None:
         if error.errno in (errno.EPROTONOSUPPORT, errno.EOPNOTSUPP, errno.EINVAL, errno.EAFNOSUPPORT):
             raise ClusterError("This kernel has no nftables (the module nf_tables).") from error
         raise
+
+
+def _may_announce() -> None:
+    try:
+        permitted()
+    except OSError as error:
+        raise ClusterError(
+            f"Not permitted to open packet sockets ({error.strerror}): --announce takes root or CAP_NET_RAW."
+        ) from error
 
 
 @contextlib.contextmanager
@@ -189,6 +206,7 @@ class _Running:
             await proxy.start()
             background(stack, health.follow())
             self._follow_links(stack, node, proxy)
+            await self._announces(stack, node, recorder, proxy)
             gc.collect()
             gc.freeze()
             sentence = f"proxying for node {here.name}: {proxy.statistics().frontends} addresses of Services"
@@ -278,6 +296,18 @@ class _Running:
         made = Acknowledger(self._client, self._informers, self._clock, node, "proxy")
         background(stack, made.run())
         return made.applied
+
+    async def _announces(
+        self, stack: contextlib.AsyncExitStack, node: core.Node, recorder: Recorder, proxy: Proxy
+    ) -> None:
+        """Begins to answer for balancers' addresses, if it is to."""
+        if self._wanted.announce:
+            registry = proxy.metrics.registry
+            made = Announcer(
+                self._informers, self._clock, recorder, node, self._wanted.announce, registry, proxy.healthy
+            )
+            stack.callback(made.stop)
+            await made.start()
 
     def _token(self) -> str:
         return _target(self._wanted).token
