@@ -42,6 +42,12 @@ MODULES = {
     "node": ("api:node/v1", "node.k8s.io", "v1", "io.k8s.api.node.v1"),
     "authentication": ("api:authentication/v1", "authentication.k8s.io", "v1", "io.k8s.api.authentication.v1"),
     "authorization": ("api:authorization/v1", "authorization.k8s.io", "v1", "io.k8s.api.authorization.v1"),
+    "admissionregistration": (
+        "api:admissionregistration/v1",
+        "admissionregistration.k8s.io",
+        "v1",
+        "io.k8s.api.admissionregistration.v1",
+    ),
     "apiextensions": (
         "apiextensions:pkg/apis/apiextensions/v1",
         "apiextensions.k8s.io",

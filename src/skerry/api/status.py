@@ -117,6 +117,8 @@ class ApiError(Exception):
         self.code, self.message = code, message
         self.reason = _REASONS.get(code, "Unknown") if reason is None else reason
         self.details = details
+        self.warnings: tuple[str, ...] = ()
+        """What the client is to be told beside."""
 
     def status(self) -> dict[str, Any]:
         """The Status object."""

@@ -35,6 +35,7 @@ MOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 ROOT_CA = "kube-root-ca.crt"
 _EXTRA = "authentication.kubernetes.io"
 _SECONDS, _SHORTEST, _LONGEST = 3600, 600, 1 << 32
+_VOLUME = "kube-api-access-"
 _POD_SECONDS = 3607
 """What the volume of a pod asks for: upstream's own sign for a token that is to be good for longer than it says, so
 that programs which read it only once go on working for a year."""

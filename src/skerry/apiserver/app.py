@@ -66,13 +66,14 @@ class App:
     ) -> None:
         self.server = server
         self._authenticate, self._nodes = authenticate, nodes
+        server.webhooks.nodes = nodes
         self.ready = False
 
     async def __call__(self, request: Request) -> Response:
         try:
             response = await self._answer(request)
         except status.ApiError as error:
-            response = Response(error.code, codec.encode(error.status()))
+            response = Response(error.code, codec.encode(error.status()), warnings=error.warnings)
         except Exception as error:  # noqa: BLE001 - whatever it is, the client gets a Status
             _log.exception("%s %s", request.method, request.path)
             response = Response(500, codec.encode(status.ApiError(500, f"Internal error occurred: {error!r}").status()))

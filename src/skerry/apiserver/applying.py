@@ -113,7 +113,7 @@ async def into(server: Server, target: Target, request: Request, wanted: Wanted)
         if target.subresource or await server.store.get(key) is not None:
             try:
                 record, warnings = await verbs.change(
-                    server, target, make, dry=dry, user=request.user, who=wanted.who,
+                    server, target, make, dry=dry, request=request, who=wanted.who,
                     as_subresource="" if target.subresource == "scale" else None,
                 )  # fmt: skip
                 return record, 200, warnings
@@ -135,7 +135,7 @@ async def into(server: Server, target: Target, request: Request, wanted: Wanted)
             )
         found.generate_name = ""
         try:
-            record, warnings = await verbs.insert(server, target, obj, dry=dry, user=request.user, who=wanted.who)
+            record, warnings = await verbs.insert(server, target, obj, dry=dry, request=request, who=wanted.who)
         except status.ApiError as error:
             if not status.is_already_exists(error) or attempt == _ATTEMPTS - 1:
                 raise

@@ -15,6 +15,7 @@ from skerry.apiserver.reading import find, select
 from skerry.apiserver.routes import Target
 from skerry.apiserver.selection import Selection
 from skerry.apiserver.verbs import answer, dry, finished, gone, load, settled, stored
+from skerry.apiserver.webhooks.matching import DELETE
 from skerry.clock import rfc3339
 from skerry.store.base import Conflict, Record
 
@@ -58,10 +59,10 @@ def options_of(request: Request) -> meta.DeleteOptions:
 async def delete(server: Server, target: Target, request: Request) -> Response:
     options = options_of(request)
     without = dry(request) or options.dry_run == ["All"]
-    record, gone = await remove(server, target, options, dry=without)
+    record, gone, warnings = await remove(server, target, options, dry=without, request=request)
     if not gone or target.resource.returns_deleted:
-        return answer(server, target, request, record, 200)
-    return Response(200, codec.encode(_success(target.resource, load(target.resource, record))))
+        return answer(server, target, request, record, 200, *warnings)
+    return Response(200, codec.encode(_success(target.resource, load(target.resource, record))), warnings=warnings)
 
 
 async def delete_collection(server: Server, target: Target, request: Request) -> Response:
@@ -73,7 +74,7 @@ async def delete_collection(server: Server, target: Target, request: Request) ->
         obj = load(row, record)
         one = Target(row, obj.metadata.namespace, obj.metadata.name)
         try:
-            await remove(server, one, options, dry=dry(request))
+            await remove(server, one, options, dry=dry(request), request=request)
         except status.ApiError as error:
             if not status.is_not_found(error):
                 raise
@@ -83,9 +84,17 @@ async def delete_collection(server: Server, target: Target, request: Request) ->
 
 
 async def remove(
-    server: Server, target: Target, options: meta.DeleteOptions, *, dry: bool = False
-) -> tuple[Record, bool]:
-    """Deletes or marks one object; its last record, and whether it is gone."""
+    server: Server,
+    target: Target,
+    options: meta.DeleteOptions,
+    *,
+    dry: bool = False,
+    request: Request | None = None,
+) -> tuple[Record, bool, tuple[str, ...]]:
+    """Deletes or marks one object; its last record, whether it is gone, and warnings.
+
+    `request`: of the one who deletes it, None for the server.
+    """
     row, strategy = target.resource, strategies.of(target.resource)
     wanted = options.preconditions or meta.Preconditions()
     if options.propagation_policy is None and options.orphan_dependents is None:
@@ -98,20 +107,35 @@ async def remove(
         if isinstance(obj, scheduling.PriorityClass):
             priorities.refuse_deletion(target.name)
         metadata.check_preconditions(obj, row, wanted.uid or "", wanted.resource_version or "")
+        warnings = await _shown(server, target, options, obj, request, dry=dry)
         if not mark(obj, row, options, strategy.default_delete_grace(obj), server.clock.now()):
-            return current, False
+            return current, False, warnings
         if dry:
-            return current, finished(obj)
+            return current, finished(obj), warnings
         try:
             if finished(obj):
-                return await gone(server, row, obj, current), True
+                return await gone(server, row, obj, current), True, warnings
             obj.metadata.resource_version = ""
             record = await stored(server.store.update(current.key, known.encoded(row, obj), current.revision))
             await settled(server, row)
-            return record, False
+            return record, False, warnings
         except Conflict:
             continue
     raise status.conflict(row.group, row.plural, target.name)
+
+
+async def _shown(
+    server: Server, target: Target, options: meta.DeleteOptions, obj: Any, request: Request | None, *, dry: bool
+) -> tuple[str, ...]:
+    """What webhooks say of a deletion. ApiError if one refuses it."""
+    said = codec.plain(options)
+    hooks = await server.webhooks.begin(DELETE, target, request, dry=dry, options=said)
+    if hooks is None:
+        return ()
+    old = codec.plain(obj)
+    await hooks.mutate(None, old)
+    await hooks.validate(None, old)
+    return tuple(hooks.warnings)
 
 
 def mark(obj: Any, row: Resource, options: meta.DeleteOptions, default_grace: int, now: float) -> bool:

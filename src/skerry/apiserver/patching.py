@@ -65,7 +65,7 @@ async def patch(server: Server, target: Target, request: Request) -> Response:
 
     who = verbs.writer(server, request, target.subresource)
     record, warnings = await verbs.change(
-        server, target, apply, dry=verbs.dry(request), unconditional=False, user=request.user, who=who
+        server, target, apply, dry=verbs.dry(request), unconditional=False, request=request, who=who
     )
     return verbs.answer(server, target, request, record, 200, *told, *warnings)
 

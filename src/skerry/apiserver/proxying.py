@@ -62,7 +62,7 @@ async def answer(server: Server, nodes: NodeStreams | None, target: Target, requ
     named = Name.parse(target.name)
     if named.scheme == "https":
         raise status.bad_request("https is not proxied here: use `kubectl port-forward`")
-    find = _of_service if kind == "Service" else _of_pod
+    find = of_service if kind == "Service" else _of_pod
     node, pod, port = await find(server, target.namespace, named)
     asked = Request("POST", f"/portForward/{target.namespace}/{pod}", {"port": str(port)})
     try:
@@ -87,7 +87,8 @@ async def _of_pod(server: Server, namespace: str, named: Name) -> tuple[str, str
     return pod.spec.node_name, named.name, number
 
 
-async def _of_service(server: Server, namespace: str, named: Name) -> tuple[str, str, int]:
+async def of_service(server: Server, namespace: str, named: Name) -> tuple[str, str, int]:
+    """The node, the name and the port of one of its ready pods. ApiError 404 or 503."""
     row, slices = resources.of(core.Service), resources.of(discovery.EndpointSlice)
     service = verbs.load(row, await reading.find(server.store, Target(row, namespace, named.name)))
     name = _port_name(service, named)

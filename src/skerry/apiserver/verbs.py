@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ from skerry.apiserver import (
     metadata,
     priorities,
     representation,
+    storageclasses,
     strategies,
     tracking,
 )
@@ -37,15 +39,17 @@ from skerry.apiserver.custom.served import Served
 from skerry.apiserver.pace import Pace
 from skerry.apiserver.quota import Ledger
 from skerry.apiserver.reading import find
+from skerry.apiserver.routes import Target
+from skerry.apiserver.webhooks.admitting import Webhooks
+from skerry.apiserver.webhooks.matching import CREATE, UPDATE
 from skerry.store.base import Conflict, Exists, Record, Unwritable, stamp, unstamp
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from skerry.api.resources import Resource
-    from skerry.api.wire import Request, User
+    from skerry.api.wire import Request
     from skerry.apiserver.accounts import ServiceAccounts
-    from skerry.apiserver.routes import Target
     from skerry.clock import Clock
     from skerry.store.base import Store
 
@@ -70,10 +74,12 @@ class Server:
     """Held while what is served is brought in step with the definitions."""
     access: Authorizer = field(init=False)
     ledger: Ledger = field(init=False)
+    webhooks: Webhooks = field(init=False)
 
     def __post_init__(self) -> None:
         self.access = Authorizer(self.store)
         self.ledger = Ledger(self.store)
+        self.webhooks = Webhooks(self)
 
     def begin(self) -> tuple[strategies.Context, strategies.Transaction]:
         """What the strategies' hooks of one call are given, and what is committed or rolled back after them."""
@@ -109,7 +115,7 @@ def dry(request: Request) -> bool:
 async def create(server: Server, target: Target, request: Request) -> Response:
     body = bodies.object_of(request, target.resource)
     who = writer(server, request)
-    record, warnings = await insert(server, target, body.object, dry=dry(request), user=request.user, who=who)
+    record, warnings = await insert(server, target, body.object, dry=dry(request), request=request, who=who)
     return answer(server, target, request, record, 201, *body.warnings, *warnings)
 
 
@@ -123,26 +129,27 @@ async def insert(
     obj: Any,
     *,
     dry: bool = False,
-    user: User | None = None,
+    request: Request | None = None,
     who: tracking.Who | None = None,
 ) -> tuple[Record, list[str]]:
     """Stores a new object; the record and the strategy's warnings.
 
-    `user`: who creates it, None for the server; `who`: the manager of its fields, None if they are not tracked.
+    `request`: of the one who creates it, None for the server; `who`: the manager of its fields, None if they are not
+    tracked.
     """
     row, strategy = target.resource, strategies.of(target.resource)
     definitions.refuse_new(row)
+    named = Target(row, target.namespace, obj.metadata.name)
     metadata.begin(obj, row, target.namespace, server.clock.now())
-    found = obj.metadata
     if row.namespaced:
-        await _namespace_open(server, target, found.name)
-    if isinstance(obj, core.Pod) and server.accounts is not None:
-        await server.accounts.admit(obj)
+        await _namespace_open(server, target, obj.metadata.name)
     await _admit(server, obj)
-    defaults.apply(obj)
-    await limits.admit(server.store, obj)
     tracking.created(row, obj, who)
-    await admission.admit(server.access, user, obj, None)
+    hooks = await server.webhooks.begin(CREATE, named, request, dry=dry)
+    if hooks is not None:
+        obj = await hooks.mutated(obj, None, functools.partial(_admit, server))
+    await admission.admit(server.access, request.user if request is not None else None, obj, None)
+    found = obj.metadata
     attempts = _NAMES if found.generate_name and found.name.startswith(found.generate_name) else 1
     for attempt in range(attempts):
         context, transaction = server.begin()
@@ -151,6 +158,9 @@ async def insert(
             strategy.canonicalize(obj)
             _refuse(row, found.name, validation.create(obj))
             warnings = strategy.warnings(obj, None)
+            if hooks is not None:
+                await hooks.judge(obj, None)
+                warnings += hooks.warnings
             await server.ledger.admit(row, obj, transaction)
             key, value = row.key(target.namespace, found.name), known.encoded(row, obj)
             if not dry:
@@ -178,13 +188,19 @@ async def insert(
 
 
 async def _admit(server: Server, obj: Any) -> None:
-    """What takes a look at other objects. ApiError 403."""
+    """Gives a new object what it did not say, some of which is in other objects. ApiError 403."""
     if isinstance(obj, core.Pod):
+        if server.accounts is not None:
+            await server.accounts.admit(obj)
         await priorities.admit_pod(server.store, obj)
     elif isinstance(obj, scheduling.PriorityClass):
         await priorities.admit_class(server.store, obj)
     elif isinstance(obj, networking.Ingress):
         await ingressclasses.admit(server.store, obj)
+    elif isinstance(obj, core.PersistentVolumeClaim):
+        await storageclasses.admit(server.store, obj)
+    defaults.apply(obj)
+    await limits.admit(server.store, obj)
 
 
 def _refuse(row: Resource, name: str, errors: list[status.FieldError]) -> None:
@@ -236,7 +252,7 @@ async def update(server: Server, target: Target, request: Request) -> Response:
         obj.metadata.resource_version = ""
         await admission.may_create(server.access, target, request)
         record, warnings = await insert(
-            server, target, obj, dry=dry(request), user=request.user, who=writer(server, request)
+            server, target, obj, dry=dry(request), request=request, who=writer(server, request)
         )
         return answer(server, target, request, record, 201, *body.warnings, *warnings)
     first = iter([obj])  # is changed below, and read anew for a second attempt
@@ -248,7 +264,7 @@ async def update(server: Server, target: Target, request: Request) -> Response:
 
     who = writer(server, request, target.subresource)
     record, warnings = await change(
-        server, target, make, dry=dry(request), unconditional=True, user=request.user, who=who
+        server, target, make, dry=dry(request), unconditional=True, request=request, who=who
     )
     return answer(server, target, request, record, 200, *body.warnings, *warnings)
 
@@ -261,7 +277,7 @@ async def change(
     dry: bool = False,
     unconditional: bool = False,
     as_subresource: str | None = None,
-    user: User | None = None,
+    request: Request | None = None,
     who: tracking.Who | None = None,
 ) -> tuple[Record, list[str]]:
     """Read, make, check, write; again if another write came between and the client did not name a revision.
@@ -274,20 +290,16 @@ async def change(
     for _ in range(_ATTEMPTS):
         current = await find(server.store, target)
         old = known.typed(row, current)
-        new = make(old)
+        new = _wanted(target, make, old)
         named = new.metadata.resource_version
-        if named and named != old.metadata.resource_version:
-            raise status.conflict(row.group, row.plural, target.name)
-        if new.metadata.uid:
-            metadata.check_preconditions(old, row, new.metadata.uid, "")
-        if new.metadata.name != old.metadata.name or new.metadata.namespace != old.metadata.namespace:
-            raise status.bad_request("the name of the object and its namespace cannot be changed")
-        metadata.carry(new, old)
         if isinstance(new, scheduling.PriorityClass):
             await priorities.admit_class(server.store, new)
         defaults.apply(new)
         tracking.changed(row, new, old, who)
-        await admission.admit(server.access, user, new, old)
+        hooks = await server.webhooks.begin(UPDATE, target, request, dry=dry) if as_subresource is None else None
+        if hooks is not None:
+            new = await hooks.mutated(new, old, _defaults)
+        await admission.admit(server.access, request.user if request is not None else None, new, old)
         new.metadata.resource_version = ""
         context, transaction = server.begin()
         try:
@@ -297,6 +309,9 @@ async def change(
                 new.metadata.generation = old.metadata.generation + 1
             _refuse(row, target.name, validation.update(new, old, part))
             warnings = strategy.warnings(new, old)
+            if hooks is not None:
+                await hooks.judge(new, old)
+                warnings += hooks.warnings
             await server.ledger.admit_change(row, new, part, transaction)
             value = known.encoded(row, new)
             if value != unstamp(current) and _only_times(row, new, old, current):
@@ -325,6 +340,25 @@ async def change(
         await settled(server, row, dry=dry)
         return record, warnings
     raise status.conflict(row.group, row.plural, target.name)
+
+
+def _wanted(target: Target, make: Callable[[Any], Any], old: Any) -> Any:
+    """What is to become of an object. ApiError 400 or 409 if that is not this object, or not of this state."""
+    row, new = target.resource, make(old)
+    named = new.metadata.resource_version
+    if named and named != old.metadata.resource_version:
+        raise status.conflict(row.group, row.plural, target.name)
+    if new.metadata.uid:
+        metadata.check_preconditions(old, row, new.metadata.uid, "")
+    if new.metadata.name != old.metadata.name or new.metadata.namespace != old.metadata.namespace:
+        raise status.bad_request("the name of the object and its namespace cannot be changed")
+    metadata.carry(new, old)
+    return new
+
+
+async def _defaults(obj: Any) -> None:
+    """All that the server itself adds to an object that changes."""
+    defaults.apply(obj)
 
 
 def _only_times(row: Resource, new: Any, old: Any, current: Record) -> bool:

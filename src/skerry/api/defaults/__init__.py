@@ -27,7 +27,12 @@ _SUBJECTS = {
     "IngressClass": "others",
     "PriorityClass": "others",
     "CustomResourceDefinition": "apiextensions",
+    "MutatingWebhookConfiguration": "webhooks",
+    "ValidatingWebhookConfiguration": "webhooks",
     "LimitRange": "limits",
+    "PersistentVolume": "storage",
+    "PersistentVolumeClaim": "storage",
+    "StorageClass": "storage",
     "RoleBinding": "rbac",
     "ClusterRoleBinding": "rbac",
 }

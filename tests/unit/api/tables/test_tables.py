@@ -79,6 +79,8 @@ NAMES = {
     "RoleBinding": "Name Role Age Users1 Groups1 ServiceAccounts1",
     "ClusterRoleBinding": "Name Role Age Users1 Groups1 ServiceAccounts1",
     "CustomResourceDefinition": "Name Created-At",
+    "MutatingWebhookConfiguration": "Name Webhooks Age",
+    "ValidatingWebhookConfiguration": "Name Webhooks Age",
     "Acknowledgement": "Name Node Component Revision Services1 Age",
 }
 
