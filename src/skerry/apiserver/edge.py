@@ -1,6 +1,6 @@
 """The sockets: aiohttp in, Request out, Response in, bytes out. Called by cluster/.
 
-Only this file and upgrades.py know of aiohttp.
+Only this file, connections.py and upgrades.py know of aiohttp.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from multidict import CIMultiDict
 from skerry.api import codec, status
 from skerry.api.wire import Request, Response
 from skerry.apiserver import auth, compression, observed, upgrades
+from skerry.apiserver.connections import Connections, Limits
 
 if TYPE_CHECKING:
     import socket
@@ -26,22 +27,24 @@ if TYPE_CHECKING:
     from skerry.api.wire import User
     from skerry.apiserver.app import App
 
-LIMIT = 3 * 1024 * 1024
 _TLS_BUFFER = 1 << 15
-"""Bytes read at once from a TLS connection. asyncio's 256 KiB are allocated whole for each, most of which are watches."""
+"""Bytes read at once from a TLS connection. asyncio's 256 KiB are allocated whole for each; most are watches."""
 _PATIENCE = 0.1
 """Seconds that requests in flight get when the server closes; watches never end by themselves."""
 _log = logging.getLogger(__name__)
+DEFAULT_LIMITS = Limits()
 
 
 class Edge:
     """Serves an App on sockets that somebody else bound."""
 
-    def __init__(self, app: App, audit: Callable[[bytes], None] | None = None) -> None:
+    def __init__(self, app: App, audit: Callable[[bytes], None] | None = None, limits: Limits = DEFAULT_LIMITS) -> None:
         """`audit` gets a line for each request (observed.py)."""
-        self._app, self._audit = app, audit
-        self._server = web.Server(self._handle, access_log=None)
-        self._runner = web.ServerRunner(self._server, access_log=None, shutdown_timeout=_PATIENCE)
+        self._app, self._audit, self._limits = app, audit, limits
+        self._held = 0
+        """Bytes of bodies in memory."""
+        self._server = Connections(self._handle, limits)
+        self._runner = web.ServerRunner(self._server, shutdown_timeout=_PATIENCE)
         self._ready = False
 
     async def listen(self, listener: socket.socket, tls: ssl.SSLContext | None) -> None:
@@ -59,13 +62,52 @@ class Edge:
             await self._runner.cleanup()
 
     async def _handle(self, http: web.BaseRequest) -> web.StreamResponse:
+        pieces: list[bytes] = []
         try:
-            body = await _body(http)
+            await self._read(http, pieces)
+            body = b"".join(pieces)
+            return await self._answer(http, body)
         except status.ApiError as error:
-            return web.Response(status=error.code, body=codec.encode(error.status()), content_type="application/json")
+            refused = web.Response(
+                status=error.code, body=codec.encode(error.status()), content_type="application/json"
+            )
+            refused.force_close()  # what was sent of the body is in the way of another request
+            return refused
+        finally:
+            self._held -= sum(map(len, pieces))
+
+    async def _read(self, http: web.BaseRequest, pieces: list[bytes]) -> None:
+        """The body. ApiError 408, 413 or 429 for one that is too slow, too large, or one too many."""
+        if not http.body_exists:
+            return
+        limit, size = self._limits.body, http.content_length or 0
+        large = status.ApiError(413, f"Request entity too large: limit is {limit}")
+        if size > limit:
+            raise large
+        if http.headers.get("Expect", "").lower() == "100-continue" and http.transport is not None:
+            http.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        size = 0
+        try:
+            async with asyncio.timeout(self._limits.upload):
+                async for piece in http.content.iter_any():
+                    size += len(piece)
+                    self._held += len(piece)
+                    pieces.append(piece)
+                    if size > limit:
+                        raise large
+                    if self._held > self._limits.bodies:
+                        raise status.ApiError(429, "Too many requests, please try again later.")
+        except TimeoutError:
+            raise status.ApiError(
+                408, f"the body of the request did not come within {self._limits.upload:g} s"
+            ) from None
+        except web.RequestPayloadError as error:
+            raise status.bad_request(f"the body of the request cannot be read: {error}") from None
+
+    async def _answer(self, http: web.BaseRequest, body: bytes) -> web.StreamResponse:
         request = Request(
             http.method,
-            http.path,
+            http.path if http.path.isascii() else _text(http.path),
             dict(http.query),
             _headers(http),
             body,
@@ -96,6 +138,11 @@ class Edge:
             seen.streamed(response)
 
 
+def _text(given: str) -> str:
+    """What aiohttp read, with what is no UTF-8 replaced: it comes as surrogates, which nothing behind us can write."""
+    return given.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
 def _certified(http: web.BaseRequest) -> User | None:
     """Whom the connection's client certificate stands for; TLS has looked who signed it, until when, and what for."""
     shown = http.get_extra_info("peercert")
@@ -107,8 +154,8 @@ def _certified(http: web.BaseRequest) -> User | None:
 
 def _headers(http: web.BaseRequest) -> dict[str, str]:
     found: dict[str, str] = {}
-    for name, value in http.headers.items():
-        key = name.lower()
+    for name, given in http.headers.items():
+        key, value = name.lower(), given if given.isascii() else _text(given)
         # What repeats is one list (RFC 9110 5.2): client-go offers its protocols so.
         found[key] = f"{found[key]}, {value}" if key in found else value
     return found
@@ -117,19 +164,6 @@ def _headers(http: web.BaseRequest) -> dict[str, str]:
 def _whole(response: Response, headers: list[tuple[str, str]]) -> web.Response:
     body = response.body if isinstance(response.body, bytes) else b""
     return web.Response(status=response.status, body=body, headers=CIMultiDict(headers))
-
-
-async def _body(http: web.BaseRequest) -> bytes:
-    if not http.body_exists:
-        return b""
-    pieces: list[bytes] = []
-    size = 0
-    async for piece in http.content.iter_any():
-        size += len(piece)
-        if size > LIMIT:
-            raise status.ApiError(413, f"Request entity too large: limit is {LIMIT}")
-        pieces.append(piece)
-    return b"".join(pieces)
 
 
 async def _stream(

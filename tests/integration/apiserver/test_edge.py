@@ -16,7 +16,8 @@ from tests.helpers import server as helper
 from skerry.api import codec, status
 from skerry.api.types import authentication, core, meta
 from skerry.api.wire import Request
-from skerry.apiserver.edge import LIMIT, Edge
+from skerry.apiserver.connections import Limits
+from skerry.apiserver.edge import Edge
 from skerry.client.client import Client, whole
 from skerry.client.http import Address, HttpTransport
 from skerry.client.informer import Informers
@@ -93,7 +94,7 @@ async def test_without_a_token_it_is_403_and_with_a_wrong_one_401(served: Served
 async def test_too_large_a_body_is_413(served: Served) -> None:
     transport = served.transport()
     with pytest.raises(status.ApiError) as caught:
-        await Client(transport).create(config("a", LIMIT + 1))
+        await Client(transport).create(config("a", Limits().body + 1))
     assert caught.value.code == 413
     await transport.close()
 
