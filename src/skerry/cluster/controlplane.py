@@ -197,16 +197,15 @@ class _ControlPlane:
     async def _controllers(self, client: Client, informers: Informers, stack: contextlib.AsyncExitStack) -> None:
         from skerry.clock import SystemClock
         from skerry.controllers import manager
+        from skerry.controllers.loadbalancer.controller import LoadBalancerController
         from skerry.explain.events import NoReadyEndpoints
 
         ca = self._config.paths.ca_certificate.read_text()
         running = await manager.run(client, SystemClock(), informers, ca=ca)
         stack.push_async_callback(running.stop)
         more: list[manager.Controller] = [NoReadyEndpoints(client, SystemClock(), informers)]
-        if self._nodes:  # else nobody could open a balancer's ports (B7)
-            from skerry.controllers.loadbalancer.controller import LoadBalancerController
-
-            more.append(LoadBalancerController(client, SystemClock(), informers, self._config.name))
+        loopback = self._config.name if self._nodes else None  # without nodes nobody could open ports there (B7)
+        more.append(LoadBalancerController(client, SystemClock(), informers, loopback))
         beside = manager.Manager(more)
         stack.push_async_callback(beside.stop)
 

@@ -1,7 +1,8 @@
 """Gives Services of type LoadBalancer their address and takes it back: upstream's service controller, with the
-machine's loopback for a cloud. Started by the cluster's assembly where there are nodes that can open the ports.
+machine's loopback for a cloud, or the pools of a ConfigMap if there are any. Started by the cluster's assembly.
 
-The ports themselves are opened by a node (proxy/balancers.py) as soon as it sees the address.
+The ports on the loopback are opened by a node (proxy/balancers.py) as soon as it sees the address; the addresses of
+pools are announced by the machines on which `skerry proxy` was told to (proxy/announce).
 """
 
 from __future__ import annotations
@@ -16,39 +17,49 @@ from skerry.client.events import Recorder
 from skerry.client.informer import Informers, key_of
 from skerry.client.workqueue import Queue
 from skerry.clock import Clock
-from skerry.controllers.loadbalancer import decide
+from skerry.controllers.loadbalancer import decide, pools
 from skerry.controllers.loadbalancer.decide import FINALIZER, Port
+from skerry.controllers.loadbalancer.pools import Pools
 from skerry.controllers.view import View
 
 WORKERS = 4
 
 
 class LoadBalancerController:
-    """`await run()` until cancelled. `cluster`: its name, which chooses the block of addresses."""
+    """`await run()` until cancelled. `cluster`: its name, which chooses the block of addresses on the loopback.
 
-    def __init__(self, client: Client, clock: Clock, informers: Informers, cluster: str) -> None:
+    None: nobody could open ports there, so without pools Services wait (B7).
+    """
+
+    def __init__(self, client: Client, clock: Clock, informers: Informers, cluster: str | None) -> None:
         self._client = client
-        self._block = decide.Block(cluster)
+        self._block = None if cluster is None else decide.Block(cluster)
+        self._space: decide.Block | Pools | None = self._block
         self._recorder = Recorder(client, "service-controller", clock=clock)
         self._queue = Queue(clock)
         self._held: dict[str, dict[str, frozenset[Port]]] = {}
-        self._address: dict[str, str] = {}
+        self._address: dict[str, list[str]] = {}
         self._ensured: dict[str, core.Service] = {}
         self._refused: dict[str, str] = {}
         self._targets: frozenset[str] = frozenset()
         self._services = View(informers.of(core.Service), self._queue.add)
         self._nodes = informers.of(core.Node)
+        self._config = informers.of(
+            core.ConfigMap, namespace=pools.NAMESPACE, field_selector=f"metadata.name={pools.NAME}"
+        )
 
     async def run(self) -> None:
         await self._services.informer.synced()
         await self._nodes.synced()
+        await self._config.synced()
         # Addresses that Services have are taken before any is given out.
         for one in self._services.informer.list():
-            address = decide.address_of(one)
+            address = decide.addresses_of(one)
             if address and decide.wanted(one) and FINALIZER in one.metadata.finalizers:
                 self._hold(key_of(one), one, address)
                 self._ensured[key_of(one)] = one
         self._targets = self._find_targets()
+        self._config.subscribe(self._pools)
         self._services.informer.subscribe(self._service)
         self._nodes.subscribe(self._node)
         await controller.run(self._queue, self._sync, workers=WORKERS)
@@ -58,6 +69,17 @@ class LoadBalancerController:
         assert one is not None
         if one.spec.type == "LoadBalancer" or FINALIZER in one.metadata.finalizers or key_of(one) in self._address:
             self._queue.add(key_of(one))
+
+    def _pools(self, old: core.ConfigMap | None, new: core.ConfigMap | None) -> None:
+        """Services whose address is in no pool any more get another, and those that wait look again."""
+        if old is not None and new is not None and old.data == new.data:
+            return
+        found, problems = pools.read(new.data if new is not None else {})
+        for problem in problems:
+            self._recorder.event(new, "Warning", "InvalidPool", problem)
+        self._space = found or self._block
+        for key in {*self._ensured, *self._refused, *(key_of(one) for one in self._services.informer.list())}:
+            self._queue.add(key)
 
     def _find_targets(self) -> frozenset[str]:
         return frozenset(one.metadata.name for one in self._nodes.list() if decide.target(one))
@@ -87,24 +109,26 @@ class LoadBalancerController:
             if service is not None and decide.to_clean(service):
                 await self._clean(key, service)
             elif service is not None and decide.wanted(service):
-                await self._ensure(key, service)
+                if self._space is not None:
+                    await self._ensure(key, service, self._space)
             else:
                 self._release(key)
         except status.ApiError as error:
             if not status.is_not_found(error):
                 raise  # a conflict is tried again with what is there by then
 
-    async def _ensure(self, key: str, service: core.Service) -> None:
+    async def _ensure(self, key: str, service: core.Service, space: decide.Block | Pools) -> None:
         """B3, B5."""
         known = self._ensured.get(key)
-        complete = decide.address_of(service) and FINALIZER in service.metadata.finalizers
+        has = decide.addresses_of(service)
+        complete = has and all(one in space for one in has) and FINALIZER in service.metadata.finalizers
         if known is not None and complete and not decide.needs_update(known, service):
             return
         if known is None or known.metadata.uid == service.metadata.uid:
             for reason, text in decide.told(known, service) if known is not None else ():
                 self._recorder.event(service, "Normal", reason, text)
         try:
-            address = decide.choose(key, service, self._held, self._block)
+            address = decide.choose(key, service, self._held, space)
         except decide.Refused as refused:
             self._refuse(key, service, str(refused))
             return
@@ -115,8 +139,8 @@ class LoadBalancerController:
             self._no_nodes(service)
         if FINALIZER not in service.metadata.finalizers:
             service = await self._patch(service, {"finalizers": [*service.metadata.finalizers, FINALIZER]})
-        if decide.address_of(service) != address:
-            service = await self._patch(service, {}, [{"ip": address, "ipMode": "Proxy"}])
+        if decide.addresses_of(service) != address:
+            service = await self._patch(service, {}, [{"ip": one, "ipMode": space.mode} for one in address])
         self._ensured[key] = service
         self._recorder.event(service, "Normal", "EnsuredLoadBalancer", "Ensured load balancer")
 
@@ -162,22 +186,24 @@ class LoadBalancerController:
 
     # Who has which address.
 
-    def _hold(self, key: str, service: core.Service, address: str) -> None:
+    def _hold(self, key: str, service: core.Service, address: list[str]) -> None:
         if self._address.get(key, address) != address:
             self._release(key, forget=False)
         self._address[key] = address
-        self._held.setdefault(address, {})[key] = decide.ports_of(service)
+        for one in address:
+            self._held.setdefault(one, {})[key] = decide.ports_of(service)
 
     def _release(self, key: str, *, forget: bool = True) -> None:
         if forget:
             self._ensured.pop(key, None)
             self._refused.pop(key, None)
-        address = self._address.pop(key, "")
-        if address:
-            holders = self._held[address]
+        address = self._address.pop(key, [])
+        for one in address:
+            holders = self._held[one]
             holders.pop(key, None)
             if not holders:
-                del self._held[address]
+                del self._held[one]
+        if address:
             for waiting in self._refused:
                 self._queue.add(waiting)
 

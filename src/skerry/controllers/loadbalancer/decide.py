@@ -2,15 +2,18 @@
 
 In a contained cluster an address is one of the machine's loopback, where every program of the machine finds it and
 nobody else does. A cluster has a block of its own there, chosen by its name: two clusters of one machine rarely meet.
+Where pools are configured (pools.py), addresses come out of these instead.
 """
 
 from __future__ import annotations
 
 import hashlib
 import ipaddress
+import itertools
 from collections.abc import Iterable, Iterator, Mapping
 
 from skerry.api.types import core
+from skerry.controllers.loadbalancer.pools import Pools
 
 FINALIZER = "service.kubernetes.io/load-balancer-cleanup"
 EXCLUDED = "node.kubernetes.io/exclude-from-external-load-balancers"
@@ -31,11 +34,25 @@ class Refused(Exception):
 class Block:
     """A cluster's part of the loopback range: 127.B.C.1 and up, where B is at least 64: below, others have theirs."""
 
+    mode = "Proxy"
+    where = str(_LOOPBACK)
+
     def __init__(self, cluster: str) -> None:
         digest = hashlib.sha256(cluster.encode()).digest()
         self.first = ipaddress.IPv4Address(f"127.{64 + digest[0] % 189}.{digest[1]}.1")
 
-    def addresses(self) -> Iterator[str]:
+    def __contains__(self, address: str) -> bool:
+        return _loopback(address)
+
+    def families(self, _wanted: list[str]) -> list[str]:
+        """The relay behind an address reaches Services of either family."""
+        return ["IPv4"]
+
+    def exhausted(self, _wanted: list[str]) -> str:
+        """Why a Service gets no address."""
+        return "all addresses of this cluster's block are in use"
+
+    def addresses(self, _family: str = "IPv4") -> Iterator[str]:
         """In the order in which they are given out; enough for every Service that a cluster can have."""
         for offset in range(1 << 17):
             if (offset + 1) & 0xFF not in (0, 0xFF):
@@ -53,9 +70,9 @@ def to_clean(service: core.Service) -> bool:
     return FINALIZER in service.metadata.finalizers and not wanted(service) and service.spec.load_balancer_class is None
 
 
-def address_of(service: core.Service) -> str:
-    """The address that it has, "" if none."""
-    return next((one.ip for one in service.status.load_balancer.ingress if one.ip), "")
+def addresses_of(service: core.Service) -> list[str]:
+    """The addresses that it has."""
+    return [one.ip for one in service.status.load_balancer.ingress if one.ip]
 
 
 def ports_of(service: core.Service) -> frozenset[Port]:
@@ -63,20 +80,26 @@ def ports_of(service: core.Service) -> frozenset[Port]:
     return frozenset((one.protocol or "TCP", one.port) for one in service.spec.ports)
 
 
-def choose(key: str, service: core.Service, held: Held, block: Block) -> str:
-    """The address for a Service: the one it asks for, else the one it has, else the next free one. Refused if none."""
+def choose(key: str, service: core.Service, held: Held, space: Block | Pools) -> list[str]:
+    """The addresses for a Service: the one it asks for, else those it has, else the next free ones. Refused if none."""
     asked = service.spec.load_balancer_ip
     if asked:
-        return _asked(key, service, asked, held)
-    own = address_of(service)
-    if own and _loopback(own) and not (held.get(own, {}).keys() - {key}):
-        return own
-    return next(one for one in block.addresses() if not (held.get(one, {}).keys() - {key}))
+        return [_asked(key, service, asked, held, space)]
+    families = service.spec.ip_families or ["IPv4"]
+    own = [one for one in addresses_of(service) if one in space]
+    found: list[str] = []
+    for family in space.families(families):
+        mine = (one for one in own if (":" in one) == (family == "IPv6"))
+        free = (one for one in itertools.chain(mine, space.addresses(family)) if not (held.get(one, {}).keys() - {key}))
+        found += itertools.islice(free, 1)
+    if not found:
+        raise Refused(space.exhausted(families))
+    return found
 
 
-def _asked(key: str, service: core.Service, asked: str, held: Held) -> str:
-    if not _loopback(asked):
-        raise Refused(f"loadBalancerIP {asked} is not in {_LOOPBACK}, where this cluster's balancers are")
+def _asked(key: str, service: core.Service, asked: str, held: Held, space: Block | Pools) -> str:
+    if asked not in space:
+        raise Refused(f"loadBalancerIP {asked} is not in {space.where}, where this cluster's balancers are")
     for other, ports in held.get(asked, {}).items():
         both = ports & ports_of(service) if other != key else frozenset()
         if both:

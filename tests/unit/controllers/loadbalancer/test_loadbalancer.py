@@ -20,14 +20,15 @@ from skerry.controllers.loadbalancer.decide import EXCLUDED, FINALIZER, PORTS_CO
 class World:
     """An API server, the controller, and one node unless `nodes` says otherwise."""
 
-    def __init__(self, api: server.ApiServer) -> None:
+    def __init__(self, api: server.ApiServer, cluster: str | None) -> None:
+        self.cluster = cluster
         self.api, self.client = api, api.client
         self.task: asyncio.Task[None] | None = None
         self.informers: Informers | None = None
 
     async def begin(self) -> None:
         self.informers = Informers(self.client)
-        self.controller = LoadBalancerController(self.client, SystemClock(), self.informers, "test")
+        self.controller = LoadBalancerController(self.client, SystemClock(), self.informers, self.cluster)
         await self.informers.start()
         self.task = asyncio.create_task(self.controller.run())
 
@@ -86,9 +87,9 @@ class World:
 
 
 @contextlib.asynccontextmanager
-async def world(*nodes: str) -> AsyncIterator[World]:
+async def world(*nodes: str, cluster: str | None = "test") -> AsyncIterator[World]:
     api = await server.start()
-    made = World(api)
+    made = World(api, cluster)
     for name in nodes or ("node-1",):
         await api.client.create(core.Node(metadata=meta.ObjectMeta(name=name)))
     await made.begin()
