@@ -1,7 +1,7 @@
 """Certificates with their keys from Secrets: read, compared, and written anew as Envoy takes them. Pure.
 
-Called by desired.py and routes/. Everything that Envoy would refuse is refused here, with a sentence: one bad Secret must
-not hold up the listener that all share. cryptography is imported when the first certificate is read.
+Called by desired.py and routes/. Everything that Envoy would refuse is refused here, with a sentence: one bad Secret
+must not hold up the listener that all share. cryptography is imported when the first certificate is read.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Keeps Envoy's configuration up to date from the API: files in a directory, endpoints and certificates on the stream.
 
-Called by gateway/runner.py while there are Ingresses of ours. What is wanted is decided in desired.py; here is only
-when: a slice's change goes out in the turn of the loop in which it came, everything else is computed anew, at most once
-in a few milliseconds.
+Called by gateway/runner.py while there are Ingresses or Gateways of ours. What is wanted is decided in desired.py and
+routes/desired.py; here is only when: a slice's change goes out in the turn of the loop in which it came, everything
+else is computed anew, at most once in a few milliseconds.
 """
 
 from __future__ import annotations
@@ -19,6 +19,9 @@ from skerry.gateway.desired import desired
 from skerry.gateway.endpoints import endpoints_of, service_of
 from skerry.gateway.metrics import Metrics
 from skerry.gateway.model import Cluster, Desired
+from skerry.gateway.routes.desired import wanted
+from skerry.gateway.routes.model import NOTHING, Wanted
+from skerry.gateway.routes.sources import Following
 from skerry.gateway.server import StreamServer
 from skerry.gateway.writing import Writer
 from skerry.gateway.xds import files, stream
@@ -37,22 +40,25 @@ class Follower:
     """`start`, then it runs until `stop`.
 
     `own`: informers of Ingresses, their classes and Secrets; `shared`: of Services and EndpointSlices, which the node's
-    other parts follow as well. `on_desired(new)` is called whenever something else is wanted; `on_applied(slices,
-    services)` with the newest revisions that are in force, whenever there are newer ones.
+    other parts follow as well. `on_desired(desired, wanted)`, of Ingresses and of Gateways, is called whenever
+    something else is wanted, or it is for newer objects; `on_applied(slices, services)` with the newest revisions that
+    are in force, whenever there are newer ones.
     """
 
     def __init__(
         self,
         own: Informers,
         shared: Informers,
+        gateways: Following,
         clock: Clock,
         settings: Settings,
         server: StreamServer,
         metrics: Metrics,
-        on_desired: Callable[[Desired], None],
+        on_desired: Callable[[Desired, Wanted], None],
         on_applied: Callable[[int, int], None],
     ) -> None:
-        self.desired = Desired()
+        self.desired, self.wanted = Desired(), NOTHING
+        self._gateways = gateways
         self._own, self._clock, self._settings, self._server, self._metrics = own, clock, settings, server, metrics
         self._on_desired, self._on_applied = on_desired, on_applied
         self._ingresses = own.of(networking.Ingress)
@@ -83,7 +89,9 @@ class Follower:
         self._classes.subscribe(self._anything)
         self._services.subscribe(self._service)
         self._slices.subscribe(self._slice)
-        if desired(self._ingresses.list(), self._classes.list(), {}, {}).secrets:
+        self._gateways.subscribe(self._compute_soon)
+        first = desired(self._ingresses.list(), self._classes.list(), {}, {})
+        if first.secrets or wanted(self._gateways.sources(), {}, {}).secrets:
             await self._follow_secrets().synced()
         self._started = True
         self._compute()
@@ -91,7 +99,7 @@ class Follower:
     def stop(self) -> None:
         """Follows nothing any more."""
         self._stopped = True
-        self.desired, self._clusters = Desired(), {}  # subscribers stay with their informers
+        self.desired, self.wanted, self._clusters = Desired(), NOTHING, {}  # subscribers stay with their informers
         self._writer.stop()
         for one in self._timers.values():
             one.cancel()
@@ -113,13 +121,15 @@ class Follower:
         one = new or old
         assert one is not None
         self._see(1, one.metadata.resource_version)
-        if key_of(one) in self.desired.services and (old is None or new is None or old.spec != new.spec):
+        if key_of(one) in self.desired.services | self.wanted.services and (
+            old is None or new is None or old.spec != new.spec
+        ):
             self._compute_soon()
 
     def _secret(self, old: core.Secret | None, new: core.Secret | None) -> None:
         one = new or old
         assert one is not None
-        if key_of(one) in self.desired.secrets:
+        if key_of(one) in self.desired.secrets | self.wanted.secrets:
             self._compute_soon()
 
     def _slice(self, old: discovery.EndpointSlice | None, new: discovery.EndpointSlice | None) -> None:
@@ -168,7 +178,7 @@ class Follower:
         self._server.when_applied(applied)
 
     def _follow_secrets(self) -> Informer[core.Secret]:
-        """Only where an Ingress names one: nobody else on a node needs to know them all."""
+        """Only where an Ingress or a Gateway names one: nobody else on a node needs to know them all."""
         if self._secrets is None:
             self._secrets = self._own.of(core.Secret)
             self._secrets.subscribe(self._secret)
@@ -183,33 +193,39 @@ class Follower:
         if self._stopped:
             return
         secrets: dict[str, Any] = self._secrets.items if self._secrets is not None else {}
-        new = desired(
-            self._ingresses.list(), self._classes.list(), self._services.items, secrets, self.desired.certificates
-        )
-        if new.secrets and (self._secrets is None or not self._secrets.has_synced):
+        last_good = {**self.desired.certificates, **self.wanted.certificates}
+        services = self._services.items
+        new = desired(self._ingresses.list(), self._classes.list(), services, secrets, last_good)
+        inside = {(one.gateway, one.port): one.inside for one in self.wanted.entrances}
+        routed = wanted(self._gateways.sources(), services, secrets, last_good, inside)
+        if (new.secrets or routed.secrets) and (self._secrets is None or not self._secrets.has_synced):
             if self._task is None or self._task.done():
                 self._task = asyncio.create_task(self._compute_when_secrets_are_known())
             return
-        if not self._taken or new != self.desired:
-            self._take(new)
+        if not self._taken or new != self.desired or routed != self.wanted:
+            self._take(new, routed)
+        elif routed.gateways:
+            self._on_desired(new, routed)  # of a newer generation, or somebody wrote a status
         self._acknowledge()
 
     async def _compute_when_secrets_are_known(self) -> None:
         await self._follow_secrets().synced()
         self._compute_soon()
 
-    def _take(self, new: Desired) -> None:
+    def _take(self, new: Desired, routed: Wanted) -> None:
         begun = self._clock.monotonic()
-        if new.clusters != self.desired.clusters or not self._taken:
+        clusters, before = (
+            {**one.clusters, **two.clusters} for one, two in ((new, routed), (self.desired, self.wanted))
+        )
+        if clusters != before or not self._taken:
             self._clusters = {}
-            for one in new.clusters.values():
+            for one in clusters.values():
                 self._clusters.setdefault(one.service, []).append(one)
-            found = {endpoints_name(one): self._endpoints(one) for one in new.clusters.values()}
+            found = {endpoints_name(one): self._endpoints(one) for one in clusters.values()}
             self._server.put(ENDPOINTS, found, only=True)
-        self._server.put(SECRET, files.certificates(new, self._settings), only=True)
-        rendered = files.render(new, self._settings)
-        self._writer.write(rendered)
-        self.desired, self._taken = new, True
+        self._server.put(SECRET, files.certificates(new, self._settings, routed), only=True)
+        self._writer.write(files.render(new, self._settings, routed))
+        self.desired, self.wanted, self._taken = new, routed, True
         self._metrics.computed.observe(self._clock.monotonic() - begun)
         self._metrics.ingresses.set(len(new.ours))
-        self._on_desired(new)
+        self._on_desired(new, routed)

@@ -1,7 +1,7 @@
-"""Ingress on one node: starts Envoy for the first Ingress of ours, keeps it fed, and stops it after the last.
+"""Ingress on one node: starts Envoy for the first Ingress or Gateway of ours, feeds it, and stops it after the last.
 
-Called by cluster/nodeingress.py on the node whose turn it is. Idle, it follows Ingresses and their classes and nothing
-else. Everything that depends on Envoy's life lives in `_Running`.
+Called by cluster/nodeingress.py on the node whose turn it is. Idle, it follows Ingresses, their classes, and
+Gateways if there are such things. Everything that depends on Envoy's life lives in `_Running`.
 """
 
 from __future__ import annotations
@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from skerry.api.types import networking
+from skerry.api.unstructured import Unstructured
 from skerry.client.client import Client
 from skerry.client.events import Recorder
 from skerry.client.informer import Informers
@@ -24,6 +25,9 @@ from skerry.gateway.front import Front, Place
 from skerry.gateway.metrics import Metrics
 from skerry.gateway.model import CONTROLLER, Desired
 from skerry.gateway.program import MISSING, program
+from skerry.gateway.routes.model import NOTHING, Wanted
+from skerry.gateway.routes.publish import Publisher
+from skerry.gateway.routes.sources import Following
 from skerry.gateway.selfsigned import self_signed
 from skerry.gateway.server import StreamServer
 from skerry.gateway.xds.files import BOOTSTRAP, Settings
@@ -72,6 +76,8 @@ class Gateway:
         self._ingresses = own.of(networking.Ingress)
         self._classes = own.of(networking.IngressClass)
         self._front = Front(client, own, clock, self._recorder, where.place)
+        self._gateways = Following(own)
+        self._publisher = Publisher(client, own, self._gateways, clock, where.place)
         self._told: set[str] = set()
         self._news = asyncio.Event()
 
@@ -91,26 +97,29 @@ class Gateway:
         await self._classes.synced()
         self._ingresses.subscribe(lambda _old, _new: self._news.set())
         self._classes.subscribe(lambda _old, _new: self._news.set())
-        front = asyncio.create_task(self._front.run())
+        self._gateways.subscribe(self._news.set)
+        parts = [asyncio.create_task(one.run()) for one in (self._front, self._gateways, self._publisher)]
         running: asyncio.Task[None] | None = None
         try:
             self._news.set()
             while True:
                 await self._news.wait()
                 self._news.clear()
-                ours = self._ours()
-                if ours and running is None:
-                    if not program():
-                        self._say_what_is_missing(ours)
-                        continue
-                    running = asyncio.create_task(self._carry())
-                elif not ours:
+                ours, gateways = self._ours(), self._gateways.ours()
+                if not ours:
                     self._front.hide()  # also what an earlier life of the cluster left
-                    if running is not None:
-                        await _end(running)
-                        running = None
+                if not (ours or gateways) and running is not None:
+                    await _end(running)
+                    running = None
+                if (ours or gateways) and running is None:
+                    if program():
+                        running = asyncio.create_task(self._carry())
+                    else:
+                        self._say_what_is_missing([*ours, *gateways])
+                if running is None and self._gateways.known:
+                    self._publisher.show(NOTHING)  # classes have a status all the same
         finally:
-            for task in (front, running):
+            for task in (*parts, running):
                 if task is not None:
                     await _end(task)
 
@@ -118,7 +127,7 @@ class Gateway:
         classes = {one.metadata.name for one in self._classes.list() if one.spec.controller == CONTROLLER}
         return [one for one in self._ingresses.list() if class_of(one) in classes]
 
-    def _say_what_is_missing(self, ours: list[networking.Ingress]) -> None:
+    def _say_what_is_missing(self, ours: Iterable[networking.Ingress | Unstructured]) -> None:
         for one in ours:
             if one.metadata.uid not in self._told:
                 self._told.add(one.metadata.uid)
@@ -139,7 +148,17 @@ class Gateway:
             default_certificate=self_signed(self._clock.now()),
         )
         follower = Follower(
-            *(self._own, self._shared, self._clock, settings, server, self.metrics, self._desired, self._on_applied)
+            *(
+                self._own,
+                self._shared,
+                self._gateways,
+                self._clock,
+                settings,
+                server,
+                self.metrics,
+                self._desired,
+                self._on_applied,
+            )
         )
         try:
             await server.listen(settings.stream)
@@ -166,11 +185,14 @@ class Gateway:
         self.up = now
         self.metrics.up.set(int(now))
         self._front.ready(now)
+        self._publisher.ready(now)
 
-    def _desired(self, new: Desired) -> None:
+    def _desired(self, new: Desired, routed: Wanted) -> None:
         if new.ours:
             self._front.show(new.ours)
         self._front.problems(new.problems)
+        if self._gateways.known:
+            self._publisher.show(routed)
 
 
 async def _end(task: asyncio.Task[None]) -> None:

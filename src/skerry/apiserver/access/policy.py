@@ -120,18 +120,23 @@ _NODE_PARTS = (
     rule("", "services/status", "patch update"),
     rule("", "configmaps", _READ, "kube-dns"),
     rule("networking.k8s.io", "servicecidrs", _READ),
+    rule("", "persistentvolumes", f"{_READ} delete"),
 )
 """What the parts of our nodes need beside what a kubelet may: proxy, DNS, drains, balancers' ports."""
 
 _INGRESS = (
     rule("", "secrets", _READ),
-    rule("", "services", f"{_READ} create delete"),
+    rule("", "services", f"{_READ} create delete patch"),
+    rule("", "namespaces", _READ),
     rule("discovery.k8s.io", "endpointslices", f"{_READ} create update delete"),
     rule("networking.k8s.io", "ingresses ingressclasses", _READ),
     rule("networking.k8s.io", "ingresses/status", "patch update"),
+    rule("apiextensions.k8s.io", "customresourcedefinitions", _READ),
+    rule("gateway.networking.k8s.io", "gatewayclasses gateways httproutes referencegrants", _READ),
+    rule("gateway.networking.k8s.io", "gatewayclasses/status gateways/status httproutes/status", "patch update"),
     rule("", "events", "create patch update"),
 )
-"""What the gateway needs: it shows certificates, and has a Service."""
+"""What the gateway needs: it shows certificates, and has Services."""
 
 CLUSTER_ROLES = (
     _role(
