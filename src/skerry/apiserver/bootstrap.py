@@ -8,8 +8,8 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any
 
-from skerry.api import status
-from skerry.api.types import core, discovery, meta, scheduling
+from skerry.api import claims, status
+from skerry.api.types import core, discovery, meta, scheduling, storage
 from skerry.api.validation.policy import SYSTEM_PRIORITIES
 from skerry.clock import rfc3339
 
@@ -54,6 +54,15 @@ async def priority_classes(client: Client) -> None:
                 description=f"For pods that {whose} cannot do without.",
             ),
         )
+
+
+def storage_class() -> storage.StorageClass:
+    """The class of claims that name none: directories on the node of the first pod that uses them."""
+    return storage.StorageClass(
+        metadata=meta.ObjectMeta(name=claims.STANDARD, annotations={claims.IS_DEFAULT: "true"}),
+        provisioner=claims.PROVISIONER,
+        volume_binding_mode=claims.WAITS,
+    )
 
 
 def family_of(address: str) -> str:

@@ -148,6 +148,7 @@ class _ControlPlane:
         await keeper.ensure()
         if self._nodes:
             await bootstrap.ensure(client, ingress_class())
+            await bootstrap.ensure(client, bootstrap.storage_class())
             await bootstrap.dns(client, cluster_ips=networks.dns_ips)
         edge = Edge(app, _audit_log(config, stack))
         stack.push_async_callback(edge.close)
@@ -201,7 +202,14 @@ class _ControlPlane:
         from skerry.explain.events import NoReadyEndpoints
 
         ca = self._config.paths.ca_certificate.read_text()
-        running = await manager.run(client, SystemClock(), informers, ca=ca)
+        paths = self._config.paths
+        running = await manager.run(
+            client,
+            SystemClock(),
+            informers,
+            ca=ca,
+            directory=(lambda node: str(paths.node(node) / "volumes")) if self._nodes else None,
+        )
         stack.push_async_callback(running.stop)
         more: list[manager.Controller] = [NoReadyEndpoints(client, SystemClock(), informers)]
         loopback = self._config.name if self._nodes else None  # without nodes nobody could open ports there (B7)

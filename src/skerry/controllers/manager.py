@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Protocol
 
 from skerry.client.client import Client
@@ -32,6 +33,7 @@ from skerry.controllers.scheduler.controller import SchedulerController
 from skerry.controllers.serviceaccount import ServiceAccountController
 from skerry.controllers.serviceconditions.controller import ServiceConditionsController
 from skerry.controllers.statefulset.controller import StatefulSetController
+from skerry.controllers.storage.controller import StorageController
 
 _log = logging.getLogger(__name__)
 
@@ -66,10 +68,18 @@ class Manager:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
-async def run(client: Client, clock: Clock, informers: Informers, *, ca: str = "") -> Manager:
+async def run(
+    client: Client,
+    clock: Clock,
+    informers: Informers,
+    *,
+    ca: str = "",
+    directory: Callable[[str], str] | None = None,
+) -> Manager:
     """Starts the caches and every controller; returns when the caches are filled.
 
-    `ca` is the cluster's certificate authority as PEM, for the ConfigMap that every namespace has.
+    `ca` is the cluster's certificate authority as PEM, for the ConfigMap that every namespace has. `directory`: where a
+    node's persistent volumes are, by its name; None: none are made.
     """
     kinds = Kinds(informers)
     manager = Manager(
@@ -93,6 +103,7 @@ async def run(client: Client, clock: Clock, informers: Informers, *, ca: str = "
             ServiceAccountController(client, clock, informers, ca),
             ClusterRoleController(client, clock, informers),
             EventAgeController(client, clock),
+            StorageController(client, clock, informers, directory),
         ]
     )
     await informers.start()

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
 from tests.integration.controllers.test_rollouts import nodes_that_work
 from tests.integration.controllers.world import World, changed, pod_spec
 
-from skerry.api import codec, resources
+from skerry.api import codec
 from skerry.api.types import apps, core, meta
+from skerry.apiserver import bootstrap
 
 LABELS = {"app": "web"}
 
@@ -132,21 +132,17 @@ async def test_a_failed_pod_of_a_statefulset_comes_back(here: World) -> None:
     assert here.events("RecreatingFailedPod") == ["StatefulSet web is recreating failed Pod web-0"]
 
 
-CLAIM = core.PersistentVolumeClaim(metadata=meta.ObjectMeta(name="data"))
-HAS_CLAIMS = resources.by_kind("v1", "PersistentVolumeClaim") is not None
+CLAIM = core.PersistentVolumeClaim(
+    metadata=meta.ObjectMeta(name="data"),
+    spec=core.PersistentVolumeClaimSpec(
+        access_modes=["ReadWriteOnce"], resources=core.VolumeResourceRequirements(requests={"storage": "1Gi"})
+    ),
+)
 
 
-@pytest.mark.skipif(HAS_CLAIMS, reason="PersistentVolumeClaims are served")
-async def test_a_statefulset_that_wants_volumes_says_that_there_are_none(here: World) -> None:
-    await here.client.create(statefulset(1, volume_claim_templates=[CLAIM]))
-    found = await here.until(lambda: here.events("FailedCreate"))
-    assert "PersistentVolumeClaims are not served by Skerry" in found[0]
-
-
-@pytest.mark.skipif(not HAS_CLAIMS, reason="PersistentVolumeClaims are not served yet")
 async def test_claims_are_kept_and_go_as_the_retention_policy_says(here: World) -> None:
-    here.caches.of(core.PersistentVolumeClaim).subscribe(lambda _old, _new: here._changed.set())
     await here.node()
+    await here.client.create(bootstrap.storage_class())
     kept = apps.StatefulSetPersistentVolumeClaimRetentionPolicy(when_deleted="Delete", when_scaled="Delete")
 
     def claims() -> dict[str, list[str]]:

@@ -33,6 +33,8 @@ _KINDS = (
     core.Event,
     core.ConfigMap,
     core.ServiceAccount,
+    core.PersistentVolumeClaim,
+    core.PersistentVolume,
     discovery.EndpointSlice,
     apps.ReplicaSet,
     apps.Deployment,
@@ -206,7 +208,7 @@ async def world(clock: Clock | None = None, *, lagging: bool = False) -> AsyncIt
     made.controllers = seen
     await caches.start()
     await caches.synced()
-    running = await manager.run(seen, clock, informers, ca="-----BEGIN CERTIFICATE-----\n")
+    running = await manager.run(seen, clock, informers, ca="-----BEGIN CERTIFICATE-----\n", directory="/data/{}".format)
     try:
         yield made
     finally:

@@ -30,6 +30,8 @@ _OWN = {
     "DaemonSet": ("workloads", "DaemonSetStrategy"),
     "Job": ("batch", "JobStrategy"),
     "CronJob": ("batch", "CronJobStrategy"),
+    "PersistentVolume": ("storage", "PersistentVolumeStrategy"),
+    "PersistentVolumeClaim": ("storage", "PersistentVolumeClaimStrategy"),
     "Ingress": ("cluster", "IngressStrategy"),
     "CustomResourceDefinition": ("definitions", "DefinitionStrategy"),
 }

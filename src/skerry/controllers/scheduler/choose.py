@@ -12,6 +12,7 @@ from skerry.api.types import meta
 from skerry.controllers.scheduler import nodes, peers, score
 from skerry.controllers.scheduler.asks import Ask
 from skerry.controllers.scheduler.books import Books, Place
+from skerry.controllers.scheduler.claims import Storage
 from skerry.controllers.scheduler.nodes import Refusal
 
 NO_NODES = "no nodes available to schedule pods"
@@ -37,15 +38,16 @@ class Choice:
     peers: bool = False
 
 
-def choose(one: Ask, books: Books, kin: labels.Selector = labels.EVERYTHING) -> Choice:
-    """Decides for one pod. `kin`: see `score.best`."""
+def choose(one: Ask, books: Books, kin: labels.Selector = labels.EVERYTHING, storage: Storage | None = None) -> Choice:
+    """Decides for one pod. `kin`: see `score.best`; `storage`: what its claims mean, if it has any."""
     places = books.nodes()
     if not places:
         return Choice(message=NO_NODES, local=True)
     allowed = nodes.named(one.pod)
-    if allowed is not None and not allowed:
-        refused = dict.fromkeys((place.name for place in places), Refusal((CONFLICT,)))
-        return Choice(message=f"{_head(len(places))} {CONFLICT}. {_preemption(one, refused, {}, books)}", local=True)
+    nowhere = CONFLICT if allowed is not None and not allowed else storage.problem if storage is not None else ""
+    if nowhere:
+        refused = dict.fromkeys((place.name for place in places), Refusal((nowhere,)))
+        return Choice(message=f"{_head(len(places))} {nowhere}. {_preemption(one, refused, {}, books)}", local=True)
     fitting: list[Place] = []
     refused = {}
     sight = peers.look(one, books)
@@ -56,6 +58,8 @@ def choose(one: Ask, books: Books, kin: labels.Selector = labels.EVERYTHING) -> 
         with _reserved(one, place, books) as changed:
             found = nodes.refusal(one, place)
             found = found or peers.refusal(one, place, peers.look(one, books) if changed else sight)
+            if storage is not None and (found is None or found.helps):
+                found = storage.refusal(place) or found
         if found is None:
             fitting.append(place)
         else:

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from skerry.api import claims as volumes
 from skerry.api import labels, status
 from skerry.api.types import core, meta, policy
+from skerry.api.types import storage as storage_types
 from skerry.client import controller
 from skerry.client.client import Client
 from skerry.client.events import Recorder
@@ -20,7 +22,7 @@ from skerry.clock import Clock, rfc3339
 from skerry.controllers.disruption import disrupted
 from skerry.controllers.endpoints.select import ServiceIndex
 from skerry.controllers.refusals import was_behind
-from skerry.controllers.scheduler import nodes, peers
+from skerry.controllers.scheduler import claims, nodes, peers
 from skerry.controllers.scheduler.asks import Ask, ask
 from skerry.controllers.scheduler.books import Books, Place
 from skerry.controllers.scheduler.choose import Choice, choose
@@ -52,10 +54,17 @@ class SchedulerController:
         self._service_cache.subscribe(self._service)
         self._budgets = informers.of(policy.PodDisruptionBudget)
         self._budgets.subscribe(self._budget)
+        self._claims = informers.of(core.PersistentVolumeClaim)
+        self._volumes = informers.of(core.PersistentVolume)
+        self._classes = informers.of(storage_types.StorageClass)
+        for cache in (self._claims, self._volumes, self._classes):
+            cache.subscribe(self._storage_changed)
 
     async def run(self) -> None:
         for cache in (self._pods, self._nodes, self._namespaces, self._service_cache, self._budgets):
             await cache.synced()
+        for other in (self._claims, self._volumes, self._classes):
+            await other.synced()
         await controller.run(self._queue, self._sync, workers=WORKERS)
 
     def _rank(self, key: str) -> int:
@@ -157,6 +166,10 @@ class SchedulerController:
         elif old is not None:
             self._books.budgets.pop(key_of(old), None)
 
+    def _storage_changed(self, old: Any, new: Any) -> None:  # noqa: ARG002
+        """Pods with claims that wait look again: few do, and these change seldom."""
+        self._retry(lambda one, _: bool(volumes.names_of(one.pod)))
+
     # Who is tried again.
 
     def _retry(self, helped: Any) -> None:
@@ -188,10 +201,19 @@ class SchedulerController:
         if pod is None or pod.spec.node_name or key in self._assumed or not _is_ours(pod):
             return
         one = ask(pod)
-        choice = choose(one, self._books, self._kin(one))
+        storage = claims.look(pod, self._claims.get, self._classes.get, self._volumes.list, self._volumes.get)
+        if storage is not None and storage.on_their_way and not storage.problem:
+            self._stuck[key] = (one, Choice())
+            return
+        choice = choose(one, self._books, self._kin(one), storage)
         if not choice.node:
             self._stuck[key] = (one, choice)
             await self._refuse(pod, choice)
+            return
+        if storage is not None and storage.waiting:
+            self._stuck[key] = (one, Choice())
+            for claim in storage.waiting:
+                await self._select(claim, choice.node)
             return
         self._assumed[key] = one.uid
         self._books.count(one, choice.node)
@@ -218,6 +240,16 @@ class SchedulerController:
             service = self._service_cache.get(key)
             wanted.update(service.spec.selector if service is not None else {})
         return labels.from_map(wanted)
+
+    async def _select(self, claim: core.PersistentVolumeClaim, node: str) -> None:
+        """Says where a claim's volume is to be; when it is there, its pod is tried again."""
+        meta_ = {"annotations": {volumes.SELECTED_NODE: node}, "resourceVersion": claim.metadata.resource_version}
+        name, namespace = claim.metadata.name, claim.metadata.namespace
+        try:
+            await self._client.patch(core.PersistentVolumeClaim, name, {"metadata": meta_}, namespace, type="merge")
+        except status.ApiError as error:
+            if not was_behind(error):
+                raise  # else its event tells
 
     async def _bind(self, pod: core.Pod, node: str) -> None:
         binding = core.Binding(

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import msgspec
 
-from skerry.api import resources, status
+from skerry.api import status
 from skerry.api.types import apps, core
 from skerry.client.client import Client
 from skerry.client.informer import Informers
@@ -27,7 +27,6 @@ _SAID = {
     "RecreatingFailedPod": "StatefulSet {owner} is recreating failed Pod {pod}",
     "RecreatingTerminatedPod": "StatefulSet {owner} is recreating terminated Pod {pod}",
 }
-_NO_CLAIMS = "PersistentVolumeClaims are not served by Skerry: use an emptyDir or hostPath volume instead"
 
 
 class StaleClaim(status.ApiError):
@@ -116,11 +115,7 @@ class StatefulSetController:
 
     async def _make_claims(self, statefulset: apps.StatefulSet, pod: str) -> None:
         """The claims of a pod are there before it is. ApiError if one cannot be, or is on its way out."""
-        wanted = naming.claims(statefulset, pod)
-        if wanted and resources.by_kind("v1", "PersistentVolumeClaim") is None:
-            self._keeper.say(statefulset, "Warning", "FailedCreate", pod, _NO_CLAIMS)
-            raise status.ApiError(405, _NO_CLAIMS)
-        for one in wanted:
+        for one in naming.claims(statefulset, pod):
             try:
                 await self._client.create(one)
             except status.ApiError as error:
@@ -147,8 +142,6 @@ class StatefulSetController:
                 await self._own_claims(statefulset, pod.metadata.name, None)
 
     async def _own_claims(self, statefulset: apps.StatefulSet, pod: str, condemned: core.Pod | None) -> None:
-        if resources.by_kind("v1", "PersistentVolumeClaim") is None:
-            return
         for one in statefulset.spec.volume_claim_templates:
             name = naming.claim_name(one, pod)
             try:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from skerry.api import quantity, status
 from skerry.api.types import core
-from skerry.node.agent import pullsecrets
+from skerry.node.agent import hostpaths, pullsecrets
 from skerry.node.agent.capacity import machine_resources
 from skerry.node.agent.containers import HOST_IMAGE, CreateError, container_spec, stop_signal
 from skerry.node.agent.environment import ConfigError, needs, service_variables, variables
@@ -189,7 +189,7 @@ class Instances:
             mounts=[
                 *files.own_mounts(),
                 files.message_mount(container, instance),
-                *mounts(container, self._worker.volumes.paths, own),
+                *mounts(container, self._worker.volumes.paths, own, hostpaths.read_only(self._worker.pod)),
             ],
             processes_of=self._target(container.name),
         )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from skerry.node.agent.capacity import cores, processes
 from skerry.node.agent.files import in_memory
+from skerry.node.agent.hostpaths import HostPaths
 from skerry.node.agent.housekeeping import Housekeeping
 from skerry.node.agent.manager import PodManager
 from skerry.node.agent.registration import Registration
@@ -31,6 +32,7 @@ async def run(services: NodeServices, started: asyncio.Event | None = None) -> N
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(Registration(services).run())
             tasks.create_task(Housekeeping(services).run())
+            tasks.create_task(HostPaths(services).run())
             tasks.create_task(StorageKeeper(manager, services.clock).run())
             await manager.start()
             if started is not None:

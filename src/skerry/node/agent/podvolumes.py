@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from skerry.api import codec, status
 from skerry.api.types import authentication, core
 from skerry.clock import parse_rfc3339
+from skerry.node.agent import hostpaths
 from skerry.node.agent.capacity import machine_resources
 from skerry.node.agent.objects import Following, refs
 from skerry.node.pods.downward import addresses
@@ -64,8 +65,9 @@ class PodVolumes:
         self._ips = ips
         if pod.spec.volumes:
             sources = await self._sources()
+            resolved = await hostpaths.resolved(self._services.client, pod, self._services.data)
             self.paths = await asyncio.to_thread(
-                setup.prepare, pod, self._directory, sources, self._facts(), self._written
+                setup.prepare, resolved, self._directory, sources, self._facts(), self._written
             )
         self._told = (pod.metadata.labels, pod.metadata.annotations)
 

@@ -13,15 +13,22 @@ from skerry.node.volumes.payload import VolumeError
 from skerry.node.volumes.tree import inside
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from skerry.api.types import core
 
 _UNKNOWN = re.compile(r"(?<!\$)\$\(([^()]*)\)")
 
 
-def mounts(container: core.Container, volumes: Mapping[str, str], variables: Mapping[str, str]) -> list[Mount]:
-    """The mounts of a container whose pod's volumes are at `volumes`. VolumeError. `variables` are for subPathExpr."""
+def mounts(
+    container: core.Container,
+    volumes: Mapping[str, str],
+    variables: Mapping[str, str],
+    read_only: Collection[str] = (),
+) -> list[Mount]:
+    """The mounts of a container whose pod's volumes are at `volumes`. VolumeError. `variables` are for subPathExpr;
+    `read_only`: volumes that nobody may write to.
+    """
     if container.volume_devices:
         raise VolumeError("volumeDevices are not served: there are no block devices for pods here")
     out = []
@@ -34,7 +41,7 @@ def mounts(container: core.Container, volumes: Mapping[str, str], variables: Map
         part = one.sub_path or _expanded(one.sub_path_expr, variables)
         if part:
             source = _sub_path(source, inside(part))
-        out.append(Mount(source=str(source), target=one.mount_path, read_only=one.read_only))
+        out.append(Mount(source=str(source), target=one.mount_path, read_only=one.read_only or one.name in read_only))
     return out
 
 

@@ -47,7 +47,7 @@ def refresh(pod: core.Pod, written: Path, sources: Sources, facts: Mapping[str, 
     """Brings the content of volumes made by `prepare` up to date; what could not be, in the words of its events."""
     failures = []
     for volume in pod.spec.volumes:
-        if volume.host_path is None and volume.empty_dir is None:
+        if volume.host_path is None and volume.empty_dir is None and volume.persistent_volume_claim is None:
             try:
                 with _Naming(volume):
                     _write(pod, volume, written / volume.name, sources, facts, _group(pod))

@@ -74,6 +74,13 @@ NAMES = {
     "Lease": "Name Holder Age",
     "LimitRange": "Name Created-At",
     "ResourceQuota": "Name Request Limit Age",
+    "PersistentVolume": (
+        "Name Capacity Access-Modes Reclaim-Policy Status Claim StorageClass VolumeAttributesClass Reason Age VolumeMode1"
+    ),
+    "PersistentVolumeClaim": (
+        "Name Status Volume Capacity Access-Modes StorageClass VolumeAttributesClass Age VolumeMode1"
+    ),
+    "StorageClass": "Name Provisioner ReclaimPolicy VolumeBindingMode AllowVolumeExpansion Age",
     "Role": "Name Created-At",
     "ClusterRole": "Name Created-At",
     "RoleBinding": "Name Role Age Users1 Groups1 ServiceAccounts1",
