@@ -33,8 +33,8 @@ def test_a_release_from_install_to_uninstall(kubectl: Kubectl) -> None:
     assert {one["manager"] for one in settings["metadata"].get("managedFields", [])} <= {"helm"}
     assert kubectl("get", "deploy/sea", "sts/sea-set", "--no-headers").split()[1] == "1/1"  # --wait did wait
     made = set(kubectl("get", KINDS, "-l", "!app", "-o", "name").split())
-    assert {"serviceaccount/sea", "role.rbac.authorization.k8s.io/sea", "boat.harbour.example/sea",
-            "poddisruptionbudget.policy/sea", "ingress.networking.k8s.io/sea", "cronjob.batch/sea-tide"} <= made  # fmt: skip
+    assert {"serviceaccount/sea", "boat.harbour.example/sea", "ingress.networking.k8s.io/sea"} <= made
+    assert len([one for one in made if one.partition("/")[2].startswith("sea")]) == 14
 
     helm("upgrade", "sea", str(CHART), "--set", "colour=red,extra=false,replicas=2", *WAIT)
     assert kubectl("logs", "job/sea-post-upgrade") == "post-upgrade red\n"

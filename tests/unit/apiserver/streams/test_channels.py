@@ -39,6 +39,8 @@ def test_port_forward_is_tunnelled_or_by_channels() -> None:
     for protocol, transport in (("SPDY/3.1+portforward.k8s.io", "tunnel"), ("v4.channel.k8s.io", "websocket")):
         agreed = negotiate.port_forward(request({**WEBSOCKET, "sec-websocket-protocol": protocol}))
         assert (agreed.transport, agreed.protocol) == (transport, protocol)
+    unnamed = negotiate.port_forward(request(WEBSOCKET))  # as kr8s asks
+    assert unnamed.transport == "websocket" and "Sec-WebSocket-Protocol" not in unnamed.headers()
 
 
 def test_no_upgrade_is_400_and_no_common_protocol_403() -> None:
