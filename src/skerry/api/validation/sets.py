@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from skerry.api import codec
 from skerry.api.status import FieldError, field_forbidden, field_invalid, field_not_supported, field_required
-from skerry.api.types import apps
+from skerry.api.types import apps, core
 from skerry.api.validation import names
 from skerry.api.validation.errors import checked, not_negative, shown, unchanged
 from skerry.api.validation.workloads import at_most, is_zero, lasting_template, number_or_percent, selector
@@ -51,7 +51,19 @@ def _statefulset(spec: apps.StatefulSetSpec) -> list[FieldError]:
     if spec.ordinals is not None:
         out += not_negative("spec.ordinals.start", spec.ordinals.start)
     out += selector(spec.selector, "statefulset")
-    return out + lasting_template(spec.template, spec.selector, "StatefulSet")
+    return out + lasting_template(_with_claims(spec), spec.selector, "StatefulSet")
+
+
+def _with_claims(spec: apps.StatefulSetSpec) -> core.PodTemplateSpec:
+    """The template with the volumes that its pods will have beside its own."""
+    names = {one.metadata.name for one in spec.volume_claim_templates}
+    if not names:
+        return spec.template
+    volumes = [one for one in spec.template.spec.volumes if one.name not in names]
+    for name in sorted(names):
+        claim = core.PersistentVolumeClaimVolumeSource(claim_name=name)
+        volumes.append(core.Volume(name=name, persistent_volume_claim=claim))
+    return codec.replace(spec.template, spec=codec.replace(spec.template.spec, volumes=volumes))
 
 
 def _strategy(one: apps.StatefulSetUpdateStrategy) -> list[FieldError]:

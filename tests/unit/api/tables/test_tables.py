@@ -75,7 +75,8 @@ NAMES = {
     "LimitRange": "Name Created-At",
     "ResourceQuota": "Name Request Limit Age",
     "PersistentVolume": (
-        "Name Capacity Access-Modes Reclaim-Policy Status Claim StorageClass VolumeAttributesClass Reason Age VolumeMode1"
+        "Name Capacity Access-Modes Reclaim-Policy Status Claim StorageClass VolumeAttributesClass Reason Age "
+        "VolumeMode1"
     ),
     "PersistentVolumeClaim": (
         "Name Status Volume Capacity Access-Modes StorageClass VolumeAttributesClass Age VolumeMode1"
