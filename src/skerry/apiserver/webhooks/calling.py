@@ -47,7 +47,7 @@ class Place(NamedTuple):
             path = "/" + (service.path or "").lstrip("/")
             return cls(f"{service.name}.{service.namespace}.svc", service.port or 443, path)
         url = urlsplit(config.url or "")
-        return cls(url.hostname or "", url.port or 0, url.path)
+        return cls(url.hostname or "", url.port or 0, url.path or "/")
 
     @property
     def authority(self) -> str:
