@@ -49,40 +49,47 @@ def linearizable(ops: Iterable[Op], state: State = None) -> bool:
     """Whether the calls of one key could have happened one at a time, each between its beginning and its end.
 
     Wing and Gong's search with Lowe's memory of what was tried: the next one is any that began before all that are left
-    had ended.
+    had ended. A place in it is how many of the answered calls are done, which of the next ones are too, which of the
+    unknown ones happened, and the state; so it costs what is concurrent, not how long the history is.
     """
-    known = sorted((op for op in ops if not (op.verb == "read" and op.answer != "ok")), key=lambda op: op.begin)
-    todo = frozenset(range(len(known)))
-    must = frozenset(at for at in todo if known[at].answer != "unknown")
-    stack: list[tuple[frozenset[int], State]] = [(todo, state)]
-    tried = set(stack)
+    useful = sorted((op for op in ops if op.verb != "read" or op.answer == "ok"), key=lambda op: op.begin)
+    known = [op for op in useful if op.answer != "unknown"]
+    lost = [op for op in useful if op.answer == "unknown"]
+    start: tuple[int, int, int, State] = (0, 0, 0, state)
+    stack, tried = [start], {start}
     while stack:
-        left, now = stack.pop()
-        if not left & must:
+        low, done, happened, now = stack.pop()
+        if low == len(known):
             return True
-        first = min(known[at].end for at in left)
-        for at in left:
-            op = known[at]
-            if op.begin > first:
-                continue
-            fits, then = _after(now, op)
-            place = (left - {at}, then)
-            if fits and place not in tried:
+        first, at = math.inf, low
+        candidates: list[int] = []
+        while at < len(known) and known[at].begin <= first:
+            if not done >> (at - low) & 1:
+                candidates.append(at)
+                first = min(first, known[at].end)
+            at += 1
+        places: list[tuple[int, int, int, State]] = []
+        for at in candidates:
+            if known[at].begin <= first:
+                fits, then = _after(now, known[at])
+                if fits:
+                    places.append((*_skipped(low, done | 1 << (at - low)), happened, then))
+        for at, op in enumerate(lost):
+            if op.begin <= first and not happened >> at & 1:
+                fits, then = _after(now, op)
+                if fits:
+                    places.append((low, done, happened | 1 << at, then))
+        for place in places:
+            if place not in tried:
                 tried.add(place)
                 stack.append(place)
     return False
 
 
-def split(ops: Sequence[Op]) -> list[list[Op]]:
-    """A key's calls cut where all before had ended, so that each part is short; only good if nothing is unknown."""
-    parts: list[list[Op]] = [[]]
-    end = -math.inf
-    for op in sorted(ops, key=lambda op: op.begin):
-        if op.begin > end and parts[-1]:
-            parts.append([])
-        parts[-1].append(op)
-        end = max(end, op.end)
-    return parts
+def _skipped(low: int, done: int) -> tuple[int, int]:
+    while done & 1:
+        low, done = low + 1, done >> 1
+    return low, done
 
 
 def revisions(ops: Iterable[Op]) -> list[str]:

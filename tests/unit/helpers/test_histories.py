@@ -7,7 +7,7 @@ import math
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.helpers.histories import Op, Seen, Session, linearizable, revisions, split, watched
+from tests.helpers.histories import Op, Seen, Session, linearizable, revisions, watched
 
 INF = math.inf
 
@@ -98,10 +98,6 @@ def test_a_register_that_is_one_is_taken_for_one(chance: object) -> None:
             op.answer, op.end = "unknown", INF
         ops.append(op)
     assert linearizable(ops)
-
-
-def test_parts_between_pauses() -> None:
-    assert [len(part) for part in split([read(1, 0, 2), read(1, 1, 3), read(1, 4, 5)])] == [2, 1]
 
 
 def test_revisions_go_up() -> None:
