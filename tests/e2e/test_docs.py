@@ -118,11 +118,12 @@ def test_names(person: Person) -> None:
             person.type(command)
 
 
-def test_access(person: Person) -> None:
+def test_access_and_pools_of_addresses(person: Person) -> None:
     person.type("skerry up --ephemeral --nodes 0")
-    for block in blocks(ROOT / "docs" / "how-to" / "access.md", "sh"):
-        for command in block.splitlines():
-            person.type(command)
+    for page in ("access.md", "load-balancer.md"):
+        for block in blocks(ROOT / "docs" / "how-to" / page, "sh"):
+            for command in block.splitlines():
+                person.type(command)
 
 
 def test_ingress(person: Person) -> None:

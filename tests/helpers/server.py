@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from skerry.api.wire import Request, Response, User
@@ -9,6 +10,7 @@ from skerry.apiserver import bootstrap, known
 from skerry.apiserver.access import reconcile
 from skerry.apiserver.accounts import ServiceAccounts
 from skerry.apiserver.app import App, in_process
+from skerry.apiserver.strategies import Context, ServiceAllocator
 from skerry.apiserver.verbs import Server
 from skerry.client.client import Client, whole
 from skerry.clock import Clock, SystemClock
@@ -35,13 +37,16 @@ class ApiServer:
         return response, await whole(response)
 
 
-async def start(clock: Clock | None = None, *, window: int = 4096, accounts: bool = False) -> ApiServer:
+async def start(
+    clock: Clock | None = None, *, window: int = 4096, accounts: bool = False, cidrs: Sequence[str] = ()
+) -> ApiServer:
     """A server with the namespaces and the `kubernetes` Service that every cluster has.
 
+    `cidrs`: the ranges of cluster IPs, if not the usual one.
     `accounts`: pods must have service accounts, and get their tokens.
     """
     store = EmbeddedStore(None, window=window)
-    server = Server(store, clock or SystemClock())
+    server = Server(store, clock or SystemClock(), Context(ServiceAllocator(cidrs)) if cidrs else Context())
     if accounts:
         server.accounts = ServiceAccounts(store, server.clock, b"a key of this test")
     app = App(server, {"secret": ADMIN}.get)
