@@ -216,9 +216,10 @@ def test_filters_of_a_backend_are_its_own() -> None:
     [
         ({"hostname": "b.example"}, 80, {"host_redirect": "b.example", "response_code": "FOUND"}),
         ({"statusCode": 301}, 8080, {"port_redirect": 8080, "response_code": "MOVED_PERMANENTLY"}),
-        ({"scheme": "https"}, 8080, {"scheme_redirect": "https", "response_code": "FOUND"}),
+        ({"scheme": "https"}, 80, {"scheme_redirect": "https"}),
+        ({"scheme": "https"}, 8080, {"scheme_redirect": "https", "port_redirect": 443}),
         ({"scheme": "https", "port": 8443}, 80, {"scheme_redirect": "https", "port_redirect": 8443}),
-        ({"scheme": "http", "port": 80}, 8080, {"scheme_redirect": "http"}),
+        ({"scheme": "http", "port": 80, "hostname": "b"}, 8080, {"scheme_redirect": "http", "host_redirect": "b"}),
         ({"path": {"type": "ReplaceFullPath", "replaceFullPath": "/new"}}, 80, {"path_redirect": "/new"}),
         ({"path": {"type": "ReplacePrefixMatch", "replacePrefixMatch": "/new"}}, 80, {"prefix_rewrite": "/new"}),
     ],
@@ -227,6 +228,12 @@ def test_redirects(asked: dict[str, Any], port: int, redirect: dict[str, Any]) -
     sends = filtered("RequestRedirect", "requestRedirect", asked, path="/old")
     found = Tables(ask(gateway(listener(port=port)), route(sends))).route("h/old", port=port)
     assert found["redirect"] == {"response_code": "FOUND", **redirect}
+
+
+def test_a_redirect_to_another_scheme_leaves_the_port_out_where_the_host_is_known() -> None:
+    sends = route(filtered("RequestRedirect", "requestRedirect", {"scheme": "https"}), hostnames=["a.example"])
+    found = Tables(ask(gateway(listener(port=8080)), sends)).route("a.example/", port=8080)["redirect"]
+    assert found == {"response_code": "FOUND", "scheme_redirect": "https", "host_redirect": "a.example"}
 
 
 @pytest.mark.parametrize(

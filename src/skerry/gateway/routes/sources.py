@@ -1,6 +1,6 @@
 """Follows the Gateway API's objects while a cluster serves them: users install their definitions, or never do.
 
-Called by gateway/runner.py and gateway/follow.py. Until the definition of GatewayClass is there, it alone is watched.
+Called by gateway/runner.py and gateway/follow.py. Until there are definitions, these alone are watched.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from skerry.client.informer import Informer, Informers
 from skerry.gateway.routes import desired, objects
 from skerry.gateway.routes.desired import Sources
 
-_KINDS = (objects.GATEWAY_CLASS, objects.GATEWAY, objects.HTTP_ROUTE)
+_KINDS = (objects.GATEWAY_CLASS, objects.GATEWAY, objects.HTTP_ROUTE, objects.REFERENCE_GRANT)
 
 
 class Following:
@@ -24,8 +24,7 @@ class Following:
 
     def __init__(self, informers: Informers) -> None:
         self._informers = informers
-        self._definition = self._of_definition("gatewayclasses")
-        self._grants = self._of_definition("referencegrants")
+        self._definitions = {kind: self._definition(kind.row.plural) for kind in _KINDS}
         self._found: dict[type[Unstructured], Informer[Unstructured]] = {}
         self._namespaces: Informer[core.Namespace] | None = None
         self._subscribers: list[Callable[[], None]] = []
@@ -33,7 +32,7 @@ class Following:
         self._known = asyncio.Event()
         self._last = Sources()  # while it is not known
 
-    def _of_definition(self, plural: str) -> Informer[apiextensions.CustomResourceDefinition]:
+    def _definition(self, plural: str) -> Informer[apiextensions.CustomResourceDefinition]:
         name = f"{plural}.{objects.GROUP}"
         return self._informers.of(apiextensions.CustomResourceDefinition, field_selector=f"metadata.name={name}")
 
@@ -51,14 +50,9 @@ class Following:
             return self._last
         if not self._found or self._namespaces is None:
             return Sources()
-        found = {kind: informer.list() for kind, informer in self._found.items()}
-        return Sources(
-            found[objects.GATEWAY_CLASS],
-            found[objects.GATEWAY],
-            found[objects.HTTP_ROUTE],
-            found.get(objects.REFERENCE_GRANT, []),
-            {one.metadata.name: one.metadata.labels for one in self._namespaces.list()},
-        )
+        classes, gateways, routes, grants = (self._found[kind].list() if kind in self._found else [] for kind in _KINDS)
+        labels = {one.metadata.name: one.metadata.labels for one in self._namespaces.list()}
+        return Sources(classes, gateways, routes, grants, labels)
 
     def ours(self) -> list[Unstructured]:
         """The Gateways of ours, the oldest first."""
@@ -69,20 +63,14 @@ class Following:
         return self._found[kind].get(key) if kind in self._found else None
 
     async def run(self) -> None:
-        await self._definition.synced()
-        await self._grants.synced()
-        for each in (self._definition, self._grants):
+        for each in self._definitions.values():
+            await each.synced()
             each.subscribe(lambda _old, _new: self._changed.set())
         waiting: asyncio.Task[None] | None = None
         try:
             while True:
                 self._changed.clear()
-                wanted: tuple[type[Unstructured], ...] = (
-                    (*_KINDS, objects.REFERENCE_GRANT) if _served(self._grants) else _KINDS
-                )
-                if not _served(self._definition):
-                    wanted = ()
-                if self._take(wanted):
+                if self._take({kind for kind, one in self._definitions.items() if _served(one)}):
                     if waiting is not None:
                         waiting.cancel()
                     waiting = asyncio.create_task(self._synced())
@@ -93,13 +81,13 @@ class Following:
                 with contextlib.suppress(asyncio.CancelledError):
                     await waiting
 
-    def _take(self, kinds: tuple[type[Unstructured], ...]) -> bool:
+    def _take(self, kinds: set[type[Unstructured]]) -> bool:
         """Follows just these; whether anything is new with that."""
-        if set(kinds) == self._found.keys() and (kinds or self._known.is_set()):
+        if kinds == self._found.keys() and (kinds or self._known.is_set()):
             return False
         self._last = self.sources()
         self._known.clear()
-        for gone in self._found.keys() - set(kinds):
+        for gone in self._found.keys() - kinds:
             del self._found[gone]
             self._informers.forget(gone)
         for kind in kinds:

@@ -56,13 +56,15 @@ def table_response(one: Entrance) -> bytes:
 
 @functools.lru_cache(REMEMBERED)
 def _virtual_host(domain: str, rules: tuple[Rule, ...], port: int, tls: bool) -> bytes:
-    routes = [_route(one, port, tls) for one in rules]
+    host = "" if "*" in domain else domain
+    routes = [_route(one, port, tls, host) for one in rules]
     return encode({"name": domain, "domains": [domain], "routes": [*routes, _NOBODYS], "retry_policy": RETRY_POLICY})
 
 
-def _route(one: Rule, port: int, tls: bool) -> dict[str, Any]:
+def _route(one: Rule, port: int, tls: bool, host: str) -> dict[str, Any]:
+    """`host`: the one that requests have, "" if they have different ones."""
     headers = {**_changed("request", one.request), **_changed("response", one.response)}
-    return {"match": _match(one.match), **_action(one, port, tls), **headers}
+    return {"match": _match(one.match), **_action(one, port, tls, host), **headers}
 
 
 def _match(one: Match) -> dict[str, Any]:
@@ -97,9 +99,9 @@ def _changed(which: str, one: Changes) -> dict[str, Any]:
     return made
 
 
-def _action(one: Rule, port: int, tls: bool) -> dict[str, Any]:
+def _action(one: Rule, port: int, tls: bool, host: str) -> dict[str, Any]:
     if isinstance(one.action, RedirectTo):
-        return {"redirect": _redirect(one.action, one.match, port, tls)}
+        return {"redirect": _redirect(one.action, one.match, port, tls, host)}
     if not one.action.backends:
         return {"direct_response": {"status": 500, "body": {"inline_string": "This rule leads to no backend.\n"}}}
     return {"route": _send(one.action, one.match)}
@@ -147,13 +149,18 @@ def _send(one: Send, match: Match) -> dict[str, Any]:
     return made
 
 
-def _redirect(one: RedirectTo, match: Match, port: int, tls: bool) -> dict[str, Any]:
-    """Without a port: the scheme's usual one if there is a scheme, else the listener's. A usual port is not said."""
+def _redirect(one: RedirectTo, match: Match, port: int, tls: bool, host: str) -> dict[str, Any]:
+    """Without a port: the scheme's usual one if there is a scheme, else the listener's.
+
+    A usual port is not said. Envoy would then say the one that the client has asked for, unless it is told a host too.
+    """
     made: dict[str, Any] = {"response_code": _REDIRECTS[one.status]}
     scheme = one.scheme or ("https" if tls else "http")
     wanted = one.port or (_USUAL[scheme] if one.scheme else port)
     if wanted != _USUAL[scheme]:
         made["port_redirect"] = wanted
+    elif one.scheme and not one.host and port not in _USUAL.values():
+        made |= {"host_redirect": host} if host else {"port_redirect": wanted}
     if one.scheme:
         made["scheme_redirect"] = one.scheme
     if one.host:
