@@ -219,6 +219,29 @@ async def test_a_false_claim_is_answered() -> None:
 
 
 @in_network_namespace
+async def test_a_machine_without_an_address_in_a_network_leaves_all_of_it_to_others() -> None:
+    async with World() as w:
+        await w.balancer("web", *many())
+        await w.passes(2)
+        with Routes() as routes:
+            routes.delete_address(routes.index("eth-b"), "fd00:7::12/64")
+        await w.passes(0.5)
+        assert w.a.held == w.share("a", many()) | {one for one in many() if ":" in one}
+        assert w.b.held == {one for one in w.share("b", many()) if ":" not in one}
+
+
+@in_network_namespace
+async def test_the_address_of_a_machine_is_never_announced() -> None:
+    async with World() as w:
+        status = {"addresses": [{"type": "InternalIP", "address": "192.168.7.77"}]}
+        await w.balancer("web", "192.168.7.77", "192.168.7.200")
+        await w.api.client.patch(core.Node, "a", {"status": status}, subresource="status")
+        await w.until(lambda: all("192.168.7.77" in one.announcer._taken for one in w.machines))
+        await w.passes(2)
+        assert w.a.held | w.b.held == {"192.168.7.200"}
+
+
+@in_network_namespace
 async def test_an_interface_that_goes_and_comes_back() -> None:
     async with World() as w:
         await w.balancer("web", *many())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import socket
 import struct
 
@@ -119,10 +120,19 @@ def test_the_group_of_an_address() -> None:
 
 def test_hellos() -> None:
     who = frames.member("0b5f2c1e-8d4e-4c5f-9d6e-000000000001")
+    networks = (ipaddress.ip_network("192.168.7.0/24"), ipaddress.ip_network("fd00:7::/64"))
     for able in (True, False):
-        assert frames.read_hello(frames.hello(OURS, who, able=able)) == Hello(who, able)
+        said = frames.hello(OURS, who, networks, able=able)
+        assert frames.read_hello(said) == Hello(who, able, networks)
+        assert frames.read_hello(said[:-1]) is None
+    assert frames.read_hello(frames.hello(OURS, who, able=True)) == Hello(who, True)
     assert frames.read_hello(frames.hello(OURS, who, able=True)[:40]) is None
     assert frames.read_hello(arp(1, THEM, V4)) is None
+    bad = bytearray(frames.hello(OURS, who, networks, able=True))
+    bad[49] = 33  # the length of the first prefix
+    assert frames.read_hello(bytes(bad)) is None
+    many = [ipaddress.ip_network(f"10.{n}.0.0/16") for n in range(200)]
+    assert len(frames.hello(OURS, who, many, able=True)) < 1500
 
 
 @given(st.binary(max_size=128), st.sampled_from([frames.ARP, frames.IPV6, frames.HELLO]))

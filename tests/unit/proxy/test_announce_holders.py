@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from tests.unit.proxy.build import endpoint, service, terminating
 
 from skerry.api.types import core, discovery, meta
 from skerry.proxy.announce import services
+from skerry.proxy.announce.frames import Hello
 from skerry.proxy.announce.holders import HELLO, SILENT, Heard, holder
 
 names = st.sets(st.from_regex(r"[a-z]([a-z0-9-]{0,8}[a-z0-9])?", fullmatch=True), min_size=1, max_size=12)
@@ -49,18 +51,33 @@ def test_two_seconds_are_enough_to_notice_a_death() -> None:
     assert HELLO + SILENT < 2 and SILENT >= 4 * HELLO
 
 
+LAN, SIX = ipaddress.ip_network("192.168.7.0/24"), ipaddress.ip_network("fd00:7::/64")
+
+
 def test_the_silent_are_forgotten_at_the_time_that_was_said() -> None:
     heard = Heard()
+    a, b = Hello(b"a", True, (LAN,)), Hello(b"b", True, (LAN,))
     assert heard.next() is None
-    assert heard.hear(b"a", 10.1, able=True) and heard.hear(b"b", 10.3, able=True)
-    assert not heard.hear(b"a", 10.5, able=True)
+    assert heard.hear(a, 10.1) and heard.hear(b, 10.3)
+    assert not heard.hear(a, 10.5)
     assert heard.next() == 10.3 + SILENT
     assert not heard.expire(10.2 + SILENT)
     assert heard.expire(10.3 + SILENT)
-    assert list(heard.members()) == [b"a"]
-    assert heard.hear(b"a", 11.6, able=False)
-    assert not heard.hear(b"a", 11.7, able=False)
-    assert not list(heard.members())
+    assert heard.near("192.168.7.9") == [b"a"]
+    assert heard.hear(Hello(b"a", False), 11.6)
+    assert not heard.hear(Hello(b"a", False), 11.7)
+    assert not heard.near("192.168.7.9")
+
+
+def test_who_has_no_network_with_an_address_is_no_candidate_for_it() -> None:
+    heard = Heard()
+    heard.hear(Hello(b"a", True, (LAN,)), 1.0)
+    heard.hear(Hello(b"b", True, (SIX, LAN)), 1.0)
+    assert (
+        heard.near("fd00:7::9") == [b"b"] and heard.near("192.168.7.9") == [b"a", b"b"] and not heard.near("10.0.0.1")
+    )
+    assert heard.hear(Hello(b"a", True, (LAN, SIX)), 1.1)
+    assert heard.near("fd00:7::9") == [b"a", b"b"]
 
 
 def a_node(ready: str = "", *, taint: str = "", gone: str = "", **labels: str) -> core.Node:

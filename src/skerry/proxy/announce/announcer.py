@@ -57,6 +57,7 @@ class Announcer:
         self._held: dict[str, set[str]] = {one.name: set() for one in self._interfaces}
         self._members: dict[bytes, str] = {}
         self._own: frozenset[str] = frozenset()
+        self._taken: frozenset[str] = frozenset()
         self._book = services.Book()
         self._disputed: set[tuple[str, str]] = set()
         self._timers: set[Timer] = set()
@@ -125,7 +126,7 @@ class Announcer:
         self._was_able = able
         for interface in self._interfaces:
             if interface.open:
-                interface.send(frames.hello(interface.mac, self._member, able=able))
+                interface.send(frames.hello(interface.mac, self._member, interface.networks, able=able))
         if changed:
             self._decide(self._book.all())
         ends = [found for one in self._heard.values() if (found := one.next()) is not None]
@@ -164,7 +165,7 @@ class Announcer:
         if hello.member == self._member or hello.member not in self._members:
             return
         now = self._clock.monotonic()
-        if self._heard[interface.name].hear(hello.member, now, able=hello.able):
+        if self._heard[interface.name].hear(hello, now):
             self._decide(self._book.all())
             if hello.able:  # the networks of two may have been apart, with a holder each
                 for address in self._held[interface.name]:
@@ -191,6 +192,9 @@ class Announcer:
                 self._members[member] = new.metadata.name
             else:
                 self._members.pop(member, None)
+        if services.own(old) != services.own(new):
+            self._taken = frozenset().union(*map(services.own, self._nodes.list()))
+            changed = True
         if changed and not self._stopped:
             self._was_able = self._is_able()
             self._decide(self._book.all())
@@ -237,7 +241,7 @@ class Announcer:
     def _holders(self, address: str) -> set[str]:
         """The interfaces on which this node is to hold an address."""
         found = self._book.services(address)
-        if not found or address in self._own or not self._was_able:
+        if not found or address in self._own or address in self._taken or not self._was_able:
             return set()
         allowed: frozenset[str] | None = None
         for service in found:
@@ -248,7 +252,7 @@ class Announcer:
         for interface in self._interfaces:
             if not interface.open or not interface.has(address):
                 continue
-            there = {self._members[one] for one in self._heard[interface.name].members() if one in self._members}
+            there = {self._members[one] for one in self._heard[interface.name].near(address) if one in self._members}
             there.add(self._name)
             if holder(address, there if allowed is None else there & allowed) == self._name:
                 wanted.add(interface.name)

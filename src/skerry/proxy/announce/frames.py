@@ -9,6 +9,7 @@ import hashlib
 import ipaddress
 import socket
 import struct
+from collections.abc import Sequence
 from typing import NamedTuple
 
 ARP, IPV6, HELLO = 0x0806, 0x86DD, 0x88B5
@@ -19,7 +20,9 @@ _ARP = struct.Struct("!HHBBH6s4s6s4s")
 _IPV6 = struct.Struct("!IHBB16s16s")
 _ICMP = struct.Struct("!BBHI16s")
 _MAGIC = b"skerry-announce\x01"
-_HELLO = struct.Struct("!16sB16s")
+_HELLO = struct.Struct("!16sB16sB")
+_NETWORK = struct.Struct("!BB16s")  # family (4 or 6), length of the prefix, address
+_MOST_NETWORKS = 64
 
 _BROADCAST, _NOBODY = b"\xff" * 6, b"\0" * 6
 _REQUEST, _REPLY = 1, 2
@@ -31,6 +34,9 @@ _SOURCE_LINK, _TARGET_LINK = 1, 2
 _UNSPECIFIED = b"\0" * 16
 _ALL_NODES = socket.inet_pton(socket.AF_INET6, "ff02::1")
 _GROUP = socket.inet_pton(socket.AF_INET6, "ff02::1:ff00:0")[:13]
+
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class Asked(NamedTuple):
@@ -49,10 +55,11 @@ class Claimed(NamedTuple):
 
 
 class Hello(NamedTuple):
-    """An announcer lives. `able`: it answers for the addresses that fall to it."""
+    """An announcer lives. `able`: it answers for the addresses of these networks that fall to it."""
 
     member: bytes
     able: bool
+    networks: tuple[Network, ...] = ()
 
 
 def member(uid: str) -> bytes:
@@ -60,17 +67,34 @@ def member(uid: str) -> bytes:
     return hashlib.sha256(uid.encode()).digest()[:16]
 
 
-def hello(mac: bytes, who: bytes, *, able: bool) -> bytes:
-    """The frame that says that we live."""
-    return (_ETHERNET.pack(_BROADCAST, mac, HELLO) + _HELLO.pack(_MAGIC, able, who)).ljust(60, b"\0")
+def hello(mac: bytes, who: bytes, networks: Sequence[Network] = (), *, able: bool) -> bytes:
+    """The frame that says that we live, and which networks the interface has."""
+    told = networks[:_MOST_NETWORKS]
+    body = _HELLO.pack(_MAGIC, able, who, len(told))
+    body += b"".join(_NETWORK.pack(one.version, one.prefixlen, one.network_address.packed) for one in told)
+    return (_ETHERNET.pack(_BROADCAST, mac, HELLO) + body).ljust(60, b"\0")
 
 
 def read_hello(frame: bytes) -> Hello | None:
     """A hello of an announcer, None if it is none."""
     if len(frame) < _ETHERNET.size + _HELLO.size or _ETHERNET.unpack_from(frame)[2] != HELLO:
         return None
-    magic, able, who = _HELLO.unpack_from(frame, _ETHERNET.size)
-    return Hello(who, bool(able)) if magic == _MAGIC and able <= 1 else None
+    magic, able, who, count = _HELLO.unpack_from(frame, _ETHERNET.size)
+    told = frame[_ETHERNET.size + _HELLO.size :][: count * _NETWORK.size]
+    if magic != _MAGIC or able > 1 or count > _MOST_NETWORKS or len(told) < count * _NETWORK.size:
+        return None
+    try:
+        return Hello(who, bool(able), tuple(_network(*one) for one in _NETWORK.iter_unpack(told)))
+    except ValueError:
+        return None
+
+
+def _network(version: int, length: int, address: bytes) -> Network:
+    if version == 4:
+        return ipaddress.IPv4Network((address[:4], length))
+    if version == 6:
+        return ipaddress.IPv6Network((address, length))
+    raise ValueError("a family that there is not")
 
 
 def read(frame: bytes, mac: bytes) -> Asked | Claimed | None:

@@ -46,7 +46,7 @@ class Interface:
         self.name, self._receive = name, receive
         self.mac = b""
         self._index = self._seen = 0
-        self._networks: list[ipaddress.IPv4Network | ipaddress.IPv6Network] = []
+        self.networks: tuple[frames.Network, ...] = ()
         self._sockets: list[socket.socket] = []
         self._groups: dict[str, socket.socket] = {}
 
@@ -58,7 +58,7 @@ class Interface:
     def has(self, address: str) -> bool:
         """Do neighbours on this interface ask for the address here: is it in one of its networks?"""
         found = ipaddress.ip_address(address)
-        return any(found in one for one in self._networks)
+        return any(found in one for one in self.networks)
 
     def look(self) -> bool:
         """Opens or closes it as the machine's interfaces are now. Did that change anything?"""
@@ -83,7 +83,7 @@ class Interface:
     def look_at_addresses(self, found: Iterable[tuple[int, str]]) -> None:
         """`found`: the machine's addresses as Routes tells them."""
         mine = (ipaddress.ip_network(text, strict=False) for index, text in found if index == self._index)
-        self._networks = [one for one in mine if not one.is_link_local]
+        self.networks = tuple({one: None for one in mine if not one.is_link_local})
 
     def send(self, frame: bytes) -> None:
         """Sends it; a frame that the interface does not take is lost, as frames are."""
@@ -110,7 +110,7 @@ class Interface:
     def close(self) -> None:
         """Silent from now on."""
         self._index = 0
-        self._networks = []
+        self.networks = ()
         self.listen_for(())
         self._close_sockets()
 

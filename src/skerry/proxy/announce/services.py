@@ -24,6 +24,11 @@ def eligible(node: core.Node) -> bool:
     return all(one.status == "True" for one in node.status.conditions if one.type == "Ready")
 
 
+def own(node: core.Node | None) -> frozenset[str]:
+    """The addresses of a machine itself, which are never announced, whatever a Service says."""
+    return frozenset(_canonical(one.address) for one in node.status.addresses) if node is not None else frozenset()
+
+
 def addresses(service: core.Service | None) -> frozenset[str]:
     """The addresses of a Service that are to be announced, as they are written by everybody."""
     if service is None or service.spec.type != "LoadBalancer" or service.spec.load_balancer_class is not None:
