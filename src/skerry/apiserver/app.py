@@ -34,6 +34,7 @@ from skerry.apiserver.access.authorizer import MASTERS
 from skerry.apiserver.access.nodes import name_of
 from skerry.apiserver.custom import scale
 from skerry.apiserver.streams import portforward, remotecommand
+from skerry.apiserver.webhooks import connecting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -185,7 +186,10 @@ class App:
     async def _dispatch(self, target: Target, method: str, request: Request) -> Response:
         server, row = self.server, target.resource
         if target.subresource not in ("", "status", "finalize", "ephemeralcontainers"):
-            return await self._part(target, method, request)
+            warnings = await connecting.check(server, target, request) if target.subresource in connecting.PARTS else ()
+            response = await self._part(target, method, request)
+            response.warnings = (*warnings, *response.warnings)
+            return response
         verb = _METHODS.get(method, ("", ""))[0 if target.name else 1]
         if request.flag("watch") and method == "GET":
             verb = "watch"

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from skerry.apiserver.routes import Target
     from skerry.apiserver.tracking import Who
     from skerry.apiserver.verbs import Server
+    from skerry.apiserver.webhooks.admitting import View
     from skerry.store.base import Record
 
 
@@ -99,8 +100,13 @@ async def apply(server: Server, target: Target, request: Request) -> Response:
     return verbs.answer(server, target, request, record, code, *wanted.warnings, *warnings)
 
 
-async def into(server: Server, target: Target, request: Request, wanted: Wanted) -> tuple[Record, int, list[str]]:
-    """Applies to the object of a URL, which is made if it is not there; the record, the HTTP status, warnings."""
+async def into(
+    server: Server, target: Target, request: Request, wanted: Wanted, view: View | None = None
+) -> tuple[Record, int, list[str]]:
+    """Applies to the object of a URL, which is made if it is not there; the record, the HTTP status, warnings.
+
+    `view`: see verbs.change.
+    """
     row, dry = target.resource, verbs.dry(request)
     key = row.key(target.namespace, target.name)
 
@@ -114,7 +120,7 @@ async def into(server: Server, target: Target, request: Request, wanted: Wanted)
             try:
                 record, warnings = await verbs.change(
                     server, target, make, dry=dry, request=request, who=wanted.who,
-                    as_subresource="" if target.subresource == "scale" else None,
+                    as_subresource="" if target.subresource == "scale" else None, view=view,
                 )  # fmt: skip
                 return record, 200, warnings
             except status.ApiError as error:

@@ -14,6 +14,7 @@ from skerry.api.wire import Response
 from skerry.apiserver import bodies, deletion, metadata, verbs
 from skerry.apiserver.reading import find
 from skerry.apiserver.routes import Target
+from skerry.apiserver.webhooks.matching import CREATE
 from skerry.clock import rfc3339
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ async def evict(server: Server, target: Target, request: Request) -> Response:
         raise status.bad_request("name in URL does not match name in Eviction object")
     options = eviction.delete_options or meta.DeleteOptions()
     dry = verbs.dry(request) or options.dry_run == ["All"]
+    kind = ("policy", "v1", "Eviction")
+    eviction, warnings = await server.webhooks.shown(CREATE, target, request, eviction, kind, dry=dry)
     pod: core.Pod = verbs.load(target.resource, await find(server.store, target))
     wanted = options.preconditions or meta.Preconditions()
     metadata.check_preconditions(pod, target.resource, wanted.uid or "", wanted.resource_version or "")
@@ -43,7 +46,7 @@ async def evict(server: Server, target: Target, request: Request) -> Response:
             await _say(server, target, pod)
     await deletion.remove(server, Target(target.resource, target.namespace, target.name), options, dry=dry)
     done = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
-    return Response(201, codec.encode(done))
+    return Response(201, codec.encode(done), warnings=warnings)
 
 
 async def _take(server: Server, pod: core.Pod, dry: bool) -> None:

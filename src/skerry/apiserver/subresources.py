@@ -13,6 +13,8 @@ from skerry.api.types import autoscaling, core, meta
 from skerry.api.wire import Response
 from skerry.apiserver import applying, bodies, patching, representation, tracking, verbs
 from skerry.apiserver.reading import find
+from skerry.apiserver.webhooks.admitting import View
+from skerry.apiserver.webhooks.matching import CREATE
 from skerry.clock import rfc3339
 
 if TYPE_CHECKING:
@@ -24,9 +26,12 @@ if TYPE_CHECKING:
     from skerry.store.base import Record
 
 
-def _done() -> Response:
+_SCALE = ("autoscaling", "v1", "Scale")
+
+
+def _done(warnings: tuple[str, ...]) -> Response:
     value = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
-    return Response(201, codec.encode(value))
+    return Response(201, codec.encode(value), warnings=warnings)
 
 
 def scale_of(obj: Any) -> autoscaling.Scale:
@@ -70,8 +75,9 @@ async def scale(
     if request.method == "GET":
         return answer(await find(server.store, target))
     warnings: tuple[str, ...] = ()
+    view = View(_SCALE, read, lambda obj, found: write(obj, found.spec.replicas))
     if request.method == "PATCH" and bodies.content_type(request) == patching.APPLY:
-        record, warnings = await _apply_scale(server, target, request)
+        record, warnings = await _apply_scale(server, target, request, view)
         return answer(record, warnings)
     if request.method == "PUT":
         body = bodies.part(request, "autoscaling", "Scale")
@@ -105,11 +111,13 @@ async def scale(
         return obj
 
     who = tracking.who(request, server.clock.now(), "scale")
-    record, _ = await verbs.change(server, target, make, dry=verbs.dry(request), as_subresource="", who=who)
-    return answer(record, warnings)
+    record, told = await verbs.change(
+        server, target, make, dry=verbs.dry(request), as_subresource="", view=view, request=request, who=who
+    )
+    return answer(record, (*warnings, *told))
 
 
-async def _apply_scale(server: Server, target: Target, request: Request) -> tuple[Record, tuple[str, ...]]:
+async def _apply_scale(server: Server, target: Target, request: Request, view: View) -> tuple[Record, tuple[str, ...]]:
     """Applies a Scale: its replicas are a field of the object, which may have other owners."""
     wanted = applying.read(server, request, "scale")
     version, kind = wanted.config.get("apiVersion"), wanted.config.get("kind")
@@ -122,13 +130,15 @@ async def _apply_scale(server: Server, target: Target, request: Request) -> tupl
     config: Any = spec.get("replicas") if isinstance(spec, dict) else None
     for name in reversed(path.strip(".").split(".")):
         config = {name: config}
-    record, _, _ = await applying.into(server, target, request, wanted._replace(config=config))
-    return record, wanted.warnings
+    record, _, told = await applying.into(server, target, request, wanted._replace(config=config), view)
+    return record, (*wanted.warnings, *told)
 
 
 async def bind(server: Server, target: Target, request: Request) -> Response:
     """Gives a pod its node. ApiError 409 if it has one or is being deleted."""
-    binding: core.Binding = bodies.part(request, "core", "Binding").object
+    sent, dry = bodies.part(request, "core", "Binding").object, verbs.dry(request)
+    binding: core.Binding
+    binding, warnings = await server.webhooks.shown(CREATE, target, request, sent, ("", "v1", "Binding"), dry=dry)
     node = binding.target.name
     if not node:
         errors = [status.field_required("target.name")]
@@ -152,5 +162,5 @@ async def bind(server: Server, target: Target, request: Request) -> Response:
         pod.metadata.resource_version = ""
         return pod
 
-    await verbs.change(server, target, make, dry=verbs.dry(request), as_subresource="binding")
-    return _done()
+    await verbs.change(server, target, make, dry=dry, as_subresource="binding")
+    return _done(warnings)

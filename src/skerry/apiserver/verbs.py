@@ -17,18 +17,16 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import replace
 
 from skerry.api import codec, defaults, resources, status, validation
-from skerry.api.types import core, networking, scheduling
+from skerry.api.types import core, scheduling
 from skerry.api.unstructured import Unstructured
 from skerry.api.wire import Response
 from skerry.apiserver import (
+    additions,
     bodies,
-    ingressclasses,
     known,
-    limits,
     metadata,
     priorities,
     representation,
-    storageclasses,
     strategies,
     tracking,
 )
@@ -40,7 +38,7 @@ from skerry.apiserver.pace import Pace
 from skerry.apiserver.quota import Ledger
 from skerry.apiserver.reading import find
 from skerry.apiserver.routes import Target
-from skerry.apiserver.webhooks.admitting import Webhooks
+from skerry.apiserver.webhooks.admitting import View, Webhooks
 from skerry.apiserver.webhooks.matching import CREATE, UPDATE
 from skerry.store.base import Conflict, Exists, Record, Unwritable, stamp, unstamp
 
@@ -142,12 +140,12 @@ async def insert(
     named = Target(row, target.namespace, obj.metadata.name)
     metadata.begin(obj, row, target.namespace, server.clock.now())
     if row.namespaced:
-        await _namespace_open(server, target, obj.metadata.name)
-    await _admit(server, obj)
+        await additions.namespace_open(server.store, target, obj.metadata.name)
+    await additions.add(server, obj)
     tracking.created(row, obj, who)
     hooks = await server.webhooks.begin(CREATE, named, request, dry=dry)
     if hooks is not None:
-        obj = await hooks.mutated(obj, None, functools.partial(_admit, server))
+        obj = await hooks.mutated(obj, None, functools.partial(additions.add, server))
     await admission.admit(server.access, request.user if request is not None else None, obj, None)
     found = obj.metadata
     attempts = _NAMES if found.generate_name and found.name.startswith(found.generate_name) else 1
@@ -187,22 +185,6 @@ async def insert(
     raise AssertionError
 
 
-async def _admit(server: Server, obj: Any) -> None:
-    """Gives a new object what it did not say, some of which is in other objects. ApiError 403."""
-    if isinstance(obj, core.Pod):
-        if server.accounts is not None:
-            await server.accounts.admit(obj)
-        await priorities.admit_pod(server.store, obj)
-    elif isinstance(obj, scheduling.PriorityClass):
-        await priorities.admit_class(server.store, obj)
-    elif isinstance(obj, networking.Ingress):
-        await ingressclasses.admit(server.store, obj)
-    elif isinstance(obj, core.PersistentVolumeClaim):
-        await storageclasses.admit(server.store, obj)
-    defaults.apply(obj)
-    await limits.admit(server.store, obj)
-
-
 def _refuse(row: Resource, name: str, errors: list[status.FieldError]) -> None:
     if errors:
         raise status.invalid(row.group, row.kind, name, errors)
@@ -216,22 +198,6 @@ async def stored(writing: Any) -> Record:
             507, f"the object was not stored: {error}: free some space on the disk of the cluster's data"
         ) from None
     return record
-
-
-async def _namespace_open(server: Server, target: Target, name: str) -> None:
-    """ApiError 404 if the namespace is not there, 403 if it is being deleted."""
-    row = resources.of(core.Namespace)
-    record = await server.store.get(row.key("", target.namespace))
-    if record is None:
-        raise status.not_found("", "namespaces", target.namespace)
-    if b'"deletionTimestamp"' in record.value and load(row, record).metadata.deletion_timestamp:
-        why = f"unable to create new content in namespace {target.namespace} because it is being terminated"
-        cause = {
-            "reason": "NamespaceTerminating",
-            "message": f"namespace {target.namespace} is being terminated",
-            "field": "metadata.namespace",
-        }
-        raise status.forbidden(target.resource.group, target.resource.plural, name, why, [cause])
 
 
 async def update(server: Server, target: Target, request: Request) -> Response:
@@ -277,13 +243,14 @@ async def change(
     dry: bool = False,
     unconditional: bool = False,
     as_subresource: str | None = None,
+    view: View | None = None,
     request: Request | None = None,
     who: tracking.Who | None = None,
 ) -> tuple[Record, list[str]]:
     """Read, make, check, write; again if another write came between and the client did not name a revision.
 
-    `as_subresource` is what the strategy is told where that is not the URL's. `make` is given the newest state, which
-    is everybody's (known.py), and makes another one of it.
+    `as_subresource` is what the strategy is told where that is not the URL's; `view` what webhooks are shown. `make` is
+    given the newest state, which is everybody's (known.py), and makes another one of it.
     """
     part = target.subresource if as_subresource is None else as_subresource
     row, strategy = target.resource, strategies.of(target.resource)
@@ -296,7 +263,7 @@ async def change(
             await priorities.admit_class(server.store, new)
         defaults.apply(new)
         tracking.changed(row, new, old, who)
-        hooks = await server.webhooks.begin(UPDATE, target, request, dry=dry) if as_subresource is None else None
+        hooks = await server.webhooks.begin(UPDATE, target, request, dry=dry, view=view)
         if hooks is not None:
             new = await hooks.mutated(new, old, _defaults)
         await admission.admit(server.access, request.user if request is not None else None, new, old)

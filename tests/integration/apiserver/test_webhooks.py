@@ -280,3 +280,68 @@ async def test_custom_kinds_in_the_version_that_the_rule_names(api: ApiServer) -
     (asked,) = hook.asked
     assert asked["object"]["apiVersion"] == "example.com/v1"
     assert (asked["kind"]["version"], asked["requestKind"]["version"]) == ("v1", "v2")
+
+
+def rule(group: str, *kinds: str, operations: str = "*") -> Request:
+    return {"operations": [operations], "apiGroups": [group], "apiVersions": ["*"], "resources": [*kinds]}
+
+
+async def test_parts_of_objects_are_shown_as_what_they_are(api: ApiServer) -> None:
+    """Scale, Binding, Eviction and what a connection asks for; the pod or the Deployment itself is not shown again."""
+    labels = {"app": "x"}
+    template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "c", "image": "busybox"}]}}
+    spec = {"replicas": 1, "selector": {"matchLabels": labels}, "template": template}
+    deployment = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}, "spec": spec}
+    await ask(api, "POST", "/apis/apps/v1/namespaces/default/deployments", deployment)
+    pods = "/api/v1/namespaces/default/pods"
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "web"}, "spec": template["spec"]}
+    await ask(api, "POST", pods, pod)
+    async with serving(lambda _: {"allowed": True, "warnings": ["seen"]}) as hook:
+        rules = [rule("apps", "deployments", "deployments/scale"), rule("", "pods", "pods/*")]
+        await configure(api, "Validating", "one", hook.hook(rules=rules))
+        scale = "/apis/apps/v1/namespaces/default/deployments/web/scale"
+        response, said = await ask(api, "PATCH", scale, {"spec": {"replicas": 3}}, headers=MERGE)
+        assert (said["spec"]["replicas"], response.warnings) == (3, ("seen",))
+        binding = {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": "web"}, "target": {"name": "n1"}}
+        assert (await ask(api, "POST", f"{pods}/web/binding", binding))[0].warnings == ("seen",)
+        await ask(api, "GET", f"{pods}/web/exec", query={"command": "true", "stdout": "true"})
+        await ask(api, "GET", f"{pods}/web/proxy/a/b")
+        eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "web"}}
+        assert (await ask(api, "POST", f"{pods}/web/eviction", eviction))[0].warnings == ("seen",)
+    shown = [(one["operation"], one["subResource"], one["kind"]["kind"], one["name"]) for one in hook.asked]
+    assert shown == [
+        ("UPDATE", "scale", "Scale", "web"),
+        ("CREATE", "binding", "Binding", "web"),
+        ("CONNECT", "exec", "PodExecOptions", "web"),
+        ("CONNECT", "proxy", "PodProxyOptions", "web"),
+        ("CREATE", "eviction", "Eviction", "web"),
+    ]
+    scaled, bound, executed, proxied, _ = hook.asked
+    assert (scaled["oldObject"]["spec"], scaled["object"]["spec"]) == ({"replicas": 1}, {"replicas": 3})
+    assert scaled["kind"] == {"group": "autoscaling", "version": "v1", "kind": "Scale"}
+    assert bound["object"]["target"]["name"] == "n1"
+    command = {"kind": "PodExecOptions", "apiVersion": "v1", "stdout": True, "command": ["true"]}
+    assert executed["object"] == command
+    assert proxied["object"]["path"] == "/a/b"
+
+
+async def test_a_scale_can_be_changed_and_a_connection_only_refused(api: ApiServer) -> None:
+    labels = {"app": "x"}
+    template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "c", "image": "busybox"}]}}
+    spec = {"replicas": 1, "selector": {"matchLabels": labels}, "template": template}
+    deployment = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}, "spec": spec}
+    await ask(api, "POST", "/apis/apps/v1/namespaces/default/deployments", deployment)
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "web"}, "spec": template["spec"]}
+    await ask(api, "POST", "/api/v1/namespaces/default/pods", pod)
+    async with serving(lambda _: patch({"op": "replace", "path": "/spec/replicas", "value": 2})) as caps:
+        await configure(api, "Mutating", "one", caps.hook(rules=[rule("apps", "deployments/scale")]))
+        scale = "/apis/apps/v1/namespaces/default/deployments/web/scale"
+        _, said = await ask(api, "PATCH", scale, {"spec": {"replicas": 30}}, headers=MERGE)
+        assert said["spec"]["replicas"] == 2
+    async with serving(refuse) as hook:
+        await configure(api, "Validating", "one", hook.hook(rules=[rule("", "pods/exec", operations="CONNECT")]))
+        path = "/api/v1/namespaces/default/pods/web/exec"
+        response, said = await ask(api, "GET", path, query={"command": "true", "stdout": "true"})
+        assert (response.status, said["message"]) == (
+            403, 'admission webhook "a.example.com" denied the request: not today'
+        )  # fmt: skip

@@ -11,7 +11,10 @@ import asyncio
 import dataclasses
 import logging
 import uuid
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
 
 from skerry.api import codec, defaults, resources, status
 from skerry.api.custom import CustomResource
@@ -25,7 +28,7 @@ from skerry.apiserver.webhooks import calling, reviews
 from skerry.apiserver.webhooks.matching import CREATE, UPDATE, Hook, Operation, exempt, labels_of
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable
 
     from skerry.api.resources import Resource
     from skerry.apiserver.podparts import NodeStreams
@@ -38,6 +41,14 @@ _LENIENT = Request("", "", {"fieldValidation": "Ignore"})
 _OPTIONS = ("fieldManager", "fieldValidation")
 _Plain = dict[str, Any]
 _Asked = list[tuple[Hook, str]]
+
+
+class View(NamedTuple):
+    """A part of an object that is shown instead of the whole: `read` makes the part, `write` an object with another."""
+
+    kind: tuple[str, str, str]
+    read: Callable[[Any], Any]
+    write: Callable[[Any, Any], Any]
 
 
 class _Configured:
@@ -82,8 +93,12 @@ class Webhooks:
         dry: bool = False,
         kind: tuple[str, str, str] | None = None,
         options: _Plain | None = None,
+        view: View | None = None,
     ) -> Admission | None:
-        """Who wants to see this operation; None if nobody does. `request` is None for what the server does itself."""
+        """Who wants to see this operation; None if nobody does. `request` is None for what the server does itself.
+
+        `kind` is (group, version, kind) of what they are shown if that is no whole object of the target's kind.
+        """
         await self._mutating.catch_up()
         await self._validating.catch_up()
         if not (self._mutating.hooks or self._validating.hooks):
@@ -93,9 +108,30 @@ class Webhooks:
         if options is None:
             options = {name: request.query[name] for name in _OPTIONS if request.query.get(name)}
         versions = self._versions(target.resource)
-        operation = Operation(verb, target, request.user, dry, kind, versions, options)
+        shown = view.kind if view is not None else kind
+        operation = Operation(verb, target, request.user, dry, shown, versions, options)
         mutating, validating = _wanted(self._mutating.hooks, operation), _wanted(self._validating.hooks, operation)
-        return Admission(self._server, operation, mutating, validating) if mutating or validating else None
+        return Admission(self._server, operation, mutating, validating, view) if mutating or validating else None
+
+    async def shown(
+        self,
+        verb: str,
+        target: Target,
+        request: Request,
+        obj: msgspec.Struct,
+        kind: tuple[str, str, str],
+        *,
+        dry: bool = False,
+    ) -> tuple[Any, tuple[str, ...]]:
+        """What becomes of an object that is sent to a part of another, and warnings. ApiError if it is refused."""
+        hooks = await self.begin(verb, target, request, dry=dry, kind=kind)
+        if hooks is None:
+            return obj, ()
+        group, version, name = kind
+        head = {"kind": name, "apiVersion": f"{group}/{version}" if group else version}
+        plain = await hooks.mutate({**codec.plain(obj), **head}, None)
+        await hooks.validate(plain, None)
+        return _typed(type(obj), plain), tuple(hooks.warnings)
 
     def _versions(self, row: Resource) -> tuple[str, ...]:
         """Others in which a custom kind is served."""
@@ -105,6 +141,14 @@ class Webhooks:
         return tuple(one.version for one in same if one.version != row.version)
 
 
+def _typed(kind: type[Any], plain: _Plain | None) -> Any:
+    """ApiError 500 for what a webhook has made of an object if that is none of its kind."""
+    try:
+        return codec.convert(kind, plain)
+    except msgspec.ValidationError as error:
+        raise status.ApiError(500, f"Internal error occurred: {error}") from None
+
+
 def _wanted(hooks: list[Hook], operation: Operation) -> _Asked:
     return [(hook, version) for hook in hooks if (version := hook.version(operation)) is not None]
 
@@ -112,8 +156,10 @@ def _wanted(hooks: list[Hook], operation: Operation) -> _Asked:
 class Admission:
     """One operation, and who is asked about it. `warnings` is what they want the client to be told."""
 
-    def __init__(self, server: Server, operation: Operation, mutating: _Asked, validating: _Asked) -> None:
-        self._server, self._operation = server, operation
+    def __init__(
+        self, server: Server, operation: Operation, mutating: _Asked, validating: _Asked, view: View | None = None
+    ) -> None:
+        self._server, self._operation, self._view = server, operation, view
         self._mutating, self._validating = mutating, validating
         self.warnings: list[str] = []
 
@@ -124,6 +170,10 @@ class Admission:
         """
         if not self._mutating:
             return obj
+        if self._view is not None:
+            part = self._view.read(obj)
+            changed = await self.mutate(codec.plain(part), codec.plain(self._view.read(old)))
+            return self._view.write(obj, _typed(type(part), changed))
         before = self._plain(obj, old)
 
         async def settle(plain: _Plain) -> _Plain:
@@ -144,7 +194,8 @@ class Admission:
             if not self._operation.target.name:
                 named = dataclasses.replace(self._operation.target, name=obj.metadata.name)
                 self._operation = dataclasses.replace(self._operation, target=named)
-            await self.validate(codec.plain(obj), codec.plain(old) if old is not None else None)
+            read = self._view.read if self._view is not None else lambda whole: whole
+            await self.validate(codec.plain(read(obj)), codec.plain(read(old)) if old is not None else None)
 
     def _plain(self, obj: Any, old: Any | None) -> _Plain:
         plain: _Plain = codec.plain(obj)
