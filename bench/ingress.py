@@ -39,10 +39,11 @@ def main() -> None:
     print("## Requests per second: wrk, 32 connections that are kept, nginx behind\n")
     rows = []
     best, least = (statistics.median(one[which] for one in found["alone"]) for which in (0, 1))
-    for name, key in (("Ingress", "through"), ("Envoy, static", "alone")):
+    names = ("Ingress", "through"), ("Envoy, static, with an edge's options", "alike"), ("Envoy, static, bare", "alone")
+    for name, key in names:
         rate, cpu = (statistics.median(one[which] for one in found[key]) for which in (0, 1))
         rows.append((name, f"{rate:.0f}", f"{rate / best:.2f}", f"{cpu:.0f}", f"{cpu / least:.2f}"))
-    common.table(("", "median", "of static", "Envoy's CPU, us each", "of static"), rows)
+    common.table(("", "median", "of bare", "Envoy's CPU, us each", "of bare"), rows)
     print(f"{found['failed']} requests failed. First Ingress to first answer: {found['first']:.2f} s.\n")
     print("## A change of endpoints, from the write's sending to the first request that goes by it; milliseconds\n")
     rows = [

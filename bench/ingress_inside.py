@@ -32,7 +32,7 @@ from skerry.cluster.nodeingress import HTTP
 from skerry.cluster.paths import cluster_paths
 from skerry.gateway.program import program
 
-NODE, ALONE = "10.243.0.2", 18080
+NODE, ALONE, ALIKE = "10.243.0.2", 18080, 18081
 BACKENDS = (9001, 9002)
 NGINX = """
 user root; worker_processes 1; daemon off; pid {directory}/pid; error_log {directory}/log;
@@ -43,12 +43,16 @@ http {{ access_log off; keepalive_requests 1000000000;
 """
 
 
-def static() -> dict[str, Any]:
-    """Envoy's configuration for one host and one cluster, as the manual has it."""
-    at = {"socket_address": {"address": NODE, "port_value": ALONE}}
+def static(port: int, *, alike: bool) -> dict[str, Any]:
+    """Envoy's configuration for one host and one cluster, as the manual has it.
+
+    `alike`: with what an edge needs besides, and Ingress has: headers about the client, checked paths, retries, times.
+    """
+    at = {"socket_address": {"address": NODE, "port_value": port}}
     end = {"endpoint": {"address": {"socket_address": {"address": NODE, "port_value": BACKENDS[0]}}}}
     types = "type.googleapis.com/envoy.extensions.filters"
-    host = {"name": "bench", "domains": ["*"], "routes": [{"match": {"prefix": "/"}, "route": {"cluster": "web"}}]}
+    host: dict[str, Any] = {"name": "bench", "domains": ["*"]}
+    host["routes"] = [{"match": {"prefix": "/"}, "route": {"cluster": "web"}}]
     manager = {
         "@type": f"{types}.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": "bench",
@@ -57,6 +61,20 @@ def static() -> dict[str, Any]:
             {"name": "router", "typed_config": {"@type": f"{types}.http.router.v3.Router"}},
         ],
     }
+    if alike:
+        forwarded = {"header": {"key": "x-forwarded-host", "value": "%REQ(:AUTHORITY)%"}}
+        host["request_headers_to_add"] = [forwarded]
+        host["retry_policy"] = {"retry_on": "connect-failure,refused-stream,reset-before-request", "num_retries": 3}
+        host["routes"][0]["route"] |= {"timeout": "0s", "idle_timeout": "60s"}
+        manager |= {
+            "use_remote_address": True,
+            "append_x_forwarded_port": True,
+            "normalize_path": True,
+            "strip_any_host_port": True,
+            "request_headers_timeout": "60s",
+            "stream_idle_timeout": "60s",
+            "common_http_protocol_options": {"idle_timeout": "75s"},
+        }
     chain = {"filters": [{"name": "http", "typed_config": manager}]}
     cluster = {
         "name": "web",
@@ -172,13 +190,20 @@ async def main(root: Path, quick: bool) -> None:
     token = tokens.token_of(tokens.read(paths.tokens), tokens.ADMIN)
     client = Client(HttpTransport(Address(unix=str(paths.api_socket)), token=token))
     threads = str(max(1, min(4, os.cpu_count() or 1)))
-    out: dict[str, Any] = {"through": [], "alone": [], "failed": 0, "sizes": []}
+    out: dict[str, Any] = {"through": [], "alike": [], "alone": [], "failed": 0, "sizes": []}
     with tempfile.TemporaryDirectory() as directory, contextlib.ExitStack() as stack:
         write(f"{directory}/nginx.conf", NGINX.format(directory=directory))
-        write(f"{directory}/envoy.json", json.dumps(static()))
         stack.enter_context(running("nginx", "-c", f"{directory}/nginx.conf", "-e", f"{directory}/log"))
-        alone = (program(), "-c", f"{directory}/envoy.json", "--concurrency", threads, "--disable-hot-restart")
-        beside = stack.enter_context(running(*alone))
+
+        def beside(name: str, port: int, *, alike: bool) -> int:
+            write(f"{directory}/{name}.json", json.dumps(static(port, alike=alike)))
+            more = ("--concurrency", threads, "--disable-hot-restart", "--log-level", "error")
+            return stack.enter_context(running(program(), "-c", f"{directory}/{name}.json", *more))
+
+        ways = [
+            ("alone", ALONE, beside("alone", ALONE, alike=False)),
+            ("alike", ALIKE, beside("alike", ALIKE, alike=True)),
+        ]
         asker = Asker()
         begun = time.perf_counter()
         await add(client, 0)
@@ -190,7 +215,7 @@ async def main(root: Path, quick: bool) -> None:
         await asker.until(b"a")
         out["first"] = time.perf_counter() - begun
         for _ in range(2 if quick else 5):
-            for name, port, pid in (("through", HTTP, envoy_of(root)), ("alone", ALONE, beside)):
+            for name, port, pid in (("through", HTTP, envoy_of(root)), *ways):
                 rate, cpu, failed = wrk(port, 2 if quick else 5, pid)
                 out[name].append((rate, cpu))
                 out["failed"] += failed
