@@ -37,6 +37,7 @@ MODULES = {
     "policy": ("api:policy/v1", "policy", "v1", "io.k8s.api.policy.v1"),
     "rbac": ("api:rbac/v1", "rbac.authorization.k8s.io", "v1", "io.k8s.api.rbac.v1"),
     "autoscaling": ("api:autoscaling/v1", "autoscaling", "v1", "io.k8s.api.autoscaling.v1"),
+    "autoscalingv2": ("api:autoscaling/v2", "autoscaling", "v2", "io.k8s.api.autoscaling.v2"),
     "storage": ("api:storage/v1", "storage.k8s.io", "v1", "io.k8s.api.storage.v1"),
     "scheduling": ("api:scheduling/v1", "scheduling.k8s.io", "v1", "io.k8s.api.scheduling.v1"),
     "node": ("api:node/v1", "node.k8s.io", "v1", "io.k8s.api.node.v1"),

@@ -20,19 +20,43 @@ def kubectl(api: Cluster, namespace: str) -> Iterator[Kubectl]:
 
 
 def test_kinds_that_are_not_served(kubectl: Kubectl) -> None:
-    for command, said in (
-        (("top", "pods"), "Metrics API not available"),
-        (("get", "hpa"), 'the server doesn\'t have a resource type "hpa"'),
-    ):
-        done = kubectl.run(*command)
-        assert done.code == 1 and said in done.err, (command, done)
-    kubectl("create", "deployment", "web", "--image=i")
-    done = kubectl.run("autoscale", "deploy", "web", "--max=3", "--cpu=50%")
-    assert "horizontalpodautoscalers.autoscaling are not served by Skerry: there are no metrics" in done.err
-    assert kubectl.run("get", "pvc,rc").err.startswith("No resources found")
+    for what in ("pods", "nodes"):
+        done = kubectl.run("top", what)
+        assert done.code == 1 and "Metrics API not available" in done.err, done
+    assert kubectl.run("get", "rc").err.startswith("No resources found")
     body = "apiVersion: v1\nkind: ReplicationController\nmetadata: {name: s}\n"
     refused = kubectl.run("apply", "-f", "-", stdin=body)
     assert refused.code == 1 and "replicationcontrollers are not served by Skerry: use a Deployment" in refused.err
+
+
+POLICY = """\
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: web}
+spec:
+  podSelector: {matchLabels: {app: web}}
+  ingress: [{from: [{ipBlock: {cidr: 10.0.0.0/8, except: [10.1.0.0/16]}}], ports: [{port: 80}]}]
+"""
+
+
+def test_kinds_that_are_stored_and_no_more(kubectl: Kubectl) -> None:
+    kubectl("create", "deployment", "web", "--image=i")
+    kubectl("autoscale", "deploy", "web", "--min=2", "--max=3", "--cpu=50%")
+    shown = kubectl("get", "hpa").split()
+    assert shown[7:14] == ["web", "Deployment/web", "cpu:", "<unknown>/50%", "2", "3", "0"]
+    assert "Deployment/web" in kubectl("describe", "hpa", "web")
+    kubectl("apply", "-f", "-", stdin=POLICY)
+    assert kubectl("get", "netpol").split()[3:5] == ["web", "app=web"]
+    assert "To Port: 80/TCP" in kubectl("describe", "netpol", "web")
+    assert kubectl("get", "netpol", "web", "-o", "jsonpath={.spec.policyTypes}") == '["Ingress"]'
+    wrong = kubectl.run("apply", "-f", "-", stdin=POLICY.replace("10.1.0.0", "11.1.0.0"))
+    assert 'Invalid value: "11.1.0.0/16": must be a strict subset of `cidr`: 10.0.0.0/8' in wrong.err
+    assert "10.96.0.0/12" in kubectl("get", "servicecidr", "kubernetes")
+    made = "apiVersion: networking.k8s.io/v1\nkind: ServiceCIDR\nmetadata: {name: a}\nspec: {cidrs: [10.0.0.0/24]}\n"
+    assert "skerry up --service-cidr" in kubectl.run("apply", "-f", "-", stdin=made).err
+    named = f"apiVersion: node.k8s.io/v1\nkind: RuntimeClass\nmetadata: {{name: r-{kubectl.namespace}}}\nhandler: h\n"
+    kubectl("apply", "-f", "-", stdin=named)
+    assert kubectl("delete", "runtimeclass", f"r-{kubectl.namespace}")
 
 
 def config(name: str) -> str:

@@ -9,7 +9,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 from skerry.api import claims, status
-from skerry.api.types import core, discovery, meta, scheduling, storage
+from skerry.api.types import core, discovery, meta, networking, scheduling, storage
 from skerry.api.validation.policy import SYSTEM_PRIORITIES
 from skerry.clock import rfc3339
 
@@ -54,6 +54,13 @@ async def priority_classes(client: Client) -> None:
                 description=f"For pods that {whose} cannot do without.",
             ),
         )
+
+
+def service_cidr(ranges: Sequence[str]) -> networking.ServiceCIDR:
+    """Where addresses of Services are from."""
+    return networking.ServiceCIDR(
+        metadata=meta.ObjectMeta(name="kubernetes"), spec=networking.ServiceCIDRSpec(cidrs=list(ranges))
+    )
 
 
 def storage_class() -> storage.StorageClass:

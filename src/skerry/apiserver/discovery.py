@@ -13,7 +13,7 @@ from skerry import KUBERNETES, REPORTED
 from skerry.api import codec, custom, resources
 from skerry.apiserver import unserved
 
-_ROWS = (*resources.RESOURCES, *resources.QUESTIONS, *unserved.LISTED)
+_ROWS = (*resources.RESOURCES, *resources.QUESTIONS, *unserved.ROWS)
 Rows = tuple[resources.Resource, ...]
 _SCALE = ("autoscaling", "v1", "Scale")
 _SUBKINDS: dict[str, tuple[str, str, str]] = {

@@ -25,22 +25,13 @@ def _listed(kind: str, plural: str, short: tuple[str, ...], group: str = "", **m
     return Resource(kind, plural, kind.lower(), module, group, short_names=short, verbs=("get", "list"), **more)
 
 
-def _named(kind: str, plural: str, group: str = "", version: str = "v1", **more: Any) -> Resource:
-    return Resource(kind, plural, kind.lower(), "", group, version, verbs=(), **more)
-
-
 _WORKLOAD = "use a Deployment instead"
-_SCALE = "there are no metrics to scale by; use `kubectl scale` instead"
 
 _INSTEAD: dict[Resource, str] = {
     _listed("ReplicationController", "replicationcontrollers", ("rc",)): _WORKLOAD,
-    _named("HorizontalPodAutoscaler", "horizontalpodautoscalers", "autoscaling", "v2"): _SCALE,
-    _named("HorizontalPodAutoscaler", "horizontalpodautoscalers", "autoscaling"): _SCALE,
-    _named("NetworkPolicy", "networkpolicies", "networking.k8s.io"): "every pod reaches every other",
 }  # fmt: skip
 
 ROWS = tuple(_INSTEAD)
-LISTED = tuple(one for one in ROWS if one.verbs)
 _BY_PATH = {(one.group, one.version, one.plural): one for one in _INSTEAD}
 
 
@@ -50,11 +41,9 @@ def find(group: str, version: str, plural: str) -> Resource | None:
 
 
 def answer(target: Target, request: Request, revision: int) -> Response | None:
-    """An empty list where kubectl needs one. None: it is as if the kind did not exist. ApiError 404 or 405."""
+    """An empty list. None for a watch: it is as if the kind did not exist. ApiError 404 or 405."""
     row = target.resource
     if request.method in ("GET", "HEAD"):
-        if not row.verbs:
-            return None
         if target.name:
             raise status.not_found(row.group, row.plural, target.name)
         if not request.flag("watch"):

@@ -142,6 +142,7 @@ class _ControlPlane:
         client = _admin(app)
         await bootstrap.namespaces(client)
         await bootstrap.priority_classes(client)
+        await bootstrap.ensure(client, bootstrap.service_cidr(networks.service_cidrs))
         await reconcile.ensure(client)
         await bootstrap.forget_nodes(client, SystemClock())
         keeper = bootstrap.Kubernetes(client, networks.kubernetes_ip, [networks.api_address], API_PORT)

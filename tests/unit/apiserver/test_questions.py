@@ -148,14 +148,6 @@ async def test_a_kind_that_is_not_served_is_listed_and_refused_in_a_sentence(api
         assert found["message"] == "replicationcontrollers are not served by Skerry: use a Deployment instead"
 
 
-async def test_a_kind_that_nobody_needs_to_list_is_not_found_but_refused(api: ApiServer) -> None:
-    scalers = "/apis/autoscaling/v2/namespaces/default/horizontalpodautoscalers"
-    code, found = await ask(api, "GET", scalers)
-    assert (code, found["details"]) == (404, {})  # `kubectl describe namespace` counts on that
-    code, found = await ask(api, "POST", scalers, {})
-    assert code == 405 and found["message"].startswith("horizontalpodautoscalers.autoscaling are not served by Skerry: ")
-
-
 def test_no_kind_is_served_and_not_served() -> None:
     served = [one.kind for one in (*resources.RESOURCES, *resources.QUESTIONS)]
     assert [one.kind for one in unserved.ROWS if one.kind in served] == []

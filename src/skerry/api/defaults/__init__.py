@@ -33,6 +33,8 @@ _SUBJECTS = {
     "PersistentVolume": "storage",
     "PersistentVolumeClaim": "storage",
     "StorageClass": "storage",
+    "NetworkPolicy": "stored",
+    "HorizontalPodAutoscaler": "stored",
     "RoleBinding": "rbac",
     "ClusterRoleBinding": "rbac",
 }

@@ -81,6 +81,10 @@ NAMES = {
     "PersistentVolumeClaim": (
         "Name Status Volume Capacity Access-Modes StorageClass VolumeAttributesClass Age VolumeMode1"
     ),
+    "NetworkPolicy": "Name Pod-Selector Age",
+    "HorizontalPodAutoscaler": "Name Reference Targets MinPods MaxPods Replicas Age",
+    "RuntimeClass": "Name Handler Age",
+    "ServiceCIDR": "Name CIDRs Age",
     "StorageClass": "Name Provisioner ReclaimPolicy VolumeBindingMode AllowVolumeExpansion Age",
     "Role": "Name Created-At",
     "ClusterRole": "Name Created-At",

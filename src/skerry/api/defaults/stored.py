@@ -1,0 +1,23 @@
+"""Defaults of kinds that are stored and not acted on: NetworkPolicy, HorizontalPodAutoscaler."""
+
+from __future__ import annotations
+
+from skerry.api.types import autoscalingv2, networking
+
+
+def networkpolicy(obj: networking.NetworkPolicy) -> None:
+    spec = obj.spec
+    for ports in [*(one.ports for one in spec.ingress), *(one.ports for one in spec.egress)]:
+        for port in ports:
+            port.protocol = port.protocol or "TCP"
+    if not spec.policy_types:
+        spec.policy_types = ["Ingress", "Egress"] if spec.egress else ["Ingress"]
+
+
+def horizontalpodautoscaler(obj: autoscalingv2.HorizontalPodAutoscaler) -> None:
+    if obj.spec.min_replicas is None:
+        obj.spec.min_replicas = 1
+    if not obj.spec.metrics:
+        target = autoscalingv2.MetricTarget(type="Utilization", average_utilization=80)
+        source = autoscalingv2.ResourceMetricSource(name="cpu", target=target)
+        obj.spec.metrics = [autoscalingv2.MetricSpec(type="Resource", resource=source)]
