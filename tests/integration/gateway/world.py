@@ -20,9 +20,10 @@ from tests.unit.gateway.build import want
 from skerry.api.types import core, networking
 from skerry.clock import SystemClock
 from skerry.gateway.model import Desired, Endpoint
+from skerry.gateway.routes.model import NOTHING, Wanted
 from skerry.gateway.server import StreamServer
 from skerry.gateway.writing import Writer
-from skerry.gateway.xds import files, stream
+from skerry.gateway.xds import files, stream, tables
 from skerry.gateway.xds.clusters import endpoints_name
 from skerry.gateway.xds.wire import ENDPOINTS, SECRET
 
@@ -101,27 +102,29 @@ class World:
         *ingresses: networking.Ingress,
         services: list[core.Service],
         endpoints: dict[str, list[Endpoint]],
+        routed: Wanted = NOTHING,
         **more: Any,
     ) -> Desired:
-        """Returns when all of it is in force; endpoints are given by the name of their cluster."""
+        """Returns when all of it is in force; endpoints are given by the name of their cluster. `routed`: Gateways."""
         last = self._last.certificates if self._last is not None else None
         wanted = want(*ingresses, services=services, last_good=last, **more)
-        rendered = files.render(wanted, self._settings)
-        self._in_loop(self._put, wanted, endpoints)
+        rendered = files.render(wanted, self._settings, routed)
+        self._in_loop(self._put, wanted, routed, endpoints)
         self._in_loop(self._writer.write, rendered)
         if self._envoy is None:
             self._start()
-        self._wait_for_versions(rendered)
+        self._wait_for_versions(rendered, routed)
         self._last = wanted
         applied = threading.Event()
         self._in_loop(self._server.when_applied, applied.set)
         assert applied.wait(PATIENCE)
         return wanted
 
-    def _put(self, wanted: Desired, endpoints: dict[str, list[Endpoint]]) -> None:
-        places = {endpoints_name(one): endpoints.get(name, []) for name, one in wanted.clusters.items()}
+    def _put(self, wanted: Desired, routed: Wanted, endpoints: dict[str, list[Endpoint]]) -> None:
+        clusters = {**wanted.clusters, **routed.clusters}
+        places = {endpoints_name(one): endpoints.get(name, []) for name, one in clusters.items()}
         self._server.put(ENDPOINTS, {name: stream.endpoints(name, at) for name, at in places.items()}, only=True)
-        self._server.put(SECRET, files.certificates(wanted, self._settings), only=True)
+        self._server.put(SECRET, files.certificates(wanted, self._settings, routed), only=True)
 
     def _in_loop(self, call: Callable[..., None], *arguments: Any) -> None:
         async def run() -> None:
@@ -135,8 +138,8 @@ class World:
         # No shared memory with another Envoy of this machine.
         self._envoy = subprocess.Popen([*command, "--disable-hot-restart", "-l", "warning"], stdout=log, stderr=log)
 
-    def _wait_for_versions(self, rendered: files.Rendered) -> None:
-        """Routes, clusters and listeners are those of the files, and both ports are open."""
+    def _wait_for_versions(self, rendered: files.Rendered, routed: Wanted) -> None:
+        """Routes, clusters and listeners are those of the files, and all ports are open."""
 
         def version(name: str) -> str:
             return str(json.loads(rendered.files[name])["version_info"])
@@ -145,8 +148,11 @@ class World:
             "http.ingress.rds.ingress.version_text": version(files.ROUTES),
             "listener_manager.lds.version_text": version(files.LISTENERS),
         }
+        for one in routed.entrances:
+            table = one.name.replace(":", "_")
+            names[f"http.gateway.rds.{table}.version_text"] = version(tables.file_name(one))
         wait(lambda: names.items() <= self.stats("TextReadouts").items(), self.log)
-        for port in (self.http, self.https):
+        for port in (self.http, self.https, *(one.inside for one in routed.entrances)):
             wait(lambda port=port: listens(port), self.log)
 
     def stats(self, kind: str = "Counters") -> dict[str, Any]:
@@ -172,15 +178,8 @@ class World:
         self, host: str, path: str = "/", method: str = "GET", body: bytes | None = None, **headers: str
     ) -> tuple[int, Any]:
         """Status and body, which is a dict if a server has answered, of a request over HTTP."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.http, timeout=PATIENCE)
-        try:
-            named = {name.replace("_", "-"): value for name, value in headers.items()}
-            connection.request(method, path, body, {"Host": host, **named})
-            answer = connection.getresponse()
-            text = answer.read().decode()
-            return answer.status, json.loads(text) if text.startswith("{") else text
-        finally:
-            connection.close()
+        status, answer, _ = ask(self.http, host, path, method, body, **headers)
+        return status, answer
 
     def close(self) -> None:
         if self._envoy is not None:
@@ -188,6 +187,22 @@ class World:
             self._envoy.wait()
         asyncio.run_coroutine_threadsafe(self._server.close(), self._loop).result(PATIENCE)
         self._loop.call_soon_threadsafe(self._loop.stop)
+
+
+def ask(
+    port: int, host: str, path: str = "/", method: str = "GET", body: bytes | None = None, **headers: str
+) -> tuple[int, Any, dict[str, str]]:
+    """Status, body and headers (in lower case) of the answer to a request to a port."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+    try:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        connection.request(method, path, body, {"Host": host, **named})
+        answer = connection.getresponse()
+        text = answer.read().decode()
+        found = {name.lower(): value for name, value in answer.getheaders()}
+        return answer.status, json.loads(text) if text.startswith("{") else text, found
+    finally:
+        connection.close()
 
 
 def free_port() -> int:
