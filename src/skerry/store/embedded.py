@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import bisect
+import sys
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -19,9 +20,13 @@ from skerry.store.base import Compacted, Conflict, Event, Exists, Record, Unwrit
 from skerry.store.log import Log, LogError, Row, digest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    pass
 
 WINDOW = 4096
+WINDOW_BYTES = 64 << 20
+"""Of each kind's newest events, so many are kept, of so many bytes together."""
+_BATCH = 1 << 20
+"""Bytes of events that a watcher is given at once: what it holds while its reader does not read."""
 _UNKNOWN = 10_000
 _TURNS = 5
 
@@ -33,6 +38,7 @@ class _Kind:
     records: dict[str, Record] = field(default_factory=dict)
     order: list[str] = field(default_factory=list)
     events: deque[Event] = field(default_factory=deque)
+    bytes: int = 0
     dropped: int = 0
     floor: int = 0
     waiters: set[asyncio.Future[None]] = field(default_factory=set)
@@ -56,9 +62,9 @@ class _Write:
 class EmbeddedStore:
     """See base.Store. `path` None keeps nothing on disk."""
 
-    def __init__(self, path: str | None, *, window: int = WINDOW) -> None:
+    def __init__(self, path: str | None, *, window: int = WINDOW, window_bytes: int = WINDOW_BYTES) -> None:
         """Reads the file. log.LogError if it cannot be used."""
-        self._window = window
+        self._window, self._window_bytes = window, window_bytes
         self._log = Log(path) if path else None
         self._kinds: dict[str, _Kind] = {}
         self._revision = self._next = 0
@@ -226,8 +232,11 @@ class EmbeddedStore:
             if self._staged.get(one.key, one.record) is (None if one.value is None else one.record):
                 self._staged.pop(one.key, None)
             kind.events.append(Event(one.record, one.previous, one.value is None))
-            while len(kind.events) > self._window:
-                kind.floor = kind.events.popleft().revision
+            kind.bytes += len(one.record.value)
+            while len(kind.events) > self._window or (kind.bytes > self._window_bytes and len(kind.events) > 1):
+                oldest = kind.events.popleft().record
+                kind.floor = oldest.revision
+                kind.bytes -= len(oldest.value)
                 kind.dropped += 1
             self._revision = one.record.revision
             touched[id(kind)] = kind
@@ -286,7 +295,7 @@ class _Watcher:
 
     async def next(self) -> list[Event]:
         while True:
-            found = list(self._take())
+            found = self._take(_BATCH)
             if found or self._woken:
                 self._woken = False
                 return found
@@ -299,21 +308,27 @@ class _Watcher:
 
     def pending(self) -> list[Event]:
         kind = self._kind
-        return list(self._take()) if self._at < kind.dropped + len(kind.events) else []
+        return self._take(sys.maxsize) if self._at < kind.dropped + len(kind.events) else []
 
     def wake(self) -> None:
         self._woken = True
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
-    def _take(self) -> Iterator[Event]:
+    def _take(self, room: int) -> list[Event]:
+        """The next events of at most `room` bytes, or one."""
         kind = self._kind
         if self._at < kind.dropped:
             raise Compacted(self._revision, kind.floor)
-        new = kind.dropped + len(kind.events) - self._at
-        self._at += new
-        self._revision = self._store.revision
-        for index in range(len(kind.events) - new, len(kind.events)):
+        found: list[Event] = []
+        for index in range(self._at - kind.dropped, len(kind.events)):
             event = kind.events[index]
             if self._whole or event.record.key.startswith(self._prefix):
-                yield event
+                if room < 0:
+                    self._at, self._revision = kind.dropped + index, event.revision - 1
+                    return found
+                room -= len(event.record.value)
+                found.append(event)
+        self._at = kind.dropped + len(kind.events)
+        self._revision = self._store.revision
+        return found

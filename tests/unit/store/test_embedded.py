@@ -163,6 +163,39 @@ async def test_other_kinds_do_not_push_events_out_of_the_window(store: EmbeddedS
     assert [one.revision for one in await store.watch(PODS, 0).next()] == [1]
 
 
+async def test_large_events_are_forgotten_earlier() -> None:
+    """A client that changes a large object again and again must not fill the memory with its history."""
+    store = EmbeddedStore(None, window_bytes=10_000)
+    record = await store.create("/core/configmaps/a/one", value("x" * 3000))
+    watcher = store.watch("/core/configmaps/", record.revision)
+    late = store.watch("/core/configmaps/", record.revision)
+    for _ in range(3):
+        record = await store.update(record.key, value("x" * 3000), record.revision)
+    assert [one.revision for one in await watcher.next()] == [2, 3, 4]
+    record = await store.update(record.key, value("x" * 3000), record.revision)
+    with pytest.raises(Compacted):
+        await late.next()
+    record = await store.update(record.key, value("x" * 50_000), record.revision)
+    assert [one.revision for one in store.watch("/core/configmaps/", 5).pending()] == [6]  # the newest is always there
+    await store.close()
+
+
+async def test_a_watcher_gets_a_bounded_batch_at_once() -> None:
+    store = EmbeddedStore(None)
+    watcher = store.watch("/core/configmaps/", 0)
+    record = await store.create("/core/configmaps/a/one", value())
+    for _ in range(9):
+        record = await store.update(record.key, value("x" * 400_000), record.revision)
+    batches = []
+    while sum(map(len, batches)) < 10:
+        batches.append([one.revision for one in await watcher.next()])
+        assert watcher.revision == batches[-1][-1]
+    assert batches == [[1, 2, 3, 4], [5, 6, 7], [8, 9, 10]]
+    again = store.watch("/core/configmaps/", 0)
+    assert len(again.pending()) == 10  # who does not wait for a reader gets all
+    await store.close()
+
+
 async def test_everything_acknowledged_is_there_after_reopening(tmp_path: Path) -> None:
     path = str(tmp_path / "store.db")
     store = EmbeddedStore(path)
