@@ -81,6 +81,10 @@ class LoadBalancerController:
         for key in {*self._ensured, *self._refused, *(key_of(one) for one in self._services.informer.list())}:
             self._queue.add(key)
 
+    def _machines(self) -> frozenset[str]:
+        """The addresses of the nodes themselves, which no balancer can have."""
+        return frozenset(one.address for node in self._nodes.list() for one in node.status.addresses)
+
     def _find_targets(self) -> frozenset[str]:
         return frozenset(one.metadata.name for one in self._nodes.list() if decide.target(one))
 
@@ -128,7 +132,7 @@ class LoadBalancerController:
             for reason, text in decide.told(known, service) if known is not None else ():
                 self._recorder.event(service, "Normal", reason, text)
         try:
-            address = decide.choose(key, service, self._held, space)
+            address = decide.choose(key, service, self._held, space, self._machines())
         except decide.Refused as refused:
             self._refuse(key, service, str(refused))
             return

@@ -80,9 +80,16 @@ def ports_of(service: core.Service) -> frozenset[Port]:
     return frozenset((one.protocol or "TCP", one.port) for one in service.spec.ports)
 
 
-def choose(key: str, service: core.Service, held: Held, space: Block | Pools) -> list[str]:
-    """The addresses for a Service: the one it asks for, else those it has, else the next free ones. Refused if none."""
+def choose(
+    key: str, service: core.Service, held: Held, space: Block | Pools, machines: frozenset[str] = frozenset()
+) -> list[str]:
+    """The addresses for a Service: the one it asks for, else those it has, else the next free ones. Refused if none.
+
+    `machines`: those of nodes, which nobody gets.
+    """
     asked = service.spec.load_balancer_ip
+    if asked in machines:
+        raise Refused(f"loadBalancerIP {asked} is the address of a node")
     if asked:
         return [_asked(key, service, asked, held, space)]
     families = service.spec.ip_families or ["IPv4"]
@@ -90,8 +97,10 @@ def choose(key: str, service: core.Service, held: Held, space: Block | Pools) ->
     found: list[str] = []
     for family in space.families(families):
         mine = (one for one in own if (":" in one) == (family == "IPv6"))
-        free = (one for one in itertools.chain(mine, space.addresses(family)) if not (held.get(one, {}).keys() - {key}))
-        found += itertools.islice(free, 1)
+        for one in itertools.chain(mine, space.addresses(family)):
+            if one not in machines and not (held.get(one, {}).keys() - {key}):
+                found.append(one)
+                break
     if not found:
         raise Refused(space.exhausted(families))
     return found

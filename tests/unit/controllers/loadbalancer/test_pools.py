@@ -150,6 +150,16 @@ def test_both_families() -> None:
     assert decide.choose("default/web", service, held, space) == ["fd00:7::11", "10.7.0.2"]
 
 
+def test_the_address_of_a_node_is_given_to_nobody() -> None:
+    space, _ = pools.read({"house": "10.7.0.1-10.7.0.2"})
+    service = core.Service(spec=core.ServiceSpec(type="LoadBalancer", ip_families=["IPv4"]))
+    machines = frozenset({"10.7.0.1"})
+    assert decide.choose("default/web", service, {}, space, machines) == ["10.7.0.2"]
+    service.spec.load_balancer_ip = "10.7.0.1"
+    with pytest.raises(decide.Refused, match="is the address of a node"):
+        decide.choose("default/web", service, {}, space, machines)
+
+
 async def test_b7_without_nodes_and_pools_services_wait_and_with_pools_they_do_not() -> None:
     async with world(cluster=None) as w:
         await w.create("web")
