@@ -83,6 +83,8 @@ class Webhooks:
         self.nodes: NodeStreams | None = None
         self._mutating = _Configured(server.store, resources.of(registration.MutatingWebhookConfiguration))
         self._validating = _Configured(server.store, resources.of(registration.ValidatingWebhookConfiguration))
+        self._known: dict[tuple[str, str, str, str, str], tuple[_Asked, _Asked]] = {}
+        self._state: tuple[list[Hook], list[Hook], tuple[CustomResource, ...]] = ([], [], ())
 
     async def begin(
         self,
@@ -101,17 +103,35 @@ class Webhooks:
         """
         await self._mutating.catch_up()
         await self._validating.catch_up()
-        if not (self._mutating.hooks or self._validating.hooks):
+        if not (self._mutating.hooks or self._validating.hooks) or request is None or request.user is None:
             return None
-        if request is None or request.user is None or exempt(target.resource.group):
+        mutating, validating = self._wanted(verb, target)
+        if not (mutating or validating):
             return None
         if options is None:
             options = {name: request.query[name] for name in _OPTIONS if request.query.get(name)}
-        versions = self._versions(target.resource)
         shown = view.kind if view is not None else kind
-        operation = Operation(verb, target, request.user, dry, shown, versions, options)
-        mutating, validating = _wanted(self._mutating.hooks, operation), _wanted(self._validating.hooks, operation)
-        return Admission(self._server, operation, mutating, validating, view) if mutating or validating else None
+        operation = Operation(verb, target, request.user, dry, shown, options)
+        return Admission(self._server, operation, mutating, validating, view)
+
+    def _wanted(self, verb: str, target: Target) -> tuple[_Asked, _Asked]:
+        """Whose rules name this: worked out once, until a configuration or what is served is another."""
+        row = target.resource
+        state = self._mutating.hooks, self._validating.hooks, self._server.served.rows
+        if any(one is not other for one, other in zip(state, self._state, strict=True)):
+            self._known.clear()
+            self._state = state
+        key = verb, row.group, row.version, row.plural, target.subresource
+        found = self._known.get(key)
+        if found is None:
+            others = self._versions(row)
+            shown = ([], []) if exempt(row.group) else state[:2]
+            mutating, validating = (
+                [(hook, seen) for hook in hooks if (seen := hook.version(verb, target, others)) is not None]
+                for hooks in shown
+            )
+            found = self._known[key] = mutating, validating
+        return found
 
     async def shown(
         self,
@@ -147,10 +167,6 @@ def _typed(kind: type[Any], plain: _Plain | None) -> Any:
         return codec.convert(kind, plain)
     except msgspec.ValidationError as error:
         raise status.ApiError(500, f"Internal error occurred: {error}") from None
-
-
-def _wanted(hooks: list[Hook], operation: Operation) -> _Asked:
-    return [(hook, version) for hook in hooks if (version := hook.version(operation)) is not None]
 
 
 class Admission:

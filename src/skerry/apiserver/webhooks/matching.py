@@ -27,8 +27,8 @@ are."""
 class Operation:
     """What is about to happen: to what, by whom.
 
-    `kind` is (group, version, kind) of the object that is sent, where that is not the target's own; `versions` are
-    others in which the target is served; `options` what the client said besides.
+    `kind` is (group, version, kind) of the object that is sent, where that is not the target's own; `options` what the
+    client said besides.
     """
 
     verb: str
@@ -36,7 +36,6 @@ class Operation:
     user: User
     dry: bool = False
     kind: tuple[str, str, str] | None = None
-    versions: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -93,12 +92,10 @@ class Hook:
         """Whether it wants to see what others made of the object after it."""
         return getattr(self.webhook, "reinvocation_policy", None) == "IfNeeded"
 
-    def version(self, operation: Operation) -> str | None:
-        """The version in which it sees the operation's target; None if its rules do not name it."""
-        row = operation.target.resource
-        versions = (row.version, *(operation.versions if self.webhook.match_policy == "Equivalent" else ()))
-        for version in versions:
-            if any(_rule(one, operation, version) for one in self.webhook.rules):
+    def version(self, verb: str, target: Target, others: tuple[str, ...] = ()) -> str | None:
+        """The version in which it sees a target, which is served in `others` too; None if its rules do not name it."""
+        for version in (target.resource.version, *(others if self.webhook.match_policy == "Equivalent" else ())):
+            if any(_rule(one, verb, target, version) for one in self.webhook.rules):
                 return version
         return None
 
@@ -115,15 +112,14 @@ def labels_of(obj: Mapping[str, Any]) -> dict[str, str]:
     return (found.get("labels") if isinstance(found, dict) else None) or {}
 
 
-def _rule(rule: registration.RuleWithOperations, operation: Operation, version: str) -> bool:
-    row = operation.target.resource
-    namespaced = row.namespaced
+def _rule(rule: registration.RuleWithOperations, verb: str, target: Target, version: str) -> bool:
+    row = target.resource
     return (
-        _any(rule.operations, operation.verb)
+        _any(rule.operations, verb)
         and _any(rule.api_groups, row.group)
         and _any(rule.api_versions, version)
-        and rule.scope in (None, "*", "Namespaced" if namespaced else "Cluster")
-        and any(_resource(one, row.plural, operation.target.subresource) for one in rule.resources)
+        and rule.scope in (None, "*", "Namespaced" if row.namespaced else "Cluster")
+        and any(_resource(one, row.plural, target.subresource) for one in rule.resources)
     )
 
 

@@ -59,14 +59,14 @@ def made(**more: Any) -> Hook:
     ],
 )
 def test_rules(rule: dict[str, Any], target: Target, matches: bool) -> None:
-    assert (made(rule=rule).version(Operation(CREATE, target, USER)) is not None) == matches
+    assert (made(rule=rule).version(CREATE, target) is not None) == matches
 
 
 def test_another_version_of_the_same_is_the_same_unless_exact_ones_are_wanted() -> None:
-    operation = Operation(UPDATE, DEPLOYMENT, USER, versions=("v1beta1",))
-    assert made(rule={"apiVersions": ["v1beta1"]}).version(operation) == "v1beta1"
-    assert made(rule={"apiVersions": ["v1beta1"]}, matchPolicy="Exact").version(operation) is None
-    assert made().version(operation) == "v1"
+    operation = UPDATE, DEPLOYMENT, ("v1beta1",)
+    assert made(rule={"apiVersions": ["v1beta1"]}).version(*operation) == "v1beta1"
+    assert made(rule={"apiVersions": ["v1beta1"]}, matchPolicy="Exact").version(*operation) is None
+    assert made().version(*operation) == "v1"
 
 
 @pytest.mark.parametrize(
