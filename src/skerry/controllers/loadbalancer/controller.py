@@ -175,7 +175,8 @@ class LoadBalancerController:
         if ingress is not None:
             conditions = [one for one in service.status.conditions if one.type != decide.PORTS_CONDITION]
             body["status"] = {"loadBalancer": {"ingress": ingress or None}}
-            if not ingress and len(conditions) < len(service.status.conditions):
+            relayed = any(one["ipMode"] == "Proxy" for one in ingress)
+            if not relayed and len(conditions) < len(service.status.conditions):
                 body["status"]["conditions"] = [{"type": decide.PORTS_CONDITION, "$patch": "delete"}]
         answer = await self._client.patch(
             core.Service,

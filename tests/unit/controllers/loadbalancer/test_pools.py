@@ -70,6 +70,14 @@ async def config(w: World, **data: str) -> None:
     await w.client.patch(core.ConfigMap, pools.NAME, {"data": data}, pools.NAMESPACE)
 
 
+async def says_ports(w: World, name: str) -> None:
+    """What the node says that opens ports on the loopback."""
+    says = {"type": decide.PORTS_CONDITION, "status": "True", "reason": "Open", "message": "x"}
+    says["lastTransitionTime"] = "2026-01-01T00:00:00Z"
+    change = {"status": {"conditions": [says]}}
+    await w.client.patch(core.Service, name, change, "default", type="strategic", subresource="status")
+
+
 async def given_to(w: World, name: str, *wanted: str, mode: str = "VIP") -> None:
     """Returns when the Service has these addresses."""
     async with asyncio.timeout(5):
@@ -109,8 +117,10 @@ async def test_when_pools_change_services_move_and_those_that_fit_stay() -> None
     async with world() as w:
         await w.create("a")
         first = await w.address("a")  # of the loopback
+        await says_ports(w, "a")
         await config(w, one="10.7.0.1", two="10.8.0.1")
         await given_to(w, "a", "10.7.0.1")
+        assert not (await w.get("a")).status.conditions  # which was about ports on the loopback
         await w.create("b")
         await given_to(w, "b", "10.8.0.1")
         await config(w, one="10.9.0.1")
