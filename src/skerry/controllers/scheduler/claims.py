@@ -68,11 +68,12 @@ def look(
             if volume is not None:
                 out.bound.append(volume)
             continue
+        if claim.metadata.annotations.keys() & {claims.SELECTED_NODE, claims.BIND_COMPLETED}:
+            out.on_their_way = True
+            continue
         chosen = class_of(claims.class_of(claim))
         if chosen is None or not claims.waits(claim, chosen):
             return Storage(problem=UNBOUND)
-        if claims.SELECTED_NODE in claim.metadata.annotations:
-            out.on_their_way = True
         out.waiting.append(claim)
         out.free[name] = [one for one in volumes() if claims.suits(one, claim)]
         if chosen.provisioner != claims.NO_PROVISIONER:
