@@ -120,7 +120,7 @@ class Endpoints:
         A gateway is on one node or on none: only one that has said something is waited for. It follows slices of
         every kind.
         """
-        live = set(nodes)
+        live = dict.fromkeys(nodes)  # in their order: what is said is the same every time
         late = [
             one
             for node in live
