@@ -70,8 +70,7 @@ def unsupported(path: str, value: str, *allowed: str) -> str:
 NO_MATCH = "`selector` does not match template `labels`"
 TAKEN = "failed to allocate IP 10.96.0.1: provided IP is already allocated"
 ELSEWHERE = (
-    "failed to allocate IP 192.168.0.1: provided IP is not in the valid range. "
-    "The range of valid IPs is 10.96.0.0/12"
+    "failed to allocate IP 192.168.0.1: provided IP is not in the valid range. The range of valid IPs is 10.96.0.0/12"
 )
 OUTSIDE = "provided port is not in the valid range. The range of valid ports is 30000-32767"
 TWICE = '{"Name":"","Protocol":"TCP","AppProtocol":null,"Port":80,"TargetPort":0,"NodePort":0}'

@@ -254,7 +254,7 @@ def test_generate_name(kubectl: Kubectl) -> None:
 
 def test_a_watch_sees_what_happens(kubectl: Kubectl) -> None:
     kubectl("create", "configmap", "c")
-    watching = kubectl.start("get", "cm", "c", "-w", "-o", "jsonpath={.data.n}{\"\\n\"}")
+    watching = kubectl.start("get", "cm", "c", "-w", "-o", 'jsonpath={.data.n}{"\\n"}')
     try:
         assert watching.stdout is not None
         assert watching.stdout.readline() == "\n"  # it is there: later changes come as events

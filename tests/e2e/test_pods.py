@@ -71,7 +71,7 @@ def test_init_containers_run_one_by_one_before_the_others(pods: Kubectl) -> None
     main = sh("main", "cat /shared/order; exec sleep 1000", volumeMounts=mount)
     with look.lines(pods, "get", "pods", "-w", "--no-headers") as watch:
         create(pods, "ordered", main, initContainers=inits, volumes=[{"name": "shared", "emptyDir": {}}])
-        running = '{.status.initContainerStatuses[0].state.running}'
+        running = "{.status.initContainerStatuses[0].state.running}"
         pods("wait", "pod/ordered", f"--for=jsonpath={running}", "--timeout=30s")
         why = {one["type"]: one for one in pods.json("get", "pod", "ordered")["status"]["conditions"]}["Initialized"]
         assert why["reason"] == "ContainersNotInitialized"  # R12

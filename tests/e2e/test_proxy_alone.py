@@ -280,5 +280,9 @@ async def test_without_the_right_a_sentence_says_what_it_takes() -> None:
         assert done.returncode == 1
         assert "it takes root or CAP_NET_ADMIN" in done.stderr
         assert len(done.stderr.splitlines()) == 1
+        sets = ("inh-caps", "ambient-caps", "bounding-set")
+        admin = [*unprivileged[:-1], *(f"--{one}=-all,+net_admin" for one in sets), *command, "--announce", "lo"]
+        done = await asyncio.to_thread(subprocess.run, admin, capture_output=True, text=True)
+        assert "--announce takes root or CAP_NET_RAW" in done.stderr
     done = await asyncio.to_thread(subprocess.run, [*command[:-1], "/nowhere/at/all"], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (1, "skerry: There is no kubeconfig /nowhere/at/all.\n")

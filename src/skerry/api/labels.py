@@ -151,7 +151,7 @@ def _key(key: str) -> str:
 
 def _value(key: str, value: str) -> str:
     if not valid_value(value):
-        raise ValueError(f"unable to parse requirement: values[0][{key}]: Invalid value: \"{value}\"")
+        raise ValueError(f'unable to parse requirement: values[0][{key}]: Invalid value: "{value}"')
     return value
 
 

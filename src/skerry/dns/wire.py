@@ -138,9 +138,7 @@ def write(
             return plain
     parsed = query.whole()
     reply = dnslib.DNSRecord(
-        dnslib.DNSHeader(
-            id=parsed.header.id, qr=1, aa=int(authoritative), ra=1, rd=parsed.header.rd, rcode=code & 15
-        ),
+        dnslib.DNSHeader(id=parsed.header.id, qr=1, aa=int(authoritative), ra=1, rd=parsed.header.rd, rcode=code & 15),
         q=parsed.questions[0],
     )
     reply.header.rd = parsed.header.rd

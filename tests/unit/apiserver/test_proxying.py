@@ -96,9 +96,7 @@ async def world() -> AsyncIterator[World]:
     )
     await api.client.create(
         discovery.EndpointSlice(
-            metadata=meta.ObjectMeta(
-                name="web-1", namespace="default", labels={"kubernetes.io/service-name": "web"}
-            ),
+            metadata=meta.ObjectMeta(name="web-1", namespace="default", labels={"kubernetes.io/service-name": "web"}),
             address_type="IPv4",
             ports=[discovery.EndpointPort(name="front", port=8080)],
             endpoints=[
@@ -121,9 +119,7 @@ async def world() -> AsyncIterator[World]:
 )
 async def test_it_goes_to_the_pods_port(world: World, name: str) -> None:
     headers = {"authorization": "Bearer secret", "content-type": "text/plain"}
-    response, body = await world.ask(
-        "POST", f"{BASE}/{name}/proxy/a b/", b"data", headers=headers, raw_query="x=1&x=2"
-    )
+    response, body = await world.ask("POST", f"{BASE}/{name}/proxy/a b/", b"data", headers=headers, raw_query="x=1&x=2")
     assert (response.status, body, response.headers["x-who"]) == (200, b"hi", "pod")
     node, asked = world.nodes.asked[-1]
     assert (node, asked.path, asked.query) == ("node-1", "/portForward/default/p", {"port": "8080"})

@@ -180,9 +180,7 @@ async def test_a_watcher_that_falls_behind_is_told(server: ApiServer) -> None:
 async def test_a_watch_ends_after_its_time() -> None:
     clock = FakeClock()
     server = await helper.start(clock)
-    response = await server.app(
-        Request("GET", MAPS, {"watch": "true", "timeoutSeconds": "1"}, user=helper.ADMIN)
-    )
+    response = await server.app(Request("GET", MAPS, {"watch": "true", "timeoutSeconds": "1"}, user=helper.ADMIN))
     reading = asyncio.ensure_future(_all(lines(response)))
     await clock.settle()
     await server.client.create(config("a"))

@@ -126,7 +126,7 @@ async def test_unknown_fields_strict_warn_ignore(server: ApiServer) -> None:
     response, answer = await server.ask("POST", path, body, query={"fieldValidation": "Strict", "dryRun": "All"})
     assert response.status == 400
     message = json.loads(answer)["message"]
-    assert 'strict decoding error: ' in message
+    assert "strict decoding error: " in message
     assert 'unknown field "dat"' in message
     assert 'unknown field "metadata.nonsense"' in message
     response, _ = await server.ask("POST", path, body, query={"dryRun": "All"})
@@ -313,9 +313,7 @@ async def test_some_namespaces_are_immortal(server: ApiServer) -> None:
 async def test_dry_run_stores_and_allocates_nothing(server: ApiServer) -> None:
     body = b'{"kind":"Service","apiVersion":"v1","metadata":{"name":"s"},"spec":{"ports":[{"port":80}]}}'
     before = server.store.revision
-    response, answer = await server.ask(
-        "POST", "/api/v1/namespaces/default/services", body, query={"dryRun": "All"}
-    )
+    response, answer = await server.ask("POST", "/api/v1/namespaces/default/services", body, query={"dryRun": "All"})
     assert (response.status, server.store.revision) == (201, before)
     assert json.loads(answer)["metadata"]["name"] == "s"
     response, _ = await server.ask("POST", "/api/v1/namespaces/default/services", body, query={"dryRun": "Some"})
@@ -382,8 +380,9 @@ async def test_ephemeral_containers_are_only_added_and_only_by_their_own_door(se
     assert code == 422 and "pod updates may not change fields other than" in found["message"]
     code, found = await write("/ephemeralcontainers", {"name": "look", "image": "alpine"})
     assert code == 422
-    assert 'spec.ephemeralContainers: Forbidden: existing ephemeral containers "look" may not be changed' in (
-        found["message"]
+    assert (
+        'spec.ephemeralContainers: Forbidden: existing ephemeral containers "look" may not be changed'
+        in (found["message"])
     )
     probe = {"name": "c", "image": "i", "targetContainerName": "x", "readinessProbe": {"exec": {"command": ["true"]}}}
     code, found = await write("/ephemeralcontainers", probe)

@@ -20,7 +20,7 @@ def test_everything_at_once():
             "stubDomains": '{"Corp.example": ["192.0.2.53", "[2001:db8::1]:5353"]}',
             "upstreamNameservers": '["192.0.2.54:5353"]',
             "hosts": "# ours\n192.0.2.7 db.corp.example DB2.corp.example # two\n2001:db8::7 db.corp.example\n",
-            "records": "m.corp.example. 60 IN MX 10 mail.corp.example.\n; a note\nt.corp.example 5 TXT \"a b\" c\n"
+            "records": 'm.corp.example. 60 IN MX 10 mail.corp.example.\n; a note\nt.corp.example 5 TXT "a b" c\n'
             "_h._tcp.corp.example. 5 SRV 0 5 80 db.corp.example.\nw.corp.example. 5 CNAME db.corp.example.\n",
             "ttl": "30",
             "pods": "verified",

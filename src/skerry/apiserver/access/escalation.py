@@ -68,8 +68,6 @@ def _covered(
         return
     groups = " ".join(f'"{one}"' for one in user.groups)
     lines = "\n".join(missing)
-    why = (
-        f'user "{user.name}" (groups=[{groups}]) is attempting to grant RBAC permissions not currently held:\n{lines}'
-    )
+    why = f'user "{user.name}" (groups=[{groups}]) is attempting to grant RBAC permissions not currently held:\n{lines}'
     trouble = grants.trouble(namespace)
     raise status.forbidden(GROUP, plural, name, f"{why}; resolution errors: {trouble}" if trouble else why)

@@ -42,7 +42,8 @@ async def test_a_token_is_replaced_after_four_fifths_of_its_time(tmp_path) -> No
         containers=[core.Container(name="web", image="host")], volumes=[volume], automount_service_account_token=False
     )
     pod = await server.client.create(core.Pod(metadata=meta.ObjectMeta(name="p", namespace="default"), spec=spec))
-    services = SimpleNamespace(client=server.client, clock=clock, ips=(), objects=Objects(server.client, clock))
+    objects = Objects(server.client, clock)
+    services = SimpleNamespace(client=server.client, clock=clock, ips=(), objects=objects, data=tmp_path)
     worker = Worker(pod, tmp_path)
     volumes = PodVolumes(services, worker)
     await volumes.make(["10.244.1.2"])
