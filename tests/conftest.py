@@ -16,8 +16,15 @@ settings.register_profile("skerry", deadline=None, derandomize="CI" in os.enviro
 settings.load_profile("skerry")
 
 
+LONG = 900
+"""What a test marked `long` may take, in seconds: that of pyproject.toml is for the others."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what is marked `root` for an ordinary user."""
+    """Give long tests their time; skip what is marked `root` for an ordinary user."""
+    for item in items:
+        if item.get_closest_marker("long"):
+            item.add_marker(pytest.mark.timeout(LONG))
     if os.geteuid() == 0:
         return
     skip = pytest.mark.skip(reason="needs root")
