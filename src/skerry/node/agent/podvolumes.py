@@ -79,10 +79,16 @@ class PodVolumes:
             if any(True for _ in payload.downward_paths(self._worker.pod)):
                 self.refresh()
 
+    def sources_changed(self) -> None:
+        """What a volume is made of is another, or gone. A pod that ends keeps what it has, as upstream: what it refers to
+        may be going with its namespace, and the node loses the right to read it with the pod's object."""
+        if not self._worker.pod.metadata.deletion_timestamp:
+            self.refresh()
+
     def refresh(self) -> None:
         """Brings the content up to date soon."""
         self._again = True
-        if self.paths and (self._refreshing is None or self._refreshing.done()):
+        if self.paths and not self._closed.is_set() and (self._refreshing is None or self._refreshing.done()):
             self._refreshing = self._worker.spawn(self._refresh())
 
     def close(self) -> None:

@@ -95,7 +95,7 @@ class PodWorker:
     def sources_changed(self) -> None:
         """A ConfigMap or Secret that the pod refers to is there now, or has changed."""
         self.machine.on_sources(self.now)
-        self.volumes.refresh()
+        self.volumes.sources_changed()
         self.wake()
 
     def evict(self, message: str) -> None:
@@ -107,6 +107,7 @@ class PodWorker:
         """The object is gone."""
         self._writer.close()
         self.machine.on_vanished(self.now)
+        self.volumes.close()
         self.instances.leave()
         self.wake()
 

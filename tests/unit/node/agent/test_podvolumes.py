@@ -72,6 +72,40 @@ async def test_a_token_is_replaced_after_four_fifths_of_its_time(tmp_path) -> No
     assert all(one.done() for one in worker.tasks)
 
 
+async def test_a_pod_that_ends_asks_for_nothing_any_more(tmp_path) -> None:
+    """Its namespace may be going: the node would be refused what the pod referred to, and say so in its log."""
+    server, clock = await api.start(), FakeClock()
+    made = await server.client.create(
+        core.ConfigMap(metadata=meta.ObjectMeta(name="c", namespace="default"), data={"a": "1"})
+    )
+    volume = core.Volume(name="v", config_map=core.ConfigMapVolumeSource(name="c"))
+    spec = core.PodSpec(
+        containers=[core.Container(name="web", image="host")], volumes=[volume], automount_service_account_token=False
+    )
+    pod = await server.client.create(core.Pod(metadata=meta.ObjectMeta(name="p", namespace="default"), spec=spec))
+    objects = Objects(server.client, clock)
+    services = SimpleNamespace(client=server.client, clock=clock, ips=(), objects=objects, data=tmp_path)
+    worker = Worker(pod, tmp_path)
+    volumes = PodVolumes(services, worker)
+    await volumes.make(["10.244.1.2"])
+    made.data["a"] = "2"
+    await server.client.update(made)
+    volumes.sources_changed()
+    await asyncio.gather(*worker.tasks)
+    assert (tmp_path / "v" / "a").read_text() == "2"
+    worker.tasks.clear()
+    ending = meta.ObjectMeta(name="p", namespace="default", deletion_timestamp="2026-01-01T00:00:00Z")
+    worker.pod = core.Pod(metadata=ending, spec=spec)
+    volumes.sources_changed()
+    assert not worker.tasks
+    # Nor does one whose object is gone without an end.
+    worker.pod = pod
+    volumes.close()
+    volumes.sources_changed()
+    assert not worker.tasks and not len(objects)
+    await objects.close()
+
+
 async def test_one_watch_an_object_for_as_long_as_somebody_cares() -> None:
     server = await api.start()
     objects = Objects(server.client, FakeClock())
