@@ -18,6 +18,7 @@ import time
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
@@ -156,11 +157,13 @@ async def _child(directory: str, descriptor: int, controllers: bool, bare: int) 
 
 
 async def _bare(body: bytes, listener: socket.socket, tls: ssl.SSLContext | None) -> None:
+    from skerry.apiserver.custom.served import Served
     from skerry.apiserver.edge import Edge
 
     async def app(_: Request) -> Response:
         return Response(200, body, {"content-type": "application/json"})
 
+    app.server = SimpleNamespace(served=Served())  # type: ignore[attr-defined]  # for the names of its metrics
     await Edge(app).listen(listener, tls)  # type: ignore[arg-type]
     print("up", flush=True)
     await asyncio.Event().wait()
