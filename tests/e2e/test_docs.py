@@ -134,6 +134,16 @@ def test_ingress(person: Person) -> None:
                 assert "Service default/nobody does not exist." in said
 
 
+def test_gateway_api(person: Person) -> None:
+    person.type("skerry up --ephemeral")
+    person.type(f"kubectl apply -f {ROOT / 'tests' / 'helpers' / 'gateway-api.yaml'}")
+    for block in blocks(ROOT / "docs" / "how-to" / "gateway-api.md", "sh"):
+        for command in block.splitlines():
+            said = person.type(command)
+            if command.startswith("kubectl describe"):
+                assert "BackendNotFound" in said
+
+
 def test_in_ci(person: Person) -> None:
     """The how-to's job, but for the installation and for images that only a registry has."""
     block = next(one for one in blocks(ROOT / "docs" / "how-to.md", "sh") if "--ephemeral" in one)

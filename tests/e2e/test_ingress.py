@@ -7,61 +7,23 @@ from __future__ import annotations
 import base64
 import re
 import socket
-import ssl
-import subprocess
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from tests.e2e.conftest import in_namespace
 from tests.helpers.cluster import Cluster, eventually
+from tests.helpers.doors import Door, web
 from tests.helpers.kubectl import MINORS, Kubectl
-from tests.unit.gateway.test_tls import pair
+from tests.helpers.tls import der, pair, shown
 
 pytest.importorskip("envoy", reason="needs the extra: pip install skerry[ingress]")
 
 pytestmark = [pytest.mark.rootless, pytest.mark.xdist_group("ingress")]
 
-WORLD = """
-apiVersion: v1
-kind: Pod
-metadata: {name: web, labels: {app: web}}
-spec:
-  terminationGracePeriodSeconds: 0
-  containers:
-  - name: c
-    image: host
-    command:
-    - python3
-    - -c
-    - |
-      import http.server
-      class Handler(http.server.BaseHTTPRequestHandler):
-          protocol_version = "HTTP/1.1"
-          def do_GET(self):
-              if self.headers.get("Upgrade") == "websocket":
-                  self.send_response(101)
-                  self.send_header("Upgrade", "websocket")
-                  self.send_header("Connection", "Upgrade")
-                  self.end_headers()
-                  self.wfile.write(self.rfile.read(5)[::-1])
-                  self.close_connection = True
-                  return
-              body = (self.path + "\\n" + str(self.headers)).encode()
-              self.send_response(200)
-              self.send_header("Content-Length", str(len(body)))
-              self.end_headers()
-              self.wfile.write(body)
-      http.server.ThreadingHTTPServer(("", 8080), Handler).serve_forever()
-    readinessProbe: {httpGet: {port: 8080, path: /}}
----
-apiVersion: v1
-kind: Service
-metadata: {name: web}
-spec: {selector: {app: web}, ports: [{name: http, port: 80, targetPort: 8080}]}
----
+INGRESSES = """
 apiVersion: networking.k8s.io/v1
 kind: Ingress
 metadata: {name: web}
@@ -92,30 +54,15 @@ spec:
 FIRST = pair("a.example")
 
 
-@dataclass
-class Entrance:
+class Entrance(NamedTuple):
     """Where Ingress is on this machine, and the kubectl of the namespace of these tests."""
 
     kubectl: Kubectl
-    address: str
-    http: int
-    https: int
-
-    def curl(self, url: str, *more: str) -> str:
-        """The answer of `http://HOST/...` or `https://HOST/...`, whatever the certificate, and its status last."""
-        port = self.https if url.startswith("https") else self.http
-        command = ["curl", "-sk", "-m", "5", "-w", "\n%{http_code}", "--connect-to", f"::{self.address}:{port}"]
-        return subprocess.run([*command, *more, url], capture_output=True, text=True, check=False, timeout=10).stdout
+    door: Door
 
     def shown(self, name: str) -> bytes:
         """The certificate for a name."""
-        context = ssl.create_default_context()
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        with (
-            socket.create_connection((self.address, self.https), 5) as plain,
-            context.wrap_socket(plain, server_hostname=name) as found,
-        ):
-            return found.getpeercert(binary_form=True) or b""
+        return shown(self.door.address, self.door.https, name)[0]
 
     def events(self) -> str:
         return self.kubectl("get", "events", "--field-selector", "involvedObject.name=web,type=Warning")
@@ -135,7 +82,7 @@ def port(message: str, number: int) -> int:
 @pytest.fixture(scope="module")
 def entrance(cluster: Cluster) -> Iterator[Entrance]:
     for kubectl in in_namespace(cluster, MINORS[-1], "t-" + uuid.uuid4().hex[:8]):
-        kubectl("apply", "-f", "-", stdin=WORLD)
+        kubectl("apply", "-f", "-", stdin=f"{web('web')}---{INGRESSES}")
         kubectl("wait", "--for=condition=Ready", "pod/web", "--timeout=30s")
 
         def opened(kubectl: Kubectl = kubectl) -> Entrance:
@@ -143,20 +90,21 @@ def entrance(cluster: Cluster) -> Iterator[Entrance]:
             (row,) = [one for one in cluster.status()["loadBalancers"] if one["name"] == "skerry-ingress"]
             assert found["ingress"] == [{"ip": row["address"]}], "I9"
             assert "443/TCP is open" in row["message"]
-            return Entrance(kubectl, row["address"], port(row["message"], 80), port(row["message"], 443))
+            ports = (port(row["message"], number) for number in (80, 443))
+            return Entrance(kubectl, Door(row["address"], *ports))
 
         made = eventually(opened, 30, "Ingress")
         made.certificate(*FIRST)
 
         def answers(made: Entrance = made) -> bool:
-            return made.curl("http://a.example/").endswith("200")
+            return made.door.curl("http://a.example/").endswith("200")
 
         eventually(answers, 10, "Envoy")
         yield made
 
 
 def test_hosts_paths_and_classes(entrance: Entrance) -> None:
-    curl = entrance.curl
+    curl = entrance.door.curl
     assert curl("http://a.example/x").startswith("/x\n")
     assert curl("http://one.w.example/").endswith("200")
     assert curl("http://two.one.w.example/").endswith("404"), "I2"
@@ -164,15 +112,15 @@ def test_hosts_paths_and_classes(entrance: Entrance) -> None:
     assert curl("http://others.example/").endswith("404")
     listed = entrance.kubectl("get", "ingress")
     assert re.search(
-        rf"^web +skerry +a.example,\*.w.example,untold.example +{entrance.address} +80, 443 ", listed, re.M
+        rf"^web +skerry +a.example,\*.w.example,untold.example +{entrance.door.address} +80, 443 ", listed, re.M
     )
     assert re.search(r"^others +another +others.example +80 ", listed, re.M)
-    assert entrance.address in entrance.kubectl("describe", "ingress", "web")
+    assert entrance.door.address in entrance.kubectl("describe", "ingress", "web")
 
 
 def test_what_is_missing_is_503_and_said_once(entrance: Entrance) -> None:
-    assert entrance.curl("http://a.example/exact") == "The Service of this path does not exist.\n\n503"
-    assert entrance.curl("https://untold.example/").endswith("503")
+    assert entrance.door.curl("http://a.example/exact") == "The Service of this path does not exist.\n\n503"
+    assert entrance.door.curl("https://untold.example/").endswith("503")
     name = entrance.kubectl.namespace
     said = eventually(lambda: "MissingSecret" in (found := entrance.events()) and found, 5, "the event")
     assert f"Service {name}/gone does not exist." in said
@@ -181,11 +129,11 @@ def test_what_is_missing_is_503_and_said_once(entrance: Entrance) -> None:
 
 
 def test_http2_websocket_and_what_a_pod_is_told(entrance: Entrance) -> None:
-    told = entrance.curl("https://one.w.example/", "--http2", "-w", "%{http_version}")
+    told = entrance.door.curl("https://one.w.example/", "--http2", "-w", "%{http_version}")
     assert told.endswith("\n2")
     assert "X-Forwarded-Proto: https" in told.title().replace("Https", "https")
     assert "x-forwarded-for: 1" in told.lower()
-    with socket.create_connection((entrance.address, entrance.http), 5) as one:
+    with socket.create_connection((entrance.door.address, entrance.door.http), 5) as one:
         one.sendall(
             b"GET / HTTP/1.1\r\nHost: a.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
             b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
@@ -200,14 +148,14 @@ def test_http2_websocket_and_what_a_pod_is_told(entrance: Entrance) -> None:
 
 def test_certificates_are_renewed_live_and_bad_ones_refused(entrance: Entrance) -> None:
     first, second = FIRST, pair("b.example")
-    assert entrance.shown("a.example") == ssl.PEM_cert_to_DER_cert(first[0].decode())
-    assert entrance.curl("https://a.example/").endswith("200")
+    assert entrance.shown("a.example") == der(first[0])
+    assert entrance.door.curl("https://a.example/").endswith("200")
     entrance.certificate(*second)
-    eventually(lambda: entrance.shown("a.example") == ssl.PEM_cert_to_DER_cert(second[0].decode()), 5, "the second")
+    eventually(lambda: entrance.shown("a.example") == der(second[0]), 5, "the second")
     entrance.certificate(first[0], second[1])
     said = eventually(lambda: "BadCertificate" in (found := entrance.events()) and found, 5, "the event")
     assert "has a certificate that does not belong to its key; the last good certificate stays in use." in said
-    assert entrance.shown("a.example") == ssl.PEM_cert_to_DER_cert(second[0].decode())
+    assert entrance.shown("a.example") == der(second[0])
 
 
 def test_without_envoy_it_is_said_what_to_do(new_cluster: Callable[..., Cluster], tmp_path: Path) -> None:
@@ -232,7 +180,7 @@ def test_envoy_stops_after_the_last_ingress(entrance: Entrance) -> None:
 
     def closed() -> bool:
         with pytest.raises(ConnectionRefusedError):
-            socket.create_connection((entrance.address, entrance.http), 5).close()
+            socket.create_connection((entrance.door.address, entrance.door.http), 5).close()
         return True
 
     eventually(closed, 5, "the end of the port")

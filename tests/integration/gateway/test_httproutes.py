@@ -2,39 +2,22 @@
 
 from __future__ import annotations
 
-import socket
 import ssl
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 pytest.importorskip("envoy", reason="needs the extra: pip install skerry[ingress]")
 
-from tests.integration.gateway.world import PATIENCE, Backend, World, ask, free_port, wait
+from tests.helpers.tls import connected, der, pair, shown
+from tests.integration.gateway.world import Backend, World, ask, free_port, wait
 from tests.unit.gateway import routing
 from tests.unit.gateway.build import secret, service
 from tests.unit.gateway.routing import Tables, gateway, listener, route, rule, to
-from tests.unit.gateway.test_tls import pair
 
 Show = Callable[..., Tables]
-
-
-@pytest.fixture(scope="module")
-def backends() -> Iterator[dict[str, Backend]]:
-    made = {name: Backend(name) for name in ("web", "api", "old")}
-    yield made
-    for one in made.values():
-        one.close()
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    chain, key = pair("default")
-    made = World(tmp_path_factory.mktemp("envoy"), (chain.decode(), key.decode()))
-    yield made
-    made.close()
 
 
 @pytest.fixture(scope="module")
@@ -178,18 +161,13 @@ def test_https_shows_each_listeners_certificate(show: Show, ports: dict[int, int
     secrets = [secret("a", *first), secret("b", *second)]
     show(gateway(https("a", "a.example"), https("b", "*.b.example")), route(rule("web")), secrets=secrets)
 
-    def shown(host: str) -> bytes:
-        context = ssl.create_default_context()
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        with (
-            socket.create_connection(("127.0.0.1", ports[443]), PATIENCE) as plain,
-            context.wrap_socket(plain, server_hostname=host) as found,
-        ):
-            found.sendall(f"GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
-            assert found.recv(12).endswith(b"200")
-            return found.getpeercert(binary_form=True) or b""
+    def certificate(host: str) -> bytes:
+        return shown("127.0.0.1", ports[443], host)[0]
 
-    assert shown("a.example") == ssl.PEM_cert_to_DER_cert(first[0].decode())
-    assert shown("x.y.b.example") == ssl.PEM_cert_to_DER_cert(second[0].decode())
+    assert certificate("a.example") == der(first[0])
+    assert certificate("x.y.b.example") == der(second[0])
     with pytest.raises((ssl.SSLError, ConnectionError)):
-        shown("c.example")
+        certificate("c.example")
+    with connected("127.0.0.1", ports[443], "a.example", "http/1.1") as one:
+        one.sendall(b"GET / HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n")
+        assert one.recv(12).endswith(b"200")

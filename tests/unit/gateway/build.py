@@ -47,6 +47,10 @@ def service(name: str = "web", *ports: dict[str, Any], **spec: Any) -> core.Serv
     return codec.convert(core.Service, {"metadata": metadata, "spec": whole})
 
 
+def tls(name: str, *hosts: str) -> list[dict[str, Any]]:
+    return [{"secretName": name, "hosts": list(hosts)}]
+
+
 def secret(name: str, chain: bytes, key: bytes) -> core.Secret:
     data = {"tls.crt": base64.b64encode(chain).decode(), "tls.key": base64.b64encode(key).decode()}
     return codec.convert(core.Secret, {"metadata": {"name": name, "namespace": "shop"}, "data": data})

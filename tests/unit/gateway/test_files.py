@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from tests.unit.gateway.build import ingress, path, rule, secret, service, want
-from tests.unit.gateway.test_tls import pair, tls
+from tests.helpers.tls import pair
+from tests.unit.gateway.build import ingress, path, rule, secret, service, tls, want
 
 from skerry.gateway.model import Desired
 from skerry.gateway.xds import files

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from tests.helpers.tls import pair
 from tests.unit.gateway.build import secret, service
 from tests.unit.gateway.routing import (
     Tables,
@@ -18,7 +19,6 @@ from tests.unit.gateway.routing import (
     said,
     to,
 )
-from tests.unit.gateway.test_tls import pair
 
 from skerry.gateway.routes import conditions, hosts
 from skerry.gateway.routes.model import Wanted

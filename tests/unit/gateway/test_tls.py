@@ -2,50 +2,14 @@
 
 from __future__ import annotations
 
-import datetime
-import functools
-from typing import Any
-
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from tests.unit.gateway.build import Table, ingress, path, rule, secret, want
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from tests.helpers.tls import pair
+from tests.unit.gateway.build import Table, ingress, path, rule, secret, tls, want
 
 from skerry.gateway import certificates
 from skerry.gateway.desired import covers
-
-
-@functools.cache
-def pair(name: str, kind: str = "ec") -> tuple[bytes, bytes]:
-    """A certificate of its own authority, and its key, as PEM."""
-    key: Any = {
-        "ec": lambda: ec.generate_private_key(ec.SECP256R1()),
-        "k1": lambda: ec.generate_private_key(ec.SECP256K1()),
-        "ed": ed25519.Ed25519PrivateKey.generate,
-        "rsa": lambda: rsa.generate_private_key(65537, 2048),
-        "weak": lambda: rsa.generate_private_key(65537, 1024),
-    }[kind]()
-    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
-    start = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(start)
-        .not_valid_after(start + datetime.timedelta(days=3650))
-        .sign(key, None if kind == "ed" else hashes.SHA256())
-    )
-    form = (serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption())
-    if kind == "ed":
-        form = (form[0], serialization.PrivateFormat.PKCS8, form[2])
-    return made.public_bytes(serialization.Encoding.PEM), key.private_bytes(*form)
-
-
-def tls(name: str, *hosts: str) -> list[dict[str, Any]]:
-    return [{"secretName": name, "hosts": list(hosts)}]
 
 
 def test_names_get_the_certificates_that_are_asked_for_them() -> None:
