@@ -155,7 +155,8 @@ def test_the_whole_cluster(api: Cluster, kubectl: Kubectl, namespace: str, tmp_p
     wide = {line.split()[0]: line for line in kubectl("api-resources", "-o", "wide").splitlines()}
     assert "create,delete,deletecollection,get,list,patch,update,watch" in wide["pods"] and wide["pods"].endswith("all")
     assert set(kubectl("api-resources", "--categories=all", "-o", "name").split()) == {
-        "pods", "services", "deployments.apps", "replicasets.apps",
+        "pods", "services", "deployments.apps", "replicasets.apps", "statefulsets.apps", "daemonsets.apps",
+        "jobs.batch", "cronjobs.batch", "horizontalpodautoscalers.autoscaling",
     }  # fmt: skip
     with kubectl.start("proxy", "--port=0") as proxy:
         try:

@@ -7,8 +7,17 @@ choose fixed values in the lower one without surprises.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from typing import Protocol
+
+FAMILY, MANAGED_BY = "ipaddress.kubernetes.io/ip-family", "ipaddress.kubernetes.io/managed-by"
+FOR_SERVICES = "ipallocator.k8s.io"
+"""Labels of IPAddress objects, and the value of the second for those of Services."""
+
+
+def for_service(labels: Mapping[str, str]) -> bool:
+    """Whether an IPAddress only tells what a Service has."""
+    return labels.get(MANAGED_BY) == FOR_SERVICES
 
 
 class Random(Protocol):

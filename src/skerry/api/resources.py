@@ -133,6 +133,8 @@ RESOURCES: tuple[Resource, ...] = (
              short_names=("netpol",), generation=True),
     Resource("ServiceCIDR", "servicecidrs", "servicecidr", "networking", "networking.k8s.io", namespaced=False,
              subresources=("status",)),
+    Resource("IPAddress", "ipaddresses", "ipaddress", "networking", "networking.k8s.io", namespaced=False,
+             short_names=("ip",)),
     Resource("RuntimeClass", "runtimeclasses", "runtimeclass", "node", "node.k8s.io", namespaced=False),
     Resource("HorizontalPodAutoscaler", "horizontalpodautoscalers", "horizontalpodautoscaler", "autoscalingv2",
              "autoscaling", "v2", short_names=("hpa",), categories=("all",), subresources=("status",)),

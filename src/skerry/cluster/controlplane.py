@@ -40,21 +40,32 @@ if TYPE_CHECKING:
 API_PORT = 6443
 """Where the API server answers inside the cluster, on the nodes' gateway: what `default/kubernetes` points to."""
 _READY = 30.0
+_NO_POOLS = "there is no pool of addresses: write one into ConfigMap kube-system/load-balancer-pools"
 _log = logging.getLogger(__name__)
 
 
 def run(config: ClusterConfig, progress: Progress) -> None:
     """Runs the cluster until SIGTERM or SIGINT. ClusterError if it cannot start."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
-    nodes = tuple(NodePlan.of(index, config.networks) for index in range(1, config.nodes + 1))
-    try:
-        handle = _namespaces(config, nodes) if nodes else None
+    with contextlib.ExitStack() as stack:
+        stack.callback(subtree.release, str(config.paths.cgroups))
+        born = None
+        if config.networks.machine:
+            from skerry.cluster import machine
+
+            place = config.paths.machine
+            (where, born) = stack.enter_context(machine.used(config.networks, config.announce, place, config.lock))
+            config = config._replace(announce=where.interfaces)
+            nodes: tuple[NodePlan, ...] = (NodePlan("node-1", 1, (where.address,), config.networks.node_pods(1)),)
+        else:
+            nodes = tuple(NodePlan.of(index, config.networks) for index in range(1, config.nodes + 1))
+        handle = _namespaces(config, nodes, born) if nodes else None
         asyncio.run(_ControlPlane(config, progress, nodes, handle).run())
-    finally:
-        subtree.release(str(config.paths.cgroups))
 
 
-def _namespaces(config: ClusterConfig, nodes: tuple[NodePlan, ...]) -> Handle:
+def _namespaces(
+    config: ClusterConfig, nodes: tuple[NodePlan, ...], born: Callable[[int], None] | None = None
+) -> Handle:
     from skerry.cluster import namespaces, nodeprocess
     from skerry.cluster.obstacles import NamespaceError
 
@@ -68,7 +79,7 @@ def _namespaces(config: ClusterConfig, nodes: tuple[NodePlan, ...]) -> Handle:
         allow_single_uid=True,
     )
     try:
-        return namespaces.start(plan)
+        return namespaces.start(plan, born)
     except NamespaceError as error:
         raise ClusterError(str(error)) from error
 
@@ -213,8 +224,10 @@ class _ControlPlane:
         )
         stack.push_async_callback(running.stop)
         more: list[manager.Controller] = [NoReadyEndpoints(client, SystemClock(), informers)]
-        loopback = self._config.name if self._nodes else None  # without nodes nobody could open ports there (B7)
-        more.append(LoadBalancerController(client, SystemClock(), informers, loopback))
+        on_loopback = self._nodes and not self._config.networks.machine  # else nobody could open ports there (B7)
+        loopback = self._config.name if on_loopback else None
+        wait = _NO_POOLS if self._nodes else ""
+        more.append(LoadBalancerController(client, SystemClock(), informers, loopback, without_pools=wait))
         beside = manager.Manager(more)
         stack.push_async_callback(beside.stop)
 
@@ -273,7 +286,8 @@ def _open_store(config: ClusterConfig) -> EmbeddedStore:
 async def _app(config: ClusterConfig, store: EmbeddedStore) -> App:
     """The API server on this store, with the allocators filled from the Services that are there."""
     from skerry.api import codec, resources
-    from skerry.api.types import core
+    from skerry.api.allocation import for_service
+    from skerry.api.types import core, networking
     from skerry.apiserver.accounts import ServiceAccounts
     from skerry.apiserver.app import App
     from skerry.apiserver.auth import logged_in
@@ -284,7 +298,12 @@ async def _app(config: ClusterConfig, store: EmbeddedStore) -> App:
 
     ranges = ServiceAllocator(config.networks.service_cidrs)
     records, _ = await store.range(resources.of(core.Service).prefix)
-    ranges.rebuild(codec.decode(core.Service, record.value) for record in records)
+    others, _ = await store.range(resources.of(networking.IPAddress).prefix)
+    held = (codec.decode(networking.IPAddress, record.value).metadata for record in others)
+    ranges.rebuild(
+        (codec.decode(core.Service, record.value) for record in records),
+        [one.name for one in held if not for_service(one.labels)],
+    )
     known = tokens.read(config.paths.tokens)
     users = {token: logged_in(User(user.name, user.groups)) for token, user in known.items()}
     clock = SystemClock()

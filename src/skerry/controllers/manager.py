@@ -22,6 +22,7 @@ from skerry.controllers.deployment.controller import DeploymentController
 from skerry.controllers.endpoints.controller import EndpointsController
 from skerry.controllers.eventage import EventAgeController
 from skerry.controllers.garbage.controller import GarbageController
+from skerry.controllers.ipaddresses import IPAddressController
 from skerry.controllers.job.controller import JobController
 from skerry.controllers.kinds import Kinds
 from skerry.controllers.namespace import NamespaceController
@@ -103,6 +104,7 @@ async def run(
             ServiceAccountController(client, clock, informers, ca),
             ClusterRoleController(client, clock, informers),
             EventAgeController(client, clock),
+            IPAddressController(client, clock, informers),
             StorageController(client, clock, informers, directory),
         ]
     )

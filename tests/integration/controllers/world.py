@@ -15,7 +15,7 @@ from tests.helpers import server as helper
 
 from skerry.api import codec
 from skerry.api import status as statuses
-from skerry.api.types import apiextensions, apps, batch, core, discovery, meta, skerry
+from skerry.api.types import apiextensions, apps, batch, core, discovery, meta, networking, skerry
 from skerry.api.wire import Request, Response
 from skerry.apiserver.app import in_process
 from skerry.client.client import Client, WatchEvent
@@ -36,6 +36,7 @@ _KINDS = (
     core.PersistentVolumeClaim,
     core.PersistentVolume,
     discovery.EndpointSlice,
+    networking.IPAddress,
     apps.ReplicaSet,
     apps.Deployment,
     apps.StatefulSet,

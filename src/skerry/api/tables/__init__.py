@@ -65,6 +65,7 @@ _SUBJECTS = {
     "HorizontalPodAutoscaler": "stored",
     "RuntimeClass": "stored",
     "ServiceCIDR": "stored",
+    "IPAddress": "stored",
     "Role": "rbac",
     "ClusterRole": "rbac",
     "RoleBinding": "rbac",

@@ -1,10 +1,10 @@
-"""NetworkPolicy, HorizontalPodAutoscaler, RuntimeClass and ServiceCIDR."""
+"""NetworkPolicy, HorizontalPodAutoscaler, RuntimeClass, ServiceCIDR and IPAddress."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from skerry.api.tables.column import AGE, NAME, UNSET, column, selector
+from skerry.api.tables.column import AGE, NAME, NONE, UNSET, column, selector
 from skerry.api.tables.duration import since
 from skerry.api.types import autoscalingv2, networking, node
 
@@ -20,6 +20,7 @@ HORIZONTALPODAUTOSCALER_COLUMNS = (
 )
 RUNTIMECLASS_COLUMNS = (NAME, column("Handler", "What runs the pods."), AGE)
 SERVICECIDR_COLUMNS = (NAME, column("CIDRs", "Where addresses of Services are from."), AGE)
+IPADDRESS_COLUMNS = (NAME, column("ParentRef", "Whose it is."), AGE)
 _SHOWN = 2
 
 
@@ -65,3 +66,11 @@ def runtimeclass_cells(obj: node.RuntimeClass, now: float) -> list[Any]:
 
 def servicecidr_cells(obj: networking.ServiceCIDR, now: float) -> list[Any]:
     return [obj.metadata.name, ",".join(obj.spec.cidrs), since(obj.metadata.creation_timestamp, now)]
+
+
+def ipaddress_cells(obj: networking.IPAddress, now: float) -> list[Any]:
+    ref, whose = obj.spec.parent_ref, NONE
+    if ref is not None:
+        kind = f"{ref.resource}.{ref.group}" if ref.group else ref.resource
+        whose = "/".join(filter(None, (kind, ref.namespace, ref.name)))
+    return [obj.metadata.name, whose, since(obj.metadata.creation_timestamp, now)]

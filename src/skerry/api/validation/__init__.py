@@ -14,7 +14,7 @@ from typing import Any
 from skerry.api import resources
 from skerry.api.status import FieldError
 from skerry.api.unstructured import Unstructured
-from skerry.api.validation import meta, names
+from skerry.api.validation import ip, meta, names
 
 _NAMES: dict[str, names.Check] = {
     "Namespace": names.dns1123_label,
@@ -25,6 +25,7 @@ _NAMES: dict[str, names.Check] = {
     "ClusterRole": names.path_segment,
     "RoleBinding": names.path_segment,
     "ClusterRoleBinding": names.path_segment,
+    "IPAddress": ip.as_name,
 }
 
 _SUBJECTS = {
@@ -63,6 +64,7 @@ _SUBJECTS = {
     "HorizontalPodAutoscaler": "stored",
     "RuntimeClass": "stored",
     "ServiceCIDR": "stored",
+    "IPAddress": "stored",
     "Role": "rbac",
     "ClusterRole": "rbac",
     "RoleBinding": "rbac",

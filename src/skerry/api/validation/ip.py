@@ -50,6 +50,14 @@ def canonical(text: str) -> str | None:
     return None if found is None else str(found)
 
 
+def as_name(text: str) -> list[str]:
+    """What is wrong with an address as the name of an object: it must be written in the one right way."""
+    found = canonical(text)
+    if found is None:
+        return [f'ParseAddr("{text}"): unable to parse IP']
+    return [] if found == text else ["must be a canonical format IP address"]
+
+
 def family(text: str) -> str:
     """`IPv4`, `IPv6`, or empty if `text` is no address."""
     found = parse(text)

@@ -1,4 +1,4 @@
-"""Checks of what is stored and not acted on: NetworkPolicy, HorizontalPodAutoscaler, RuntimeClass, ServiceCIDR."""
+"""Checks of what is stored and not acted on: NetworkPolicy, HorizontalPodAutoscaler and the like."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from skerry.api.status import FieldError, field_forbidden, field_invalid, field_
 from skerry.api.types import autoscalingv2, networking, node
 from skerry.api.validation import meta as checks
 from skerry.api.validation import names
-from skerry.api.validation.errors import required, unchanged
+from skerry.api.validation.errors import checked, required, unchanged
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -145,3 +145,19 @@ def create_servicecidr(obj: networking.ServiceCIDR) -> list[FieldError]:
 def update_servicecidr(new: networking.ServiceCIDR, old: networking.ServiceCIDR) -> list[FieldError]:
     """A ServiceCIDR that exists: its ranges stay."""
     return unchanged("spec.cidrs", new.spec.cidrs, old.spec.cidrs)
+
+
+def create_ipaddress(obj: networking.IPAddress) -> list[FieldError]:
+    """A new IPAddress: somebody has it."""
+    ref, path = obj.spec.parent_ref, "spec.parentRef"
+    if ref is None:
+        return [field_required(path)]
+    out = checked(f"{path}.group", ref.group, names.dns1123_subdomain) if ref.group else []
+    out += required(f"{path}.resource", ref.resource, names.path_segment)
+    out += required(f"{path}.name", ref.name, names.path_segment)
+    return out + (checked(f"{path}.namespace", ref.namespace, names.path_segment) if ref.namespace else [])
+
+
+def update_ipaddress(new: networking.IPAddress, old: networking.IPAddress) -> list[FieldError]:
+    """An IPAddress that exists: whose it is stays."""
+    return unchanged("spec.parentRef", new.spec.parent_ref, old.spec.parent_ref)

@@ -34,6 +34,7 @@ class ServiceAllocator:
         self._chance: Random = chance or random.Random()
         self._ips: dict[str, set[int]] = {family: set() for family in self.ranges}
         self._ports: set[int] = set()
+        self._reserved: set[str] = set()
 
     @property
     def families(self) -> list[str]:
@@ -44,17 +45,23 @@ class ServiceAllocator:
         """How many addresses and ports are taken."""
         return {"ips": sum(map(len, self._ips.values())), "ports": len(self._ports)}
 
-    def rebuild(self, services: Iterable[core.Service]) -> None:
-        """Takes what these Services hold, and nothing else; what two of them hold or what is out of range is kept."""
+    def rebuild(self, services: Iterable[core.Service], reserved: Iterable[str] = ()) -> None:
+        """Takes what these Services hold, and nothing else; what two of them hold or what is out of range is kept.
+
+        `reserved`: addresses that somebody else holds.
+        """
         for used in self._ips.values():
             used.clear()
         self._ports.clear()
+        self._reserved.clear()
         for service in services:
             for ip in service.spec.cluster_i_ps or [service.spec.cluster_ip]:
                 for family, one in self.ranges.items():
                     if one.valid(ip):
                         self._ips[family].add(one.number(ip))
             self._ports.update(ports_of(service))
+        for ip in reserved:
+            self.reserve(ip)
 
     def take_ip(self, family: str, ip: str = "") -> str:
         """This address, or some free one. Taken or Full if that cannot be."""
@@ -76,6 +83,21 @@ class ServiceAllocator:
         for family, known in self.ranges.items():
             if known.valid(ip):
                 self._ips[family].discard(known.number(ip))
+
+    def reserve(self, ip: str) -> bool:
+        """Takes an address for whoever is no Service; whether it is one of ours and was free."""
+        for known, used in ((one, self._ips[family]) for family, one in self.ranges.items()):
+            if known.valid(ip) and known.number(ip) not in used:
+                used.add(known.number(ip))
+                self._reserved.add(ip)
+                return True
+        return False
+
+    def release(self, ip: str) -> None:
+        """Gives back what was reserved; what a Service has stays taken."""
+        if ip in self._reserved:
+            self._reserved.discard(ip)
+            self.free_ip(ip)
 
     def take_port(self, port: int = 0) -> int:
         """This port, or some free one. Taken or Full if that cannot be."""

@@ -1,10 +1,11 @@
-"""Small strategies: Namespace, Node, Event, Secret, Ingress."""
+"""Small strategies: Namespace, Node, Event, Secret, Ingress, IPAddress."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from skerry.api import codec
+from skerry.api.allocation import for_service
 from skerry.apiserver.strategies.base import Context, Strategy
 
 
@@ -74,3 +75,16 @@ class IngressStrategy(Strategy):
             says = 'annotation "kubernetes.io/ingress.class" is deprecated'
             return [f"{says}, please use 'spec.ingressClassName' instead"]
         return []
+
+
+class IPAddressStrategy(Strategy):
+    """One that somebody makes keeps its address from Services; those of Services follow what was allocated (S41)."""
+
+    def prepare_create(self, obj: Any, ctx: Context) -> None:
+        super().prepare_create(obj, ctx)
+        name = obj.metadata.name
+        if not for_service(obj.metadata.labels) and ctx.ranges.reserve(name):
+            ctx.transaction.on_failure(lambda: ctx.ranges.release(name))
+
+    def after_delete(self, obj: Any, ctx: Context) -> None:
+        ctx.ranges.release(obj.metadata.name)

@@ -80,8 +80,11 @@ class PodVolumes:
                 self.refresh()
 
     def sources_changed(self) -> None:
-        """What a volume is made of is another, or gone. A pod that ends keeps what it has, as upstream: what it refers to
-        may be going with its namespace, and the node loses the right to read it with the pod's object."""
+        """What a volume is made of is another, or gone.
+
+        A pod that ends keeps what it has, as upstream's do: what it refers to may be going with its namespace, and the
+        node loses the right to read it with the pod's object.
+        """
         if not self._worker.pod.metadata.deletion_timestamp:
             self.refresh()
 

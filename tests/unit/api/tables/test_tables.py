@@ -85,6 +85,7 @@ NAMES = {
     "HorizontalPodAutoscaler": "Name Reference Targets MinPods MaxPods Replicas Age",
     "RuntimeClass": "Name Handler Age",
     "ServiceCIDR": "Name CIDRs Age",
+    "IPAddress": "Name ParentRef Age",
     "StorageClass": "Name Provisioner ReclaimPolicy VolumeBindingMode AllowVolumeExpansion Age",
     "Role": "Name Created-At",
     "ClusterRole": "Name Created-At",
