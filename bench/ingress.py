@@ -1,19 +1,29 @@
 """Ingress: requests per second beside the same Envoy with a configuration written by hand, how soon a change of
-endpoints is in force, and how it grows.
+endpoints is in force, and how it grows. And how soon the port of a LoadBalancer is open on this machine.
 
     python bench/ingress.py [--quick]
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
+import socket
 import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import common
+
+from skerry.api.types import core, meta
+from skerry.client.client import Client
+from skerry.client.http import Address, HttpTransport
+from skerry.cluster import tokens
+from skerry.cluster.paths import cluster_paths
 
 SKERRY = [sys.executable, "-m", "skerry.cli.main"]
 
@@ -25,6 +35,32 @@ def skerry(*words: str) -> str:
     return done.stdout
 
 
+async def ports(data: str, count: int) -> list[float]:
+    """Milliseconds from the sending of a new LoadBalancer to a connection to its port, sorted."""
+    paths = cluster_paths("bench", Path(data))
+    token = tokens.token_of(tokens.read(paths.tokens), tokens.ADMIN)
+    transport = HttpTransport(Address(unix=str(paths.api_socket)), token=token)
+    client, times = Client(transport), []
+    for number in range(count):
+        spec = core.ServiceSpec(type="LoadBalancer", ports=[core.ServicePort(port=20_000, protocol="TCP")])
+        made = core.Service(metadata=meta.ObjectMeta(name=f"balanced-{number}", namespace="default"), spec=spec)
+        begun = time.perf_counter()
+        found = await client.create(made)
+        while not found.status.load_balancer.ingress:
+            found = await client.get(core.Service, made.metadata.name, "default")
+        address = found.status.load_balancer.ingress[0].ip
+        while True:
+            with contextlib.suppress(ConnectionRefusedError):
+                socket.create_connection((address, 20_000), 1).close()
+                break
+            await asyncio.sleep(0.0005)
+        times.append((time.perf_counter() - begun) * 1000)
+        await client.delete(core.Service, made.metadata.name, "default")
+        await asyncio.sleep(0.05)
+    await transport.close()
+    return sorted(times)
+
+
 def main() -> None:
     size = "quick" if "--quick" in sys.argv else "full"
     with tempfile.TemporaryDirectory() as directory:
@@ -32,6 +68,7 @@ def main() -> None:
         where = ("--name", "bench-ingress", "--data-dir", data, "--kubeconfig", f"{directory}/kubeconfig")
         try:
             skerry("up", "--ephemeral", *where)
+            opened = asyncio.run(ports(data, 20 if size == "quick" else 200))
             inside = str(Path(__file__).with_name("ingress_inside.py"))
             found = json.loads(skerry("run", "--name", "bench-ingress", "--", sys.executable, inside, data, size))
         finally:
@@ -51,6 +88,9 @@ def main() -> None:
         for one in found["sizes"]
     ]
     common.table(("Ingresses", "p50", "p99", "a new Ingress", "Envoy, MB"), rows)
+    print("## The port of a LoadBalancer on this machine, from the Service's sending to a connection; milliseconds\n")
+    row = (len(opened), *(f"{opened[int(len(opened) * one)]:.1f}" for one in (0.5, 0.99)), f"{opened[-1]:.1f}")
+    common.table(("Services", "p50", "p99", "most"), [row])
 
 
 if __name__ == "__main__":

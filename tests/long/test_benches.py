@@ -47,8 +47,9 @@ def test_ingress_beside_envoy_alone() -> None:
     said = quick("ingress")
     assert "\n0 requests failed." in said
     found = {row[0]: row for row in rows(said)}
-    assert {"Ingress", "Envoy, static", "10", "50"} <= found.keys()
+    assert {"Ingress", "Envoy, static, bare", "10", "50"} <= found.keys()
     assert float(found["50"][1]) < 500, "milliseconds until a change is in force"
+    assert float(found["20"][1]) < 500, "milliseconds until the port of a LoadBalancer is open"
 
 
 def test_pods() -> None:
