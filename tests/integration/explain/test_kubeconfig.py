@@ -31,22 +31,21 @@ class Foreign:
         self.directory = directory
         self.paths = ClusterPaths(directory / "data", directory / "run")
         certificates.ensure(self.paths, "foreign", None, time.time())
-        key, certificate = certificates._make_authority("client", time.time())
-        self.certificate, self.key = certificates._pem(certificate), certificates._key_pem(key)
+        self.key, self.certificate = certificates.issue(self.paths, "somebody", ("system:masters",), time.time())
         (directory / "client.pem").write_bytes(self.certificate)
         (directory / "client.key").write_bytes(self.key)
         (directory / "token").write_text("secret\n")
         self.port = 0
 
-    async def serve(self) -> Edge:
+    async def serve(self, certificates: ssl.VerifyMode = ssl.CERT_REQUIRED) -> Edge:
         api = await helper.start()
         name = core.ServiceSpec(type="ExternalName", external_name="db.example.com")
         made = core.Service(metadata=meta.ObjectMeta(name="db", namespace="default"), spec=name)
         await api.client.create(made)
         tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         tls.load_cert_chain(self.paths.server_certificate, self.paths.server_key)
-        tls.load_verify_locations(self.directory / "client.pem")
-        tls.verify_mode = ssl.CERT_REQUIRED
+        tls.load_verify_locations(self.paths.ca_certificate)
+        tls.verify_mode = certificates
         listener = socket.create_server(("127.0.0.1", 0))
         self.port = listener.getsockname()[1]
         edge = Edge(api.app)
@@ -111,8 +110,13 @@ async def test_a_client_certificate_and_a_token(foreign: Foreign, monkeypatch: p
         await summary(foreign.kubeconfig(token="secret"))
     with pytest.raises(ClusterError, match=r"cannot be reached: its certificate cannot be verified: "):
         await summary(foreign.kubeconfig({"certificate-authority-data": None}, token="secret", **FILES))
+
+
+async def test_a_user_that_is_not_known(foreign: Foreign) -> None:
+    edge = await foreign.serve(ssl.CERT_NONE)
     with pytest.raises(ClusterError, match=r"does not know this user \(401\)"):
-        await summary(foreign.kubeconfig(token="wrong", **FILES))
+        await summary(foreign.kubeconfig(token="wrong"))
+    await edge.close()
 
 
 def test_what_a_context_means(tmp_path: Path) -> None:
