@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import socket
 import threading
 import time
 import urllib.request
@@ -94,8 +95,19 @@ def test_ways_in_and_back(cluster: Cluster, pods: Kubectl, namespace: str) -> No
     assert cluster.skerry(*connect, *socks).out == "200"
     ip = pods("get", "svc", "balanced", "-o", "jsonpath={.spec.clusterIP}")
     assert cluster.skerry(*connect, *curl, f"http://{ip}:{PORT}/").out == "200"
-    nobody = cluster.skerry(*connect, "sh", "-c", "curl -sS -x $ALL_PROXY http://nobody/")
-    assert nobody.code == 97 and "(4)" in nobody.err
+    # What fails is told with the name that was asked for; the proxy is gone with the command.
+    long = "x" * 64
+    wrong = " ".join(f"http://{one}/" for one in ("balanced:81", "host.skerry.internal:1", long))
+    told = cluster.skerry(*connect, "sh", "-c", f"curl -sS {wrong}; echo $ALL_PROXY; curl -sS -x $ALL_PROXY nobody")
+    assert told.code == 97 and "(4)" in told.err
+    *sentences, proxy = told.out.splitlines()
+    assert sentences == [
+        f"balanced port 81 ({ip}): Connection refused",
+        "host.skerry.internal port 1 (127.0.0.1): Connection refused",
+        f"{long} is no name: a name has up to 253 bytes and up to 63 between two dots",
+    ]
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", int(proxy.rpartition(":")[2])), 5)
 
     # The way back, from a pod and from `run`.
     with machine_server() as port:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import ipaddress
+import os
 import random
 import socket
 from collections.abc import Sequence
@@ -41,14 +42,15 @@ class Dialer:
         """A connection. DialError if there is none to be had."""
         name = host.rstrip(".").lower()
         if name in ("localhost", HOST_NAME):
-            return await self._from_here(_LOOPBACK, port)
+            return await self._from_here(_LOOPBACK, port, name)
         addresses = [name] if is_address(name) else await self._look_up(name)
         if addresses is None:
-            return await self._from_here(host, port)
+            return await self._from_here(host, port, host)
         failure = DialError(Why.NO_NAME, f"{host} has no address")
         for one in addresses:
             try:
-                return await (self._from_inside(one, port) if self._inside(one) else self._from_here(one, port))
+                way = self._from_inside if self._inside(one) else self._from_here
+                return await way(one, port, host)
             except DialError as error:
                 failure = error
         raise failure
@@ -57,16 +59,18 @@ class Dialer:
         ip = ipaddress.ip_address(address)
         return any(ip in one for one in self._networks)
 
-    async def _from_inside(self, address: str, port: int) -> socket.socket:
+    async def _from_inside(self, address: str, port: int, asked: str) -> socket.socket:
+        what = _told(asked, address, port)
         try:
             async with asyncio.timeout(_CONNECT_SECONDS):
                 return await self._door.connect("node", address, port)
         except TimeoutError:
-            raise DialError(Why.TIMEOUT, f"{address} port {port} does not answer") from None
+            raise DialError(Why.TIMEOUT, f"{what} does not answer") from None
         except OSError as error:
-            raise _failed(f"{address} port {port}", error) from error
+            raise _failed(what, error) from error
 
-    async def _from_here(self, host: str, port: int) -> socket.socket:
+    async def _from_here(self, host: str, port: int, asked: str) -> socket.socket:
+        what = _told(asked, host, port)
         loop = asyncio.get_running_loop()
         try:
             found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -80,9 +84,9 @@ class Dialer:
                 async with asyncio.timeout(_CONNECT_SECONDS):
                     await loop.sock_connect(made, address)
             except TimeoutError:
-                failure = DialError(Why.TIMEOUT, f"{host} port {port} does not answer")
+                failure = DialError(Why.TIMEOUT, f"{what} does not answer")
             except OSError as error:
-                failure = _failed(f"{host} port {port}", error)
+                failure = _failed(what, error)
             else:
                 return made
             made.close()
@@ -96,11 +100,15 @@ class Dialer:
         else:
             steps = [f"{name}.{self._namespace}.svc{zone}", f"{name}.svc{zone}", f"{name}{zone}", name]
         for one in steps:
+            if not _writable(one):
+                continue  # with this end it is too long
             code, addresses = await self._ask(one)
             if addresses:
                 return addresses
             if code == wire.SERVFAIL and one.endswith(zone):
                 raise DialError(Why.FAILED, f"the cluster's DNS cannot say what {one} is")
+        if not _writable(name):
+            raise DialError(Why.NO_NAME, f"{name} is no name: a name has up to 253 bytes and up to 63 between two dots")
         if len(steps) == 1:
             raise DialError(Why.NO_NAME, f"{name} is no name of the cluster")
         return None
@@ -109,10 +117,7 @@ class Dialer:
         """The reply's code, and the addresses; IPv4 first."""
         code, found = 0, []
         for kind, number in (("A", 1), ("AAAA", 28)):
-            try:
-                packet = wire.question(name + ".", kind, random.SystemRandom().randrange(0x10000))
-            except Exception:  # noqa: BLE001 - a name that cannot be written as one
-                raise DialError(Why.NO_NAME, f"{name!r} is no name") from None
+            packet = wire.question(name + ".", kind, random.SystemRandom().randrange(0x10000))
             reply = await self._exchange(packet)
             code = reply[3] & 15
             found += [str(one.rdata) for one in wire.answers_of(reply) if one.rtype == number]
@@ -139,6 +144,17 @@ class Dialer:
         raise DialError(Why.FAILED, "the cluster's DNS does not answer")
 
 
+def _writable(name: str) -> bool:
+    """Can this be a name in a question?"""
+    labels = name.split(".")
+    return name.isascii() and len(name) <= 253 and all(0 < len(one) < 64 for one in labels)
+
+
+def _told(asked: str, address: str, port: int) -> str:
+    return f"{asked} port {port}" if asked == address else f"{asked} port {port} ({address})"
+
+
 def _failed(what: str, error: OSError) -> DialError:
-    why = _REASONS.get(error.errno or 0, Why.FAILED)
-    return DialError(why, f"{what}: {error.strerror or error}")
+    number = error.errno or 0
+    text = os.strerror(number) if number > 0 else str(error)  # asyncio's own words are for programmers
+    return DialError(_REASONS.get(number, Why.FAILED), f"{what}: {text}")

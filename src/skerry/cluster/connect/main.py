@@ -41,7 +41,7 @@ def connect(name: str, namespace: str, port: int, command: list[str], say: Calla
     try:
         listener = socket.create_server((ADDRESS, port))
     except OSError as error:
-        text = f"Cannot listen on {ADDRESS} port {port}: {error.strerror}; choose another --port."
+        text = f"Cannot listen on {ADDRESS} port {port}: {os.strerror(error.errno or 0)}; choose another --port."
         raise ClusterError(text) from error
 
     def nodes() -> dict[str, int] | None:
