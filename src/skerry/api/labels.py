@@ -9,6 +9,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
+from skerry.api.numerals import whole
 from skerry.api.types import meta
 
 _TOKEN = re.compile(r"\s*(?:(notin|in)(?=\s*\()|(==|!=|[(),!=<>])|([^\s(),!=<>]+))")
@@ -119,7 +120,7 @@ def _requirement(tokens: list[str], text: str) -> Requirement:
         return Requirement(key, "in", frozenset([_value(key, value)]))
     if operator == "!=":
         return Requirement(key, "notin", frozenset([_value(key, value)]))
-    if operator in ("<", ">") and value.lstrip("-").isdigit():
+    if operator in ("<", ">") and whole(value.removeprefix("-")) is not None:
         return Requirement(key, "gt" if operator == ">" else "lt", frozenset([value]))
     raise ValueError(f"unable to parse requirement: found '{operator}', expected: in, notin, =, ==, !=, gt, lt")
 

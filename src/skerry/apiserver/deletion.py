@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from skerry.api import codec, status
+from skerry.api.numerals import whole
 from skerry.api.types import core, meta, scheduling
 from skerry.api.wire import Response
 from skerry.apiserver import bodies, known, metadata, priorities, strategies
@@ -40,9 +41,10 @@ def options_of(request: Request) -> meta.DeleteOptions:
     query = request.query
     if options.grace_period_seconds is None and query.get("gracePeriodSeconds", ""):
         text = query["gracePeriodSeconds"]
-        if not text.lstrip("-").isdigit():
+        seconds = whole(text.removeprefix("-"))
+        if seconds is None:
             raise status.bad_request(f'strconv.ParseInt: parsing "{text}": invalid syntax')
-        options.grace_period_seconds = int(text)
+        options.grace_period_seconds = -seconds if text[0] == "-" else seconds
     options.propagation_policy = options.propagation_policy or query.get("propagationPolicy") or None
     if options.orphan_dependents is None and query.get("orphanDependents"):
         options.orphan_dependents = request.flag("orphanDependents")

@@ -13,6 +13,7 @@ from urllib.parse import quote, urlencode
 import h11
 
 from skerry.api import frames, resources, status
+from skerry.api.numerals import whole
 from skerry.api.types import core, discovery
 from skerry.api.wire import Request, Response
 from skerry.apiserver import reading, verbs
@@ -76,9 +77,8 @@ async def _of_pod(server: Server, namespace: str, named: Name) -> tuple[str, str
     row = resources.of(core.Pod)
     pod = verbs.load(row, await reading.find(server.store, Target(row, namespace, named.name)))
     ports = [port for one in pod.spec.containers for port in one.ports]
-    if named.port.isdigit():
-        number = int(named.port)
-    else:
+    number = whole(named.port)
+    if number is None:
         number = next((one.container_port for one in ports if named.port in ("", one.name)), 0 if named.port else 80)
     if not 0 < number < 65536:
         raise status.ApiError(503, f'no port "{named.port}" found for pod "{named.name}"')
@@ -119,8 +119,7 @@ def _port_name(service: Any, named: Name) -> str:
     if not named.port:
         if len(ports) == 1:
             return str(ports[0].name)
-    elif named.port.isdigit():
-        number = int(named.port)
+    elif (number := whole(named.port)) is not None:
         for one in ports:
             if one.port == number:
                 return str(one.name)

@@ -10,6 +10,7 @@ import msgspec
 
 from skerry.api import codec, status
 from skerry.api.custom import CustomResource
+from skerry.api.numerals import whole
 from skerry.api.wire import Response
 from skerry.apiserver import known, representation
 from skerry.apiserver.representation import Form
@@ -120,16 +121,18 @@ def _exact(store: Store, query: dict[str, str]) -> int:
 
 def revision_of(text: str) -> int:
     """A resourceVersion as a number. ApiError 400 if it is none."""
-    if text and not text.isdigit():
+    found = whole(text or "0")
+    if found is None:
         raise status.bad_request(f'Invalid value: "{text}": strconv.ParseUint: parsing "{text}": invalid syntax')
-    return int(text or 0)
+    return found
 
 
 def _number(query: dict[str, str], name: str) -> int:
     text = query.get(name, "")
-    if text and not text.isdigit():
+    found = whole(text or "0")
+    if found is None:
         raise status.bad_request(f'strconv.ParseInt: parsing "{text}": invalid syntax')
-    return int(text or 0)
+    return found
 
 
 def _decode(token: str) -> _Continue:

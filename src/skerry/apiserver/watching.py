@@ -10,6 +10,7 @@ import random
 from typing import TYPE_CHECKING, Any
 
 from skerry.api import codec, status
+from skerry.api.numerals import whole
 from skerry.api.types.meta import ObjectMeta
 from skerry.api.wire import Response
 from skerry.apiserver import known, representation
@@ -68,8 +69,7 @@ class _Stream:
         self._form = representation.wanted(request.headers.get("accept", ""))
         self._include = request.query.get("includeObject", "")
         self._bookmarks = request.flag("allowWatchBookmarks")
-        text = request.query.get("timeoutSeconds", "")
-        self._seconds = float(text) if text.isdigit() and int(text) else random.uniform(1800, 3600)
+        self._seconds = float(whole(request.query.get("timeoutSeconds", "")) or random.uniform(1800, 3600))
         self._columns = True
 
     async def pieces(

@@ -78,6 +78,20 @@ async def test_pages_show_one_moment(server: ApiServer) -> None:
     assert (await server.ask("GET", MAPS, query={"continue": "garbage"}))[0].status == 400
 
 
+@pytest.mark.parametrize("text", ["²", "٣", "x", "1.5", "9" * 5000])
+@pytest.mark.parametrize(
+    ("method", "path", "name"),
+    [
+        ("GET", MAPS, "limit"),
+        ("GET", MAPS, "resourceVersion"),
+        ("DELETE", f"{MAPS}/a", "gracePeriodSeconds"),
+    ],
+)
+async def test_numbers_in_a_query(server: ApiServer, method: str, path: str, name: str, text: str) -> None:
+    response, body = await server.ask(method, path, query={name: text})
+    assert response.status == 400 and b"invalid syntax" in body
+
+
 async def test_tables_and_metadata(server: ApiServer) -> None:
     await server.client.create(config("a"))  # T1
     _, body = await server.ask("GET", MAPS, headers=TABLE)

@@ -13,6 +13,7 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from skerry.api import frames, status
+from skerry.api.numerals import whole
 from skerry.api.wire import Request, Response
 from skerry.apiserver import podparts
 from skerry.apiserver.streams import channels, negotiate
@@ -72,8 +73,9 @@ async def answer(server: Server, nodes: NodeStreams | None, target: Target, requ
 
 
 def _port(text: str) -> int:
-    if text.isdigit() and 0 < int(text) < 65536:
-        return int(text)
+    number = whole(text)
+    if number is not None and 0 < number < 65536:
+        return number
     raise status.bad_request(f"unable to parse {text!r} as a port")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from skerry.api import status
+from skerry.api.numerals import whole
 from skerry.apiserver.webhooks.matching import CONNECT
 
 if TYPE_CHECKING:
@@ -31,7 +32,8 @@ async def check(server: Server, target: Target, request: Request) -> tuple[str, 
     if part == "exec":
         options["command"] = request.values("command")
     elif part == "portforward":
-        options["ports"] = [int(one) for text in request.values("ports") for one in text.split(",") if one.isdigit()]
+        said = [whole(one) for text in request.values("ports") for one in text.split(",")]
+        options["ports"] = [one for one in said if one is not None]
     elif part == "proxy":
         options["path"] = f"/{target.rest}"
     if await hooks.mutate(options, None) != options:

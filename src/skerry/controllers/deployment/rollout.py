@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from skerry.api.numerals import whole
 from skerry.api.percent import scaled
 from skerry.api.types import apps
 from skerry.controllers.deployment import versions
@@ -175,8 +176,8 @@ def _share(world: World, one: apps.ReplicaSet, change: int, done: int) -> int:
     if not change or not size(one):
         return 0
     left = change - done
-    noted = one.metadata.annotations.get(versions.MAXIMUM, "")
-    before = int(noted) if noted.isdigit() and int(noted) else world.deployment.status.replicas or 1
+    noted = whole(one.metadata.annotations.get(versions.MAXIMUM, ""))
+    before = noted or world.deployment.status.replicas or 1
     share = math.floor(size(one) * most(world.deployment) / before + 0.5) - size(one)
     if not world.replicas:
         share = -size(one)

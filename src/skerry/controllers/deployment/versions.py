@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from skerry.api import codec
+from skerry.api.numerals import whole
 from skerry.api.types import apps, core, meta
 from skerry.controllers import owners, templates
 
@@ -56,8 +57,7 @@ def find_new(deployment: apps.Deployment, sets: Iterable[apps.ReplicaSet]) -> ap
 
 
 def revision(obj: apps.ReplicaSet | apps.Deployment) -> int:
-    text = obj.metadata.annotations.get(REVISION, "0")
-    return int(text) if text.isdigit() else 0
+    return whole(obj.metadata.annotations.get(REVISION, "0")) or 0
 
 
 def next_revision(old: Sequence[apps.ReplicaSet]) -> int:

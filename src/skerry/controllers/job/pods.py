@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import msgspec
 
+from skerry.api.numerals import whole
 from skerry.api.types import batch, core, meta
 from skerry.clock import parse_rfc3339
 from skerry.controllers import owners
@@ -36,8 +37,8 @@ def is_indexed(job: batch.Job) -> bool:
 
 def index_of(pod: core.Pod) -> int:
     """The pod's completion index, -1 if it has none."""
-    text = pod.metadata.annotations.get(INDEX, "")
-    return int(text) if text.isdigit() else -1
+    found = whole(pod.metadata.annotations.get(INDEX, ""))
+    return -1 if found is None else found
 
 
 def replaces_only_failed(job: batch.Job) -> bool:
@@ -76,8 +77,7 @@ def ended_at(pod: core.Pod, now: float) -> float:
 
 
 def count_of(pod: core.Pod, annotation: str) -> int:
-    text = pod.metadata.annotations.get(annotation, "")
-    return int(text) if text.isdigit() else 0
+    return whole(pod.metadata.annotations.get(annotation, "")) or 0
 
 
 def new_pod(job: batch.Job, index: int = -1, failures: int | None = None, ignored: int = 0) -> core.Pod:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from skerry.api import status
+from skerry.api.numerals import whole
 from skerry.clock import parse_rfc3339
 from skerry.node.logs.reader import Options, read
 from skerry.node.pods.state import Stage
@@ -59,9 +60,10 @@ def _number(call: Call, name: str) -> int | None:
     text = call.query.get(name, "")
     if not text:
         return None
-    if not text.isdigit():
+    number = whole(text)
+    if number is None:
         raise status.bad_request(f"{name}: must be a whole number, 0 or more, not {text}")
-    return int(text)
+    return number
 
 
 def _where(worker: PodWorker, container: str, *, previous: bool) -> tuple[Path, ContainerLog | None]:
