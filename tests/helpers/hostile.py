@@ -82,19 +82,38 @@ class Operation:
     schemas: dict[str, Any] = field(repr=False)
 
 
-class Known:
-    """All operations; a class, since hypothesis shows what it was given."""
+BESIDE = """
+/api/v1/namespaces/{namespace}/pods/{name}/log GET
+/api/v1/namespaces/{namespace}/pods/{name}/exec GET POST
+/api/v1/namespaces/{namespace}/pods/{name}/attach GET POST
+/api/v1/namespaces/{namespace}/pods/{name}/portforward GET POST
+/api/v1/namespaces/{namespace}/pods/{name}/proxy/{path} GET PUT
+/api/v1/namespaces/{namespace}/services/{name}/proxy GET POST
+/api/v1/nodes/{name}/proxy/{path} GET
+/api/v1/namespaces/{namespace}/serviceaccounts/{name}/token POST
+/apis/authentication.k8s.io/v1/tokenreviews POST
+/apis/authentication.k8s.io/v1/selfsubjectreviews POST
+/apis/authorization.k8s.io/v1/subjectaccessreviews POST
+/apis/authorization.k8s.io/v1/selfsubjectaccessreviews POST
+/apis/authorization.k8s.io/v1/selfsubjectrulesreviews POST
+/apis/authorization.k8s.io/v1/namespaces/{namespace}/localsubjectaccessreviews POST
+/ GET
+/api GET
+/apis GET POST
+/apis/{name} GET
+/apis/{name}/{name} GET
+/openapi/v2 GET
+/openapi/v3/apis/{name}/{name} GET
+/version GET
+/metrics GET DELETE
+/readyz GET
+"""
+"""What is served and is in no OpenAPI document of ours: streams, questions, discovery."""
 
-    def __init__(self, found: list[Operation]) -> None:
-        self.all = found
-        self.of_path: dict[str, list[Operation]] = {}
-        for one in found:
-            self.of_path.setdefault(one.path, []).append(one)
 
-
-def operations(documents: list[dict[str, Any]]) -> Known:
-    """Every verb of every path of OpenAPI v3 documents."""
-    out = []
+def operations(documents: list[dict[str, Any]]) -> list[Operation]:
+    """Every verb of every path of OpenAPI v3 documents, and of those beside them."""
+    out: list[Operation] = []
     for one in documents:
         schemas = one["components"]["schemas"]
         of_kind = {
@@ -109,7 +128,10 @@ def operations(documents: list[dict[str, Any]]) -> Known:
                 kind = operation.get("x-kubernetes-group-version-kind", {})
                 name = of_kind.get((kind.get("group"), kind.get("version"), kind.get("kind")), "")
                 out.append(Operation(method.upper(), path, name, kind, schemas))
-    return Known(out)
+    for line in BESIDE.strip().splitlines():
+        path, *methods = line.split()
+        out += [Operation(method, path, "", {}, out[0].schemas) for method in methods]
+    return out
 
 
 class Draw:
@@ -180,7 +202,8 @@ class Draw:
             return [*value[:at], changed, *value[at + (self.draw(st.integers(0, 3)) > 0) :]]
         return self.value(schema, schemas, 3)
 
-    def object(self, operation: Operation) -> Any:
+    def object(self, operation: Operation, named: str = "") -> Any:
+        """`named`: what the URL says."""
         draw, kind = self.draw, operation.kind
         schema = {"$ref": SCHEMAS + operation.schema}
         good = GOOD.get((kind.get("group", ""), kind.get("kind", "")))
@@ -196,9 +219,8 @@ class Draw:
             if draw(st.integers(0, 9)):
                 metadata = value.get("metadata")
                 metadata = metadata if isinstance(metadata, dict) else {}
-                value["metadata"] = {
-                    **(metadata if draw(st.booleans()) else {}), "name": draw(st.sampled_from(NAMES)),
-                }  # fmt: skip
+                name = named if named and draw(st.integers(0, 9)) else draw(st.sampled_from(NAMES))
+                value["metadata"] = {**(metadata if draw(st.booleans()) else {}), "name": name}
         return value
 
     def pointer(self, value: Any) -> str:
@@ -213,9 +235,9 @@ class Draw:
             parts.append(self.draw(words))
         return "".join(f"/{one.replace('~', '~0').replace('/', '~1')}" for one in parts)
 
-    def patch(self, operation: Operation, media: str) -> Any:
+    def patch(self, operation: Operation, media: str, named: str) -> Any:
         draw = self.draw
-        value = self.object(operation)
+        value = self.object(operation, named)
         if media == PATCHES[0]:
             verbs = st.sampled_from(("add", "remove", "replace", "move", "copy", "test", "x"))
             return [
@@ -247,19 +269,17 @@ class Draw:
 
 
 @st.composite
-def requests(draw: Any, known: Known) -> Asked:
-    """Any request to any of the operations."""
-    operation = draw(st.sampled_from(known.all))
-    if operation.method in ("GET", "DELETE") and draw(st.integers(0, 2)):
-        operation = draw(st.sampled_from(known.of_path[operation.path]))
-    maker = Draw(draw, draw(st.sampled_from((5, 9, 10))))
-    path = operation.path
+def requests(draw: Any, operation: Operation) -> Asked:
+    """Any request to one verb of a path."""
+    maker = Draw(draw, draw(st.sampled_from((10, 9, 5))))
+    path, named = operation.path, ""
     while "{" in path:
         before, _, rest = path.partition("{")
         name, _, rest = rest.partition("}")
         text = "default" if name == "namespace" else draw(st.sampled_from(NAMES))
         if not draw(st.integers(0, 9)):
             text = draw(words)
+        named = text if name == "name" else named
         path = before + text + rest
     asked = Asked(operation.method, path)
     if not draw(st.integers(0, 19)):
@@ -282,9 +302,9 @@ def requests(draw: Any, known: Known) -> Asked:
             asked.query |= {"fieldManager": draw(st.sampled_from(("a", "b"))), "force": "true"}
         else:
             asked.query.pop("force", None)
-        asked.body = _encoded(maker.patch(operation, media))
+        asked.body = _encoded(maker.patch(operation, media, named))
     elif asked.method in ("POST", "PUT"):
-        asked.body = _encoded(maker.object(operation))
+        asked.body = _encoded(maker.object(operation, named))
         asked.headers["content-type"] = draw(st.sampled_from(MEDIA)) if not draw(st.integers(0, 5)) else ""
     elif asked.method == "DELETE":
         options = SCHEMAS + "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import signal
@@ -92,13 +93,21 @@ def test_the_official_client_over_a_crash() -> None:
                     done.wait(0.1)
 
         threading.Thread(target=follow, daemon=True).start()
+        config.load_kube_config(str(cluster.kubeconfig))  # the lock makes itself a client when it is made
         lock = LeaseLock("leader", "default", "me")
         settings = electionconfig.Config(
             lock, lease_duration=20, renew_deadline=15, retry_period=1,
             onstarted_leading=lambda: (led.set(), done.wait(60)), onstopped_leading=lost.set,
         )  # fmt: skip
-        config.load_kube_config(str(cluster.kubeconfig))
-        threading.Thread(target=leaderelection.LeaderElection(settings).run, daemon=True).start()
+
+        def lead() -> None:
+            """The library's election ends with the first connection that is refused; programs begin it again."""
+            while not done.is_set():
+                with contextlib.suppress(Exception):
+                    leaderelection.LeaderElection(settings).run()
+                done.wait(0.1)
+
+        threading.Thread(target=lead, daemon=True).start()
         assert led.wait(10)
 
         def make(name: str) -> None:
@@ -124,7 +133,8 @@ def test_the_official_client_over_a_crash() -> None:
         renewed = coordination.read_namespaced_lease("leader", "default").spec.renew_time
 
         def again() -> bool:
-            return bool(coordination.read_namespaced_lease("leader", "default").spec.renew_time > renewed)
+            lease = coordination.read_namespaced_lease("leader", "default").spec
+            return bool(lease.renew_time > renewed and lease.holder_identity == "me")
 
         eventually(again, 15, "the leader renews its lease")
         assert not lost.is_set()
