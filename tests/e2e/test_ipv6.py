@@ -112,7 +112,7 @@ def test_names_and_ways_in_and_out(six: Cluster, kubectl: Kubectl, machine_port:
         places.append(f"[::1]:{number}")
     for place in places:
         eventually(lambda place=place: fetch(f"http://{place}").startswith("web-"), 10, place)
-    assert "0 connections" not in six.skerry("why", "web", "-n", kubectl.namespace).out
+    assert ", 0 connections" not in six.skerry("why", "web", "-n", kubectl.namespace).out
     refused = json.loads(kubectl("get", "events", "-o", "json"))["items"]
     assert [one["message"] for one in refused if one["reason"] == "HostPortUnavailable"] == []
 

@@ -185,7 +185,11 @@ def test_lightkube(nodes3: Cluster, place: str) -> None:
     }
     removal = [{"op": "remove", "path": "/data/n"}]
     assert client.patch(ConfigMap, "l", removal, patch_type=PatchType.JSON).data == {"k": "other"}
-    assert [op for op, _ in client.watch(ConfigMap, labels={"l": "1"}, server_timeout=1)] == ["ADDED"]
+    seen = client.watch(ConfigMap, labels={"l": "1"}, server_timeout=1)  # it begins again by itself, for ever
+    assert next(seen)[0] == "ADDED"
+    client.patch(ConfigMap, "l", {"data": {"n": "2"}}, patch_type=PatchType.MERGE)
+    assert next(seen)[0] == "MODIFIED"
+    seen.close()
     # In pages of two there is everything, once.
     names = [(one.metadata.namespace, one.metadata.name) for one in client.list(ConfigMap, namespace="*", chunk_size=2)]
     assert len(names) == len(set(names)) > 4 and (place, "l") in names
@@ -200,5 +204,5 @@ def test_lightkube(nodes3: Cluster, place: str) -> None:
     )
     assert made["endpoints"][0]["addresses"] == ["10.0.0.1"]
     client.delete(slices, "hand")
-    client.deletecollection(ConfigMap, labels={"l": "1"})
+    client.deletecollection(ConfigMap)
     assert [one.metadata.name for one in client.list(ConfigMap, labels={"l": "1"})] == []
