@@ -30,11 +30,6 @@ def _name(element: str) -> str:
     return json.dumps(element, ensure_ascii=False) + ":"
 
 
-@functools.lru_cache(8192)
-def _leaf(name: str) -> str:
-    return _name(f"f:{name}") + "{}"
-
-
 def entries(kind: Type, empty: dict[str, Any], value: dict[str, Any], writer: Writer) -> bytes:
     """The JSON of an object's managedFields, all its fields being its creator's; empty if it owns none.
 
@@ -88,28 +83,58 @@ def _whole(kind: Type, value: Any) -> str:
     if not value or kind.kind in _LEAVES:
         return "{}"
     if isinstance(value, dict) and kind.kind not in ("list", "set"):
-        known, other = kind.fields, kind.inner
-        pieces = ['{".":{}']
-        for name in sorted(value):
-            inner = known.get(name, other)
-            if inner is None:
-                continue
-            if inner.kind in _LEAVES:
-                pieces.append(_leaf(name))
-            else:
-                pieces.append(_name("f:" + name) + _whole(inner, value[name]))
-        return ",".join(pieces) + "}"
+        holes, last = _shape(kind, tuple(value))
+        if not holes:
+            return last
+        return "".join([text + _whole(inner, value[name]) for text, name, inner in holes]) + last
     if isinstance(value, list) and kind.kind in ("list", "set"):
         return f'{{".":{{}},{_elements(kind, value)}}}'
     return "{}"
 
 
+@functools.lru_cache(4096)
+def _shape(kind: Type, names: tuple[str, ...]) -> tuple[tuple[tuple[str, str, Type], ...], str]:
+    """The node of an object with these names: text, the name of the value whose node follows, its type; the last text.
+
+    Objects of one kind have few shapes, and most of what they hold are leaves, which are text already.
+    """
+    holes: list[tuple[str, str, Type]] = []
+    text = '{".":{}'
+    for name in sorted(names):
+        inner = kind.at(name)
+        if inner is None:
+            continue
+        text += "," + _name("f:" + name)
+        if inner.kind in _LEAVES:
+            text += "{}"
+        else:
+            holes.append((text, name, inner))
+            text = ""
+    return tuple(holes), text + "}"
+
+
+@functools.lru_cache(8192)
+def _keyed(kind: Type, values: tuple[Any, ...], _kinds: tuple[type, ...]) -> tuple[str, tuple[int, Any], str]:
+    """Of a list's element with these keys: its path element, the rank of that, and its name as JSON."""
+    name = fields.key(kind.keys, values)
+    return name, fields.rank(name), _name(name)
+
+
+def _element(kind: Type, one: Any) -> tuple[str, tuple[int, Any], str]:
+    if kind.kind == "list" and type(one) is dict:
+        try:
+            values = tuple([one[key] for key in kind.keys])
+            return _keyed(kind, values, tuple(map(type, values)))
+        except (KeyError, TypeError):
+            pass  # it says not all of them, or not what it may say
+    name = walk.element(kind, one)
+    return name, fields.rank(name), _name(name)
+
+
 def _elements(kind: Type, value: list[Any]) -> str:
     assert kind.inner is not None
-    if len(value) == 1:
-        return _name(walk.element(kind, value[0])) + _whole(kind.inner, value[0])
-    out: dict[str, str] = {}
+    out: dict[str, tuple[tuple[int, Any], str]] = {}
     for one in value:
-        name = walk.element(kind, one)
-        out[name] = "{}" if name in out else _whole(kind.inner, one)
-    return ",".join(_name(name) + out[name] for name in sorted(out, key=fields.rank))
+        name, rank, text = _element(kind, one)
+        out[name] = (rank, text + ("{}" if name in out else _whole(kind.inner, one)))
+    return ",".join([text for _, text in sorted(out.values())])
