@@ -95,6 +95,7 @@ async def select(
             if token
             else f"The resourceVersion for the provided list is too old: {error.asked} ({error.oldest})"
         ) from None
+    records = selection.likely(records)
     found: list[Record] = []
     for index, record in enumerate(records):
         if not selection.matches(record):

@@ -39,6 +39,12 @@ class Selection:
         self.everything = not self.labels and not self.fields
         self.simple = all(one.path.startswith("metadata.") for one in self.fields)
 
+    def likely(self, records: list[Record]) -> list[Record]:
+        """Those of many that may match, in their order: the quick look, for lists."""
+        for mark in self._marks:
+            records = [one for one in records if mark in one.value]
+        return records
+
     def name(self) -> str:
         """The one name that is asked for, or empty."""
         return next((one.value for one in self.fields if one.path == "metadata.name" and one.equal), "")
