@@ -78,9 +78,13 @@ class Table:
         (table,) = json.loads(routes_response(wanted))["resources"]
         self._hosts = {domain: one for one in table["virtual_hosts"] for domain in one["domains"]}
 
+    def route(self, host: str, text: str, method: str = "GET") -> dict[str, Any]:
+        """The route that a request takes."""
+        return next(one for one in self._host(host)["routes"] if _matches(one["match"], host, text, method))
+
     def __call__(self, host: str, text: str) -> str:
         """The cluster that a request goes to, or the status that it is answered with."""
-        found = next(one for one in self._host(host)["routes"] if _matches(one["match"], host, text))
+        found = self.route(host, text)
         return found["route"]["cluster"] if "route" in found else str(found["direct_response"]["status"])
 
     def _host(self, host: str) -> dict[str, Any]:
@@ -91,11 +95,11 @@ class Table:
         return self._hosts[max(fits, key=len, default="*")]
 
 
-def _matches(match: dict[str, Any], host: str, text: str) -> bool:
+def _matches(match: dict[str, Any], host: str, text: str, method: str) -> bool:
     for header in match.get("headers", ()):
-        assert header["name"] == ":authority"
+        value = {":authority": host, ":method": method}[header["name"]]
         regex = header["string_match"]["safe_regex"]["regex"]
-        if (re.fullmatch(regex, host) is not None) == header.get("invert_match", False):
+        if (re.fullmatch(regex, value) is not None) == header.get("invert_match", False):
             return False
     if "path" in match:
         return text == match["path"]

@@ -136,7 +136,9 @@ class Tables:
 
 def _matches(match: dict[str, Any], path: str, headers: dict[str, str], query: dict[str, str]) -> bool:
     for one in match.get("headers", ()):
-        if headers.get(one["name"]) != one["string_match"]["exact"]:
+        wanted = one["string_match"]
+        regex = wanted["safe_regex"]["regex"] if "safe_regex" in wanted else re.escape(wanted["exact"])
+        if not re.fullmatch(regex, headers.get(one["name"], "")):
             return False
     for one in match.get("query_parameters", ()):
         if query.get(one["name"]) != one["string_match"]["exact"]:

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from tests.unit.gateway.routing import Tables, ask, gateway, listener, route, rule, said, to
 
+from skerry.gateway.xds.routes import IDEMPOTENT, RETRY_POLICY
+
 
 def filtered(kind: str, field: str, value: Any, *backends: str, **more: Any) -> dict[str, Any]:
     return rule(*backends, filters=[{"type": kind, field: value}], **more)
@@ -260,6 +262,16 @@ def test_copies_go_to_others_too() -> None:
     (copy,) = sent["request_mirror_policies"]
     assert copy["cluster"] == "shop/api:80"
     assert copy["runtime_fraction"]["default_value"] == {"numerator": 250_000, "denominator": "MILLION"}
+
+
+@pytest.mark.parametrize("own", [{}, {"method": "PUT"}, {"method": "POST"}])
+def test_only_idempotent_requests_are_sent_again_after_a_reset(own: dict[str, str]) -> None:
+    tables = Tables(ask(route(rule("web", headers={"a": "b"}, **own))))
+    for method in own.values() or ("GET", "HEAD", "PUT", "POST", "PATCH"):
+        found = tables.route("any.example/", method, a="b")["route"]
+        again = found.get("retry_policy", RETRY_POLICY)["retry_on"].split(",")
+        assert ("reset" in again) == (method in IDEMPOTENT), method
+        assert "connect-failure" in again
 
 
 def test_time_outs() -> None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from tests.unit.gateway.build import Table, ingress, path, rule, service, want
 
 from skerry.api.types import networking
+from skerry.gateway.xds.routes import IDEMPOTENT, RETRY_POLICY
 
 WEB, API = "shop/web:80", "shop/api:80"
 
@@ -140,6 +141,17 @@ def test_ingresses_of_one_host_are_merged_and_the_older_one_keeps_its_path() -> 
 def test_of_the_same_age_the_first_by_name_wins() -> None:
     one, two = (ingress(name, rule("", path("/", to))) for name, to in (("b", "web"), ("a", "api")))
     assert Table(want(one, two))("x", "/") == API
+
+
+def test_only_idempotent_requests_are_sent_again_after_a_reset() -> None:
+    table = Table(want(ingress("web", rule("*.a.example", path("/x")), default="api")))
+    for host, text, cluster in (("b.a.example", "/x/y", WEB), ("b.a.example", "/", API), ("c.b.a.example", "/x", API)):
+        for method in (*IDEMPOTENT, "POST", "PATCH", "CONNECT", "GETS", "get"):
+            found = table.route(host, text, method)["route"]
+            assert found["cluster"] == cluster
+            again = found.get("retry_policy", RETRY_POLICY)["retry_on"].split(",")
+            assert ("reset" in again) == (method in IDEMPOTENT), method
+            assert "connect-failure" in again
 
 
 # Against a reading of the rules that knows nothing of tables.

@@ -22,8 +22,6 @@ CLIENT_IDLE_TIMEOUT = "75s"
 HEADERS_TIMEOUT = "60s"
 """How long a client may take to send a request's headers."""
 
-_IDEMPOTENT = "GET|HEAD|OPTIONS|TRACE|PUT|DELETE"
-
 
 def listeners_response(
     desired: Desired,
@@ -103,7 +101,7 @@ def _manager(table: str, file: str, statistics: str) -> dict[str, Any]:
             "extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
             stat_prefix=statistics,
             rds={"route_config_name": table, "config_source": file_source(file)},
-            http_filters=[_retry_idempotent(), extension("envoy.filters.http.router", _ROUTER)],
+            http_filters=[extension("envoy.filters.http.router", _ROUTER)],
             upgrade_configs=[{"upgrade_type": "websocket"}],
             http_protocol_options={"accept_http_10": True, "default_host_for_http_10": "localhost"},
             # WebSocket over HTTP/2 is an extended CONNECT.
@@ -126,29 +124,3 @@ def _manager(table: str, file: str, statistics: str) -> dict[str, Any]:
 
 
 _ROUTER = typed("extensions.filters.http.router.v3.Router", suppress_envoy_headers=True)
-
-
-def _retry_idempotent() -> dict[str, Any]:
-    """Adds a reason for retries, that the connection ended before an answer, to requests that may be sent twice.
-
-    Envoy's own header says so to its router, which removes it; for methods that are not in the list this is skipped.
-    """
-    add = {"header": {"key": "x-envoy-retry-on", "value": "reset"}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
-    name = "envoy.filters.http.header_mutation"
-    mutation = typed(
-        "extensions.filters.http.header_mutation.v3.HeaderMutation", mutations={"request_mutations": [{"append": add}]}
-    )
-    method = extension(":method", typed("type.matcher.v3.HttpRequestHeaderMatchInput", header_name=":method"))
-    listed = {
-        "single_predicate": {"input": method, "value_match": {"safe_regex": {"google_re2": {}, "regex": _IDEMPOTENT}}}
-    }
-    skip = extension("skip", typed("extensions.filters.common.matcher.action.v3.SkipFilter"))
-    matcher = {"predicate": {"not_matcher": listed}, "on_match": {"action": skip}}
-    return extension(
-        name,
-        typed(
-            "extensions.common.matching.v3.ExtensionWithMatcher",
-            extension_config=extension(name, mutation),
-            xds_matcher={"matcher_list": {"matchers": [matcher]}},
-        ),
-    )

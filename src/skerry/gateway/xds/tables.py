@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import functools
 import hashlib
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 
 from skerry.gateway.routes.model import Changes, Entrance, Match, PathChange, RedirectTo, Rule, Send
-from skerry.gateway.xds.routes import HEADERS, IDLE_TIMEOUT, RETRY_POLICY
+from skerry.gateway.xds.routes import HEADERS, IDLE_TIMEOUT, RETRY_POLICY, by_method
 from skerry.gateway.xds.wire import REMEMBERED, ROUTES, encode, response
 
 _NOBODYS = {
@@ -57,14 +58,15 @@ def table_response(one: Entrance) -> bytes:
 @functools.lru_cache(REMEMBERED)
 def _virtual_host(domain: str, rules: tuple[Rule, ...], port: int, tls: bool) -> bytes:
     host = "" if "*" in domain else domain
-    routes = [_route(one, port, tls, host) for one in rules]
+    routes = [each for one in rules for each in _routes(one, port, tls, host)]
     return encode({"name": domain, "domains": [domain], "routes": [*routes, _NOBODYS], "retry_policy": RETRY_POLICY})
 
 
-def _route(one: Rule, port: int, tls: bool, host: str) -> dict[str, Any]:
+def _routes(one: Rule, port: int, tls: bool, host: str) -> Iterable[dict[str, Any]]:
     """`host`: the one that requests have, "" if they have different ones."""
     headers = {**_changed("request", one.request), **_changed("response", one.response)}
-    return {"match": _match(one.match), **_action(one, port, tls, host), **headers}
+    made = {"match": _match(one.match), **_action(one, port, tls, host), **headers}
+    return by_method(made) if "route" in made else [made]
 
 
 def _match(one: Match) -> dict[str, Any]:
