@@ -21,8 +21,10 @@ def namespace(obj: core.Namespace) -> None:
 def node(obj: core.Node) -> None:
     if not obj.status.allocatable and obj.status.capacity:
         obj.status.allocatable = dict(obj.status.capacity)
-    if obj.spec.pod_cidr and not obj.spec.pod_cid_rs:
+    if obj.spec.pod_cidr and obj.spec.pod_cid_rs[:1] != [obj.spec.pod_cidr]:
         obj.spec.pod_cid_rs = [obj.spec.pod_cidr]
+    elif obj.spec.pod_cid_rs and not obj.spec.pod_cidr:
+        obj.spec.pod_cidr = obj.spec.pod_cid_rs[0]
 
 
 def ingressclass(obj: networking.IngressClass) -> None:

@@ -28,6 +28,9 @@ _NAMES: dict[str, names.Check] = {
     "IPAddress": ip.as_name,
 }
 
+_LOOSE = ("apiextensions", "admissionregistration")
+"""Modules of kinds whose finalizers need no prefix."""
+
 _SUBJECTS = {
     "Service": "service",
     "Endpoints": "endpoints",
@@ -61,7 +64,7 @@ _SUBJECTS = {
     "PersistentVolumeClaim": "storage",
     "StorageClass": "storage",
     "NetworkPolicy": "stored",
-    "HorizontalPodAutoscaler": "stored",
+    "HorizontalPodAutoscaler": "autoscaling",
     "RuntimeClass": "stored",
     "ServiceCIDR": "stored",
     "IPAddress": "stored",
@@ -90,6 +93,9 @@ def create(obj: Any) -> list[FieldError]:
     resource = resources.of(type(obj))
     name = _NAMES.get(resource.kind, names.dns1123_subdomain)
     out = meta.create(obj.metadata, resource.namespaced, name)
+    if resource.module not in _LOOSE:
+        for i, one in enumerate(obj.metadata.finalizers):
+            out += meta.prefixed(f"metadata.finalizers[{i}]", one)
     own = _function(resource.kind, "create")
     return out + own(obj) if own is not None else out
 

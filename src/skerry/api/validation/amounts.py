@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from skerry.api import quantity
 from skerry.api.status import FieldError, field_invalid, field_required
 from skerry.api.types import core
@@ -13,9 +15,7 @@ _STANDARD = ("cpu", "memory", "ephemeral-storage")
 
 def resources(one: core.ResourceRequirements, path: str) -> list[FieldError]:
     """Names and amounts; no request above its limit, and no overcommitting of what cannot be."""
-    out: list[FieldError] = []
-    for name in sorted(one.limits):
-        out += _amount(name, one.limits[name], f"{path}.limits[{name}]")
+    out = limits(one.limits, f"{path}.limits")
     for name in sorted(one.requests):
         out += _amount(name, one.requests[name], f"{path}.requests[{name}]")
         limit = one.limits.get(name)
@@ -31,6 +31,11 @@ def resources(one: core.ResourceRequirements, path: str) -> list[FieldError]:
                 why = f"must be less than or equal to {name} limit of {limit}"
                 out.append(field_invalid(f"{path}.requests", one.requests[name], why))
     return out
+
+
+def limits(values: Mapping[str, str], path: str) -> list[FieldError]:
+    """Names and amounts by themselves."""
+    return [error for name in sorted(values) for error in _amount(name, values[name], f"{path}[{name}]")]
 
 
 def _whole(name: str) -> bool:

@@ -5,19 +5,15 @@ from __future__ import annotations
 from skerry.api import quantity
 from skerry.api.status import FieldError, field_duplicate, field_forbidden, field_invalid, field_required
 from skerry.api.types import coordination, core, skerry
-from skerry.api.validation import ip, names
+from skerry.api.validation import ip, meta, names
 from skerry.api.validation.errors import checked, one_of, shown
 
 EFFECTS = ("NoExecute", "NoSchedule", "PreferNoSchedule")
-_STANDARD = ("foregroundDeletion", "kubernetes", "orphan")
 
 
 def finalizer(path: str, value: str) -> list[FieldError]:
     """A qualified name with a prefix, or one of the few words that stand alone."""
-    out = checked(path, value, names.qualified_name)
-    if not out and "/" not in value and value not in _STANDARD:
-        out.append(field_invalid(path, value, "name is neither a standard finalizer name nor is it fully qualified"))
-    return out
+    return checked(path, value, names.qualified_name) or meta.prefixed(path, value)
 
 
 def create_namespace(obj: core.Namespace) -> list[FieldError]:

@@ -118,7 +118,11 @@ def create_limitrange(obj: core.LimitRange) -> list[FieldError]:
         path = f"spec.limits[{i}]"
         if not item.type:
             out.append(required(f"{path}.type"))
-        elif item.type in seen:
+        elif item.type not in ("Container", "Pod", "PersistentVolumeClaim"):
+            out += checked(f"{path}.type", item.type, names.qualified_name)
+            if "/" not in item.type:
+                out.append(field_invalid(f"{path}.type", item.type, "must be a standard limit type or fully qualified"))
+        if item.type in seen:
             out.append(field_duplicate(f"{path}.type", item.type))
         seen.add(item.type)
         out += _item(item, path)

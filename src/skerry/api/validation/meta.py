@@ -145,6 +145,13 @@ def owner_references(path: str, references: Sequence[meta.OwnerReference]) -> li
     return out
 
 
+def prefixed(path: str, finalizer: str) -> list[FieldError]:
+    """A finalizer of a built-in kind has a prefix, or is one of the few words that stand alone."""
+    if "/" in finalizer or finalizer in ("kubernetes", _FOREGROUND, _ORPHAN):
+        return []
+    return [field_invalid(path, finalizer, "name is neither a standard finalizer name nor is it fully qualified")]
+
+
 def finalizers(path: str, values: Sequence[str]) -> list[FieldError]:
     """Qualified names (or one of the two old words) that do not contradict each other."""
     out: list[FieldError] = []

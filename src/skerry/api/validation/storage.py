@@ -6,7 +6,7 @@ from skerry.api import codec, quantity
 from skerry.api.status import FieldError, field_forbidden, field_invalid, field_not_supported, field_required
 from skerry.api.types import core, storage
 from skerry.api.validation import meta as checks
-from skerry.api.validation import names
+from skerry.api.validation import names, volumes
 from skerry.api.validation.errors import checked, shown, unchanged
 
 _MODES = ("ReadWriteOnce", "ReadOnlyMany", "ReadWriteMany", "ReadWriteOncePod")
@@ -58,10 +58,7 @@ def _source(spec: core.PersistentVolumeSpec) -> list[FieldError]:
         out.append(field_required("spec", "must specify a volume type"))
     out += [field_forbidden(f"spec.{name}", "may not specify more than 1 volume type") for name in sources[1:]]
     if spec.host_path is not None:
-        if not spec.host_path.path:
-            out.append(field_required("spec.hostPath.path"))
-        elif ".." in spec.host_path.path.split("/"):
-            out.append(field_invalid("spec.hostPath.path", spec.host_path.path, "must not contain '..'"))
+        out += volumes.host_path(spec.host_path, "spec.hostPath")
     if spec.local is not None:
         if not spec.local.path:
             out.append(field_required("spec.local.path"))

@@ -1,4 +1,4 @@
-"""Checks of what is stored and not acted on: NetworkPolicy, HorizontalPodAutoscaler and the like."""
+"""Checks of what is stored and not acted on: NetworkPolicy, RuntimeClass, ServiceCIDR, IPAddress."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import ipaddress
 from typing import TYPE_CHECKING
 
 from skerry.api.status import FieldError, field_forbidden, field_invalid, field_not_supported, field_required
-from skerry.api.types import autoscalingv2, networking, node
+from skerry.api.types import networking, node
+from skerry.api.validation import amounts, names, scheduling
 from skerry.api.validation import meta as checks
-from skerry.api.validation import names
 from skerry.api.validation.errors import checked, required, unchanged
 
 if TYPE_CHECKING:
@@ -100,33 +100,15 @@ def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
         return None
 
 
-def create_horizontalpodautoscaler(obj: autoscalingv2.HorizontalPodAutoscaler) -> list[FieldError]:
-    """A new HorizontalPodAutoscaler."""
-    spec, out = obj.spec, list[FieldError]()
-    least = spec.min_replicas if spec.min_replicas is not None else 1
-    if least < 1:
-        out.append(field_invalid("spec.minReplicas", least, "must be greater than or equal to 1"))
-    if spec.max_replicas < 1:
-        out.append(field_invalid("spec.maxReplicas", spec.max_replicas, "must be greater than 0"))
-    if spec.max_replicas < least:
-        why = "must be greater than or equal to `minReplicas`"
-        out.append(field_invalid("spec.maxReplicas", spec.max_replicas, why))
-    ref = spec.scale_target_ref
-    out += required("spec.scaleTargetRef.kind", ref.kind, names.path_segment)
-    return out + required("spec.scaleTargetRef.name", ref.name, names.path_segment)
-
-
-def update_horizontalpodautoscaler(
-    new: autoscalingv2.HorizontalPodAutoscaler,
-    old: autoscalingv2.HorizontalPodAutoscaler,  # noqa: ARG001
-) -> list[FieldError]:
-    """A HorizontalPodAutoscaler that exists: all of it may change."""
-    return create_horizontalpodautoscaler(new)
-
-
 def create_runtimeclass(obj: node.RuntimeClass) -> list[FieldError]:
     """A new RuntimeClass."""
-    return required("handler", obj.handler, names.dns1123_label)
+    out = required("handler", obj.handler, names.dns1123_label)
+    if obj.overhead is not None:
+        out += amounts.limits(obj.overhead.pod_fixed, "overhead.podFixed")
+    if obj.scheduling is not None:
+        out += checks.labels("scheduling.nodeSelector", obj.scheduling.node_selector)
+        out += scheduling.tolerations(obj.scheduling.tolerations, "scheduling.tolerations")
+    return out
 
 
 def update_runtimeclass(new: node.RuntimeClass, old: node.RuntimeClass) -> list[FieldError]:

@@ -75,7 +75,8 @@ def _empty_dir(one: core.EmptyDirVolumeSource, path: str) -> list[FieldError]:
     return [field_forbidden(f"{path}.sizeLimit", "SizeLimit field must be a valid resource quantity")]
 
 
-def _host_path(one: core.HostPathVolumeSource, path: str) -> list[FieldError]:
+def host_path(one: core.HostPathVolumeSource, path: str) -> list[FieldError]:
+    """A path of the node."""
     if not one.path:
         return [field_required(f"{path}.path")]
     out: list[FieldError] = []
@@ -189,7 +190,7 @@ def _nfs(one: core.NFSVolumeSource, path: str) -> list[FieldError]:
 
 _CHECKS: dict[str, Callable[[Any, str], list[FieldError]]] = {
     "empty_dir": _empty_dir,
-    "host_path": _host_path,
+    "host_path": host_path,
     "secret": _secret,
     "config_map": _config_map,
     "downward_api": _downward,

@@ -99,6 +99,9 @@ def test_node_keeps_its_range() -> None:
     new = make(core.Node, namespace="", spec={"podCIDR": "10.244.2.0/24"})
     why = 'node updates may not change podCIDR except from "" to valid'
     assert texts(validation.update(new, old)) == [f"spec.podCIDRs: Forbidden: {why}"]
+    # Whoever writes the older field alone means both.
+    new = make(core.Node, namespace="", spec={"podCIDR": "10.244.2.0/24", "podCIDRs": ["10.244.1.0/24"]})
+    assert texts(validation.update(new, old)) == [f"spec.podCIDRs: Forbidden: {why}"]
 
 
 def test_namespace() -> None:

@@ -42,7 +42,8 @@ OWNER = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "rs", "uid": "1"
          ["metadata.ownerReferences[0]: Invalid value: {"]),
         ({"ownerReferences": [OWNER, OWNER]}, ["metadata.ownerReferences: Invalid value: [{"]),
         ({"finalizers": ["foregroundDeletion"]}, []),
-        ({"finalizers": ["example.com/x", "a b"]}, ["metadata.finalizers: Invalid value: \"a b\": name part"]),
+        ({"finalizers": ["example.com/x", "a b"]},
+         ["metadata.finalizers: Invalid value: \"a b\": name part", "metadata.finalizers[1]: Invalid value: \"a b\""]),
         ({"finalizers": ["orphan", "foregroundDeletion"]},
          [('metadata.finalizers: Invalid value: ["orphan","foregroundDeletion"]: '
           "finalizer orphan and foregroundDeletion cannot be both set")]),
