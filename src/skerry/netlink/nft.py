@@ -232,6 +232,11 @@ class Nft:
             found[text(parts[1])] = _comment(parts.get(6))
         return found
 
+    def dormant(self, table: str) -> bool:
+        """Does the kernel call none of its chains? NetlinkError if there is no such table."""
+        (found,) = self.ask(GET_TABLE, string(1, table))
+        return bool(int.from_bytes(wire.table(found)[2], "big") & 1)
+
     def chains(self, table: str) -> list[str]:
         parts = [wire.table(one) for one in self.dump(GET_CHAIN)]
         return [text(one[3]) for one in parts if text(one[1]) == table]

@@ -230,7 +230,10 @@ DAMAGES = {
     "a rule more": "add rule ip skerry balance drop",
     "a chain emptied": "flush chain ip skerry pick",
     "the hooks gone": "delete chain ip skerry nat-prerouting",
+    "switched off": "add table ip skerry { flags dormant; }",
     "a guard opened": "flush set ip skerry guarded",
+    "a guard put up": "add element ip skerry guarded { 10.96.0.10 . tcp . 80 }",
+    "a pair that is no hairpin": "add element ip skerry hairpin { 10.244.1.2 . 10.244.1.3 }",
     "an address taken away": "delete element ip skerry addresses { 10.96.0.9 }",
     "all gone": "delete table ip skerry",
 }

@@ -94,8 +94,8 @@ class Numbers:
         return (slot, self._seconds[slot]) if slot else None
 
     def in_use(self, keeper: Keeper) -> bool:
-        """Is there a list with this slot?"""
-        return self._uses[keeper[0]] > 0
+        """Is there a list with this slot and time-out?"""
+        return self._uses[keeper[0]] > 0 and self._seconds.get(keeper[0]) == keeper[1]
 
     def release(self, key: ListKey) -> int | None:
         """A list is no more: the number it had."""
@@ -113,6 +113,7 @@ class Numbers:
         for slot, seconds in found:
             if slot not in self._seconds and seconds not in self._slots:
                 self._slots[seconds], self._seconds[slot] = slot, seconds
+            self._last_slot = max(self._last_slot, slot)
 
     def adopt(self, key: ListKey, number: int) -> bool:
         """A list may have the number that the kernel knows it by; False if it cannot be its."""
@@ -120,7 +121,8 @@ class Numbers:
             return self._lists[key] == number
         slot, bare = number >> SLOT_SHIFT, number & SERVICE_PORT & ~SLOTS
         port = (key.service, key.port, key.protocol, key.affinity)
-        fits = bare >= FIRST_LIST and number & 1 == _bit(key) and self._seconds.get(slot, 0) == key.affinity
+        seconds = self._seconds.get(slot) if slot else 0
+        fits = bare >= FIRST_LIST and number & 1 == _bit(key) and seconds == key.affinity
         whole = number & SERVICE_PORT
         if not fits or self._ports.get(port, whole) != whole or (port not in self._ports and bare in self._taken):
             return False

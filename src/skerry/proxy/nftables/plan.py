@@ -290,7 +290,7 @@ class Planner:
                 self._put(fill, ALLOWED, (frontend, prefix), None)
             self._put(fill, GUARDED, frontend, None)
             self._sources[frontend] = set(sources)
-        elif held:
+        elif held or frontend in self.maps[GUARDED]:
             self._retire(GUARDED, frontend)
             for prefix in held:
                 self._retire(ALLOWED, (frontend, prefix))

@@ -119,7 +119,9 @@ def last_place(kernel: nft.Nft, table: str) -> int:
 
 
 def intact(kernel: nft.Nft, table: str, shape: Shape, held: Maps) -> bool:
-    """Are chains, rules and maps exactly those that we write? A table that nobody calls is made to compare with."""
+    """Are chains, rules and maps exactly those that we write, and called? One that is not is made to compare with."""
+    if kernel.dormant(table):
+        return False
     parts = list(shape.skeleton(REFERENCE, dormant=True))
     extra: Step = [Size(count) for count in held[steps.DISPATCH]]
     extra += [Keep(*keeper) for keeper in held[steps.KEEPERS]]
@@ -199,7 +201,10 @@ def _address(one: Element) -> tuple[str, None]:
 
 
 def _pair(one: Element) -> tuple[str, None]:
-    return _text(one.key[: len(one.key) // 2]), None
+    first, second = one.key[: len(one.key) // 2], one.key[len(one.key) // 2 :]
+    if first != second:
+        raise KeyError(first)
+    return _text(first), None
 
 
 _READERS: dict[str, Callable[[Element], tuple[Any, Any]]] = {
