@@ -28,11 +28,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--node", default=os.uname().nodename.lower(), metavar="N", help="this machine's Node (default: its host name)"
     )
     parser.add_argument(
-        "--service-cidr", type=_list(_prefix), default=(), metavar="CIDR[,CIDR]",
+        "--service-cidr", type=_ranges, default=(), metavar="CIDR[,CIDR]",
         help="the range of cluster IPs (default: what the API server's ServiceCIDRs say)",
     )  # fmt: skip
     parser.add_argument(
-        "--cluster-cidr", type=_list(_prefix), default=(), metavar="CIDR[,CIDR]",
+        "--cluster-cidr", type=_ranges, default=(), metavar="CIDR[,CIDR]",
         help="where pods have their addresses: who comes to a cluster IP from elsewhere is masqueraded",
     )  # fmt: skip
     parser.add_argument(
@@ -72,6 +72,15 @@ def _prefix(text: str) -> str:
         return str(ipaddress.ip_network(text))
     except ValueError as error:
         raise argparse.ArgumentTypeError(f'"{text}" is no range of addresses: {error}') from None
+
+
+def _ranges(text: str) -> tuple[str, ...]:
+    found = _list(_prefix)(text)
+    if len({":" in one for one in found}) < len(found):
+        raise argparse.ArgumentTypeError(
+            f'"{text}" has two ranges of one family: give one of IPv4, one of IPv6, or both'
+        )
+    return found
 
 
 def _addresses(text: str) -> str:
