@@ -29,6 +29,7 @@ from skerry.api.types import core
 from skerry.api.types.meta import ObjectMeta
 
 PODS = "/api/v1/namespaces/default/pods"
+WATCH = f"{PODS}?watch=1&sendInitialEvents=false&resourceVersionMatch=NotOlderThan"
 CONNECTIONS = 32
 Ask = tuple[str, str, bytes]  # method, path, body
 
@@ -208,11 +209,11 @@ class Watchers:
 @asynccontextmanager
 async def watching(running: Running, count: int) -> AsyncIterator[Watchers]:
     """So many watches of all pods, that have begun."""
-    loop, watchers, path = asyncio.get_running_loop(), Watchers(count), f"{PODS}?watch=1&sendInitialEvents=false"
+    loop, watchers = asyncio.get_running_loop(), Watchers(count)
     made = []
     for _ in range(count):
         transport, _ = await loop.create_connection(
-            lambda: Watcher(path, watchers), "127.0.0.1", running.port, ssl=running.tls, server_hostname="localhost"
+            lambda: Watcher(WATCH, watchers), "127.0.0.1", running.port, ssl=running.tls, server_hostname="localhost"
         )
         made.append(transport)
     async with asyncio.timeout(60):

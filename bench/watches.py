@@ -131,7 +131,8 @@ def skerry(port: int) -> Target:
         return PATH, json.dumps(body).encode()
 
     # The headers of the answer are the sign that it watches.
-    return Target(port, write, ("GET", PATH + "?watch=1&sendInitialEvents=false", b""), b'"ADDED"', b"\r\n\r\n")
+    watch = f"{PATH}?watch=1&sendInitialEvents=false&resourceVersionMatch=NotOlderThan"
+    return Target(port, write, ("GET", watch, b""), b'"ADDED"', b"\r\n\r\n")
 
 
 def etcd(port: int) -> Target:

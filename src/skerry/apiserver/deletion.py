@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _ATTEMPTS = 20
 _IMMORTAL = ("default", "kube-public", "kube-system")
+_POLICIES = ("Foreground", "Background", "Orphan")
 _FOREGROUND, _ORPHAN = "foregroundDeletion", "orphan"
 
 
@@ -48,11 +49,16 @@ def options_of(request: Request) -> meta.DeleteOptions:
     options.propagation_policy = options.propagation_policy or query.get("propagationPolicy") or None
     if options.orphan_dependents is None and query.get("orphanDependents"):
         options.orphan_dependents = request.flag("orphanDependents")
-    if options.propagation_policy not in (None, "Foreground", "Background", "Orphan"):
-        error = status.field_not_supported(
-            "propagationPolicy", options.propagation_policy, ["Foreground", "Background", "Orphan"]
-        )
-        raise status.invalid("meta.k8s.io", "DeleteOptions", "", [error])
+    policy, errors = options.propagation_policy, []
+    if policy not in (None, *_POLICIES):
+        errors.append(status.field_not_supported("propagationPolicy", policy, _POLICIES))
+    elif policy is not None and options.orphan_dependents is not None:
+        said = "orphanDependents and deletionPropagation cannot be both set"
+        errors.append(status.field_invalid("propagationPolicy", policy, said))
+    if options.dry_run not in ([], ["All"]):
+        errors.append(status.field_not_supported("dryRun", options.dry_run, ["All"]))
+    if errors:
+        raise status.invalid("meta.k8s.io", "DeleteOptions", "", errors)
     if options.grace_period_seconds is not None and options.grace_period_seconds < 0:
         options.grace_period_seconds = 1
     return options
@@ -70,13 +76,14 @@ async def delete(server: Server, target: Target, request: Request) -> Response:
 async def delete_collection(server: Server, target: Target, request: Request) -> Response:
     """Deletes what the selectors select; the list of what was there."""
     options = options_of(request)
+    without = dry(request) or options.dry_run == ["All"]
     row = target.resource
     records, revision, _, _ = await select(server.store, target, Selection(row, request.query), request.query)
     for record in records:
         obj = load(row, record)
         one = Target(row, obj.metadata.namespace, obj.metadata.name)
         try:
-            await remove(server, one, options, dry=dry(request), request=request)
+            await remove(server, one, options, dry=without, request=request)
         except status.ApiError as error:
             if not status.is_not_found(error):
                 raise

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
-from skerry.api import codec, status
+from skerry.api import codec, schema, status
 from skerry.api import patch as patches
 from skerry.api.custom import CustomResource
 from skerry.api.unstructured import Unstructured
@@ -45,6 +45,8 @@ async def patch(server: Server, target: Target, request: Request) -> Response:
         wrong = status.field_forbidden("force", "may not be specified for non-apply patch")
         raise status.invalid("meta.k8s.io", "PatchOptions", "", [wrong])
     document = bodies.json_of(request.body)
+    ignored = request.query.get("fieldValidation") == "Ignore"
+    duplicates = [] if ignored else schema.duplicates(request.body, document)
     told: list[str] = []
 
     def apply(old: Any) -> Any:
@@ -57,7 +59,7 @@ async def patch(server: Server, target: Target, request: Request) -> Response:
         def refuse(text: str) -> status.ApiError:
             return _unfit(kind, document, after if names is None else {**codec.plain(old), **after}, text)
 
-        made = bodies.of_row(row, after, request, [], refuse)
+        made = bodies.of_row(row, after, request, duplicates, refuse)
         told[:] = made.warnings
         if names is not None:
             _keep(made.object, old, names.values(), shared=target.subresource == "status")

@@ -12,7 +12,7 @@ from skerry.api import codec, status
 from skerry.api.custom import CustomResource
 from skerry.api.numerals import whole
 from skerry.api.wire import Response
-from skerry.apiserver import known, representation
+from skerry.apiserver import known, listoptions, representation
 from skerry.apiserver.representation import Form
 from skerry.apiserver.selection import Selection
 from skerry.store.base import Compacted
@@ -109,15 +109,11 @@ async def select(
 
 def _exact(store: Store, query: dict[str, str]) -> int:
     """The revision at which a list must be exact, or 0."""
-    version, match = query.get("resourceVersion", ""), query.get("resourceVersionMatch", "")
-    if match and not version:
-        raise status.ApiError(
-            422, "resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided"
-        )
-    asked = revision_of(version)
+    listoptions.check_list(query)
+    asked = revision_of(query.get("resourceVersion", ""))
     if asked > store.revision:
         raise status.ApiError(504, f"Too large resource version: {asked}, current: {store.revision}")
-    return asked if match == "Exact" else 0
+    return asked if query.get("resourceVersionMatch") == "Exact" else 0
 
 
 def revision_of(text: str) -> int:

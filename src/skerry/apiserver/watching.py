@@ -13,7 +13,7 @@ from skerry.api import codec, status
 from skerry.api.numerals import whole
 from skerry.api.types.meta import ObjectMeta
 from skerry.api.wire import Response
-from skerry.apiserver import known, representation
+from skerry.apiserver import known, listoptions, representation
 from skerry.apiserver.reading import revision_of
 from skerry.apiserver.representation import Form
 from skerry.apiserver.selection import Selection
@@ -38,6 +38,7 @@ async def watch(server: Server, target: Target, request: Request) -> Response:
     """
     row, store = target.resource, server.store
     query = dict(request.query)
+    listoptions.check_watch(query)
     if target.name:
         chosen = f"metadata.name={target.name}"
         query["fieldSelector"] = ",".join(filter(None, (query.get("fieldSelector", ""), chosen)))

@@ -18,7 +18,7 @@ MAPS = "/api/v1/namespaces/default/configmaps"
 
 async def begun(server: helper.ApiServer) -> AsyncIterator[bytes]:
     """A watch that has sent its header."""
-    query = {"watch": "true", "sendInitialEvents": "false"}
+    query = {"watch": "true", "sendInitialEvents": "false", "resourceVersionMatch": "NotOlderThan"}
     body = cast(AsyncIterator[bytes], (await server.app(Request("GET", MAPS, query, user=helper.ADMIN))).body)
     assert await anext(body) == b""
     return body

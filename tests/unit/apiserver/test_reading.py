@@ -165,7 +165,8 @@ async def test_an_object_that_leaves_the_selection_is_deleted_for_the_watcher(se
 
 async def test_initial_events_end_with_a_bookmark(server: ApiServer) -> None:
     await server.client.create(config("a"))
-    watch = await Watch(server, sendInitialEvents="true", allowWatchBookmarks="true").open()
+    initial = {"sendInitialEvents": "true", "resourceVersionMatch": "NotOlderThan"}
+    watch = await Watch(server, allowWatchBookmarks="true", **initial).open()
     assert await watch.seen() == ("ADDED", "a")
     event = await watch.next()
     assert event["type"] == "BOOKMARK"
