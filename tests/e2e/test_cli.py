@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from tests.e2e.test_storage import SET
 from tests.helpers.cluster import SKERRY, Cluster, eventually
 from tests.helpers.kubectl import Kubectl
 
@@ -124,11 +125,19 @@ def test_kill_9_leaves_no_process_and_the_next_up_works(new_cluster: NewCluster)
     kubectl("wait", "pod/sleeper", "--for=condition=Ready", "--timeout=30s")
 
 
-def test_down_leaves_no_process(new_cluster: NewCluster) -> None:
+def test_down_leaves_no_process_and_volumes_keep_their_content(new_cluster: NewCluster) -> None:
     cluster = new_cluster()
     cluster.up()
+    kubectl = cluster.kubectl()
+    kubectl("apply", "-f", "-", stdin=SET)
+    kubectl("wait", "--for=condition=Ready", "pod/db-0", "--timeout=30s")
+    volume = kubectl("get", "pvc", "data-db-0", "-o", "jsonpath={.spec.volumeName}")
     cluster.down()
     assert processes_of(cluster) == []
+    cluster.up()
+    eventually(lambda: kubectl.run("exec", "db-0", "--", "sh", "-c", "[ $(wc -l < /data/starts) = 2 ]").code == 0)
+    claim = kubectl.json("get", "pvc", "data-db-0")
+    assert (claim["spec"]["volumeName"], claim["status"]["phase"]) == (volume, "Bound")
 
 
 def test_up_of_a_running_one_says_so(new_cluster: NewCluster) -> None:

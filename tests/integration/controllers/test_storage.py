@@ -193,6 +193,14 @@ async def test_the_default_class_and_who_else_makes_volumes(here: World) -> None
     await here.until(lambda: here.events("ExternalProvisioning") and here.events("ProvisioningFailed"))
     assert "by the external provisioner 'example.com/disks' or" in here.events("ExternalProvisioning")[0]
     assert here.events("ProvisioningFailed") == ['storageclass.storage.k8s.io "no" not found']
+    # Ours copies nothing: a claim that wants a copy is not given an empty volume.
+    await here.node()
+    at_once = storage.StorageClass(metadata=meta.ObjectMeta(name="at-once"), provisioner=claims.PROVISIONER)
+    await here.client.create(at_once)
+    source = core.TypedLocalObjectReference(kind="PersistentVolumeClaim", name="data")
+    await here.client.create(claim("copy", storage_class_name="at-once", data_source=source))
+    await here.until(lambda: len(here.events("ProvisioningFailed")) == 2)
+    assert here.events("ProvisioningFailed")[1].endswith(": a volume begins empty here: dataSource is not supported")
 
 
 async def test_a_volume_is_made_where_the_first_pod_goes(here: World) -> None:

@@ -190,12 +190,8 @@ class StorageController:
             return
         if not node:  # the class binds at once: any node does
             node = min((one.metadata.name for one in self._nodes.list()), default="")
-        if claim.spec.volume_mode == "Block" or claim.spec.selector is not None or not node:
-            why = (
-                "there is no node yet" if not node
-                else "claim.Spec.Selector is not supported" if claim.spec.selector is not None
-                else "block volumes are not supported: use volumeMode Filesystem"
-            )  # fmt: skip
+        why = decide.cannot_be_made(claim) or ("" if node else "there is no node yet")
+        if why:
             text = f'failed to provision volume with StorageClass "{chosen.metadata.name}": {why}'
             self._events.event(claim, "Warning", "ProvisioningFailed", text)
             return

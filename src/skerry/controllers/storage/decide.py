@@ -73,3 +73,13 @@ def provisioned(
     bound = bound_volume(made, claim)
     del bound.metadata.annotations[claims.BOUND_BY_US]
     return bound
+
+
+def cannot_be_made(claim: core.PersistentVolumeClaim) -> str:
+    """Why our provisioner makes no volume for a claim whatever happens, "" if it does."""
+    spec = claim.spec
+    if spec.selector is not None:
+        return "claim.Spec.Selector is not supported"
+    if spec.data_source is not None or spec.data_source_ref is not None:
+        return "a volume begins empty here: dataSource is not supported"
+    return "block volumes are not supported: use volumeMode Filesystem" if spec.volume_mode == "Block" else ""
