@@ -23,7 +23,8 @@ pytestmark = [pytest.mark.long, pytest.mark.root]
 
 VIP = "10.96.0.9"
 FLOWS = 1_000_000
-SECONDS = 60
+SECONDS = 240
+"""At most: what other work leaves of a busy machine may be little."""
 PORTS = [
     discovery.EndpointPort(name="u", protocol="UDP", port=8080),
     discovery.EndpointPort(name="t", protocol="TCP", port=8080),

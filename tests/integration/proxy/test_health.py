@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import socket
 from typing import Any
@@ -180,6 +181,25 @@ async def test_p36_p37_p38_metrics_under_kube_proxys_names() -> None:
         "skerry_proxy_misses 0",
     ):
         assert line in lines, line
+    await servers.close()
+
+
+@in_network_namespace
+async def test_who_asks_for_nothing_that_can_be_understood_is_hung_up_on_without_a_word_in_the_log() -> None:
+    wrong: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, what: wrong.append(what))
+    rig = Rig()
+    servers = HealthServers(rig.proxy, rig.clock)
+    await servers.start()
+    for said in (b"\r\n\r\n", b"GET /healthz\r\n\r\n", b"x" * 40_000, b"\xff\xfe\x00 a b c\r\n\r\n"):
+        reader, writer = await asyncio.open_connection("127.0.0.1", HEALTH_PORT)
+        writer.write(said)
+        async with asyncio.timeout(10):
+            with contextlib.suppress(ConnectionResetError):  # what was not read is a reset
+                assert await reader.read() == b"", said[:20]
+        writer.close()
+    assert (await get(HEALTH_PORT, "/livez", "POST"))[0] == 405
+    assert wrong == []
     await servers.close()
 
 
