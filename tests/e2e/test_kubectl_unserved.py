@@ -52,6 +52,8 @@ def test_kinds_that_are_stored_and_no_more(kubectl: Kubectl) -> None:
     wrong = kubectl.run("apply", "-f", "-", stdin=POLICY.replace("10.1.0.0", "11.1.0.0"))
     assert 'Invalid value: "11.1.0.0/16": must be a strict subset of `cidr`: 10.0.0.0/8' in wrong.err
     assert "10.96.0.0/12" in kubectl("get", "servicecidr", "kubernetes")
+    kubectl("wait", "--for=condition=Ready", "servicecidr/kubernetes", "--timeout=5s")
+    assert "services/default/kubernetes" in kubectl("get", "ip", "10.96.0.1")
     made = "apiVersion: networking.k8s.io/v1\nkind: ServiceCIDR\nmetadata: {name: a}\nspec: {cidrs: [10.0.0.0/24]}\n"
     assert "skerry up --service-cidr" in kubectl.run("apply", "-f", "-", stdin=made).err
     named = f"apiVersion: node.k8s.io/v1\nkind: RuntimeClass\nmetadata: {{name: r-{kubectl.namespace}}}\nhandler: h\n"

@@ -10,6 +10,7 @@ from tests.integration.controllers.world import World
 
 from skerry.api import status
 from skerry.api.types import core, meta, networking
+from skerry.apiserver import bootstrap
 
 
 def mine(name: str, **more: Any) -> networking.IPAddress:
@@ -91,3 +92,13 @@ async def test_the_whole_life_of_one(here: World) -> None:
     assert len((await here.client.list(networking.IPAddress, label_selector="for=c29")).items) == 2
     await here.client.delete(networking.IPAddress, "fe80::42:1dff:fe84:f9e2")
     assert len((await here.client.list(networking.IPAddress, label_selector="for=c29")).items) == 1
+
+
+async def test_the_range_of_the_cluster_stays(here: World) -> None:
+    """C28."""
+    made = await here.client.create(bootstrap.service_cidr(["10.96.0.0/12"]))
+    assert [(one.type, one.status) for one in made.status.conditions] == [("Ready", "True")]
+    await here.client.patch(networking.ServiceCIDR, "kubernetes", {"metadata": {"annotations": {"a": "b"}}})
+    await here.client.delete(networking.ServiceCIDR, "kubernetes")
+    left = await here.client.get(networking.ServiceCIDR, "kubernetes")
+    assert left.metadata.deletion_timestamp and left.metadata.annotations == {"a": "b"}

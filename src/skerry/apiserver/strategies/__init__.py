@@ -32,6 +32,7 @@ _OWN = {
     "CronJob": ("batch", "CronJobStrategy"),
     "PersistentVolume": ("storage", "PersistentVolumeStrategy"),
     "PersistentVolumeClaim": ("storage", "PersistentVolumeClaimStrategy"),
+    "ServiceCIDR": ("cluster", "ServiceCIDRStrategy"),
     "IPAddress": ("cluster", "IPAddressStrategy"),
     "Ingress": ("cluster", "IngressStrategy"),
     "CustomResourceDefinition": ("definitions", "DefinitionStrategy"),

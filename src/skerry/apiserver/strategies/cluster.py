@@ -1,4 +1,4 @@
-"""Small strategies: Namespace, Node, Event, Secret, Ingress, IPAddress."""
+"""Small strategies: Namespace, Node, Event, Secret, Ingress, ServiceCIDR, IPAddress."""
 
 from __future__ import annotations
 
@@ -6,7 +6,11 @@ from typing import Any
 
 from skerry.api import codec
 from skerry.api.allocation import for_service
+from skerry.api.types import meta
 from skerry.apiserver.strategies.base import Context, Strategy
+from skerry.clock import rfc3339
+
+RANGE_FINALIZER = "networking.k8s.io/service-cidr-finalizer"
 
 
 class NamespaceStrategy(Strategy):
@@ -75,6 +79,22 @@ class IngressStrategy(Strategy):
             says = 'annotation "kubernetes.io/ingress.class" is deprecated'
             return [f"{says}, please use 'spec.ingressClassName' instead"]
         return []
+
+
+class ServiceCIDRStrategy(Strategy):
+    """The range of the cluster is in use for as long as there is the `kubernetes` Service, so it never goes (S41)."""
+
+    def prepare_create(self, obj: Any, ctx: Context) -> None:
+        super().prepare_create(obj, ctx)
+        ready = meta.Condition(
+            type="Ready",
+            status="True",
+            message="Kubernetes Service CIDR is ready",
+            last_transition_time=rfc3339(ctx.now),
+        )
+        obj.status.conditions = [ready]
+        if RANGE_FINALIZER not in obj.metadata.finalizers:
+            obj.metadata.finalizers.append(RANGE_FINALIZER)
 
 
 class IPAddressStrategy(Strategy):
