@@ -9,9 +9,10 @@ from typing import Any
 
 from skerry.api import status
 from skerry.api.types import core
-from skerry.controllers.endpoints import endpoints, members, mirroring, placement, select, slices, topology
+from skerry.controllers.endpoints import endpoints, members, mirroring, select, slices, topology
 from skerry.controllers.endpoints.books import Books
 from skerry.controllers.endpoints.placement import Placement
+from skerry.controllers.endpoints.plan import Plan
 from skerry.controllers.endpoints.roster import Roster
 from skerry.controllers.refusals import is_namespace_terminating
 from tests.scenarios.store import Store, key_of
@@ -142,7 +143,7 @@ class Controllers:
                 self._store.said.append(f"event: {problem}, addressType: {family}")
         self._problems[key] = problems
 
-    def _carry_out(self, plan: placement.Plan) -> None:
+    def _carry_out(self, plan: Plan) -> None:
         for one in (*plan.create, *plan.update):
             self._store.write(one)
         for one in plan.delete:

@@ -11,21 +11,18 @@ whatever YAML 1.1 thinks that it means. Called by `skerry up`, `delete` and `kub
 from __future__ import annotations
 
 import base64
-import fcntl
 import json
 import os
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from skerry.cluster import sharedfile
 from skerry.cluster.errors import ClusterError
+from skerry.cluster.sharedfile import Lock, write
 
 if TYPE_CHECKING:
     import yaml
-
-LOCK_SECONDS = 5.0
-"""How long to wait for another program that holds the lock."""
 
 
 class Entry(NamedTuple):
@@ -95,9 +92,9 @@ def render(entry: Entry) -> str:
 def add(path: Path, entry: Entry) -> None:
     """Put `entry` into the file, replacing what has its name, and make it current. ClusterError if that cannot be."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _Lock(path):
+    with Lock(path):
         if not path.exists() or path.stat().st_size == 0:
-            _write(path, render(entry).encode())
+            write(path, render(entry).encode())
             return
 
         def change(root: yaml.MappingNode) -> bool:
@@ -112,7 +109,7 @@ def add(path: Path, entry: Entry) -> None:
 
 def remove(path: Path, context: str) -> bool:
     """Take `context`, its cluster and its user out of the file; True if there was anything of it. No file is fine."""
-    partial = _partial(path)
+    partial = sharedfile.partial(path)
     if not partial.exists() and not _holds(path, context):
         return False  # nothing to change: no lock needed, nor the right to write
 
@@ -124,7 +121,7 @@ def remove(path: Path, context: str) -> bool:
             found.append(True)
         return any(found)
 
-    with _Lock(path):
+    with Lock(path):
         partial.unlink(missing_ok=True)  # of a command that was killed while it wrote
         return _holds(path, context) and _edit(path, change)
 
@@ -220,7 +217,7 @@ def _edit(path: Path, change: Callable[[yaml.MappingNode], bool]) -> bool:
     except _NotAKubeconfig as error:
         raise ClusterError(f"{path} is not a kubeconfig ({error}): nothing was changed in it.") from None
     if changed:
-        _write(path, yaml.serialize(root, allow_unicode=True, width=1 << 20).encode())
+        write(path, yaml.serialize(root, allow_unicode=True, width=1 << 20).encode())
     return changed
 
 
@@ -305,102 +302,3 @@ def _drop_named(root: yaml.MappingNode, key: str, name: str) -> bool:
     if not kept:
         section.flow_style = True  # "[]": an empty block list would read as null
     return dropped
-
-
-# --- the file --------------------------------------------------------------------------------------------------------
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Replace the file; what it links to, its mode and its owner stay. A new one is for us alone.
-
-    The caller has the lock, so that what a kill leaves has one name and is written over or removed by the next.
-    """
-    real = Path(os.path.realpath(path))
-    partial = _partial(path)
-    fd = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    try:
-        with open(fd, "wb") as file:
-            if real.exists():
-                before = real.stat()
-                os.fchmod(fd, before.st_mode & 0o777)
-                if (before.st_uid, before.st_gid) != (os.geteuid(), os.getegid()):
-                    _try_chown(fd, before.st_uid, before.st_gid)
-            file.write(data)
-            file.flush()
-            os.fsync(fd)
-        os.replace(partial, real)
-    except BaseException:
-        os.unlink(partial)
-        raise
-
-
-def _partial(path: Path) -> Path:
-    real = Path(os.path.realpath(path))
-    return real.with_name(f".{real.name}.skerry")
-
-
-def _try_chown(fd: int, uid: int, gid: int) -> None:
-    try:
-        os.fchown(fd, uid, gid)
-    except PermissionError:
-        pass  # not root: the file becomes ours, as with any editor that renames
-
-
-_OURS = b"skerry\n"
-
-
-class _Lock:
-    """`FILE.lock`, made with O_EXCL as client-go does.
-
-    Ours says so inside and is held with flock as well: one that was left by a kill is known by that and taken away.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path.with_name(path.name + ".lock")
-        self._of = path
-        self._fd = -1
-
-    def __enter__(self) -> None:
-        until = time.monotonic() + LOCK_SECONDS
-        while True:
-            try:
-                self._fd = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
-                break
-            except FileExistsError:
-                if self._remove_abandoned():
-                    continue
-                if time.monotonic() >= until:
-                    raise ClusterError(
-                        f"{self._of} is locked by another program; if none is running, one was killed while it wrote: "
-                        f"remove {self.path} and try again."
-                    ) from None
-                time.sleep(0.01)  # client-go's lock can only be polled
-        fcntl.flock(self._fd, fcntl.LOCK_EX)
-        os.write(self._fd, _OURS)
-
-    def _remove_abandoned(self) -> bool:
-        """Removes a lock of ours whose holder was killed; True if the lock may be tried again at once."""
-        try:
-            fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-        except FileNotFoundError:
-            return True
-        except OSError:
-            return False  # client-go's has no permissions, and is its own affair
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # With the flock nobody else removes this file; that it is still the one at the path is to be looked at.
-            if os.read(fd, 64) != _OURS or not os.path.samestat(os.fstat(fd), os.stat(self.path)):
-                return False
-            os.unlink(self.path)
-            return True
-        except OSError:
-            return False  # somebody holds it, or has just removed it
-        finally:
-            os.close(fd)
-
-    def __exit__(self, *_: object) -> None:
-        try:
-            os.unlink(self.path)
-        except FileNotFoundError:
-            pass  # somebody removed it as left behind
-        os.close(self._fd)

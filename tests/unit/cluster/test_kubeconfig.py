@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from skerry.cluster import kubeconfig
+from skerry.cluster import kubeconfig, sharedfile
 from skerry.cluster.errors import ClusterError
 
 ENTRY = kubeconfig.Entry("skerry-one", "https://127.0.0.1:6443", b"-----CA-----", "0123abcd")
@@ -152,7 +152,7 @@ def test_what_is_no_kubeconfig_is_refused_and_left_alone(tmp_path: Path, text: s
 def test_a_lock_left_behind_is_said_in_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "config"
     (tmp_path / "config.lock").touch()
-    monkeypatch.setattr(kubeconfig, "LOCK_SECONDS", 0.02)
+    monkeypatch.setattr(sharedfile, "LOCK_SECONDS", 0.02)
     with pytest.raises(ClusterError, match=r"remove .*config\.lock and try again"):
         kubeconfig.add(path, ENTRY)
     assert not path.exists() and (tmp_path / "config.lock").exists()
@@ -162,7 +162,7 @@ def test_a_lock_of_ours_whose_holder_was_killed_is_taken_away(tmp_path: Path) ->
     path = tmp_path / "config"
     child = os.fork()
     if child == 0:
-        kubeconfig._Lock(path).__enter__()
+        sharedfile.Lock(path).__enter__()
         os.kill(os.getpid(), signal.SIGKILL)
     os.waitpid(child, 0)
     assert (tmp_path / "config.lock").exists()
@@ -172,8 +172,8 @@ def test_a_lock_of_ours_whose_holder_was_killed_is_taken_away(tmp_path: Path) ->
 
 def test_a_lock_of_ours_that_is_held_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "config"
-    monkeypatch.setattr(kubeconfig, "LOCK_SECONDS", 0.02)
-    with kubeconfig._Lock(path), pytest.raises(ClusterError, match="locked by another program"):
+    monkeypatch.setattr(sharedfile, "LOCK_SECONDS", 0.02)
+    with sharedfile.Lock(path), pytest.raises(ClusterError, match="locked by another program"):
         kubeconfig.add(path, ENTRY)
     kubeconfig.add(path, ENTRY)
 

@@ -7,7 +7,7 @@ from collections import Counter as Tally
 from skerry import metrics
 from skerry.controllers.endpoints import hints
 from skerry.controllers.endpoints.mirroring import Mirrored
-from skerry.controllers.endpoints.placement import Plan
+from skerry.controllers.endpoints.plan import Plan
 
 _SIZES = metrics.doubling(2, 15)
 _DURATIONS = metrics.doubling(0.001, 15)

@@ -13,7 +13,7 @@ import msgspec
 from skerry.api.subsets import repack
 from skerry.api.types import core, discovery, meta
 from skerry.controllers.endpoints import members, slices
-from skerry.controllers.endpoints.placement import Plan
+from skerry.controllers.endpoints.plan import Plan
 from skerry.controllers.endpoints.slices import MANAGED_BY, SERVICE_NAME, Port, port_key, prefix
 
 CONTROLLER = "endpointslicemirroring-controller.k8s.io"

@@ -12,7 +12,7 @@ from skerry.client.client import Client
 from skerry.client.informer import Informer
 from skerry.client.workqueue import Queue
 from skerry.clock import Clock
-from skerry.controllers.endpoints.placement import Plan
+from skerry.controllers.endpoints.plan import Plan
 from skerry.controllers.endpoints.slices import MANAGED_BY, SERVICE_NAME
 from skerry.controllers.refusals import PATIENCE, is_namespace_terminating, was_behind
 from skerry.controllers.view import View

@@ -14,7 +14,8 @@ from skerry.clock import Clock
 from skerry.controllers.endpoints import hints, members, slices, topology
 from skerry.controllers.endpoints.books import Books
 from skerry.controllers.endpoints.metrics import ServiceMetrics
-from skerry.controllers.endpoints.placement import Placement, Plan
+from skerry.controllers.endpoints.placement import Placement
+from skerry.controllers.endpoints.plan import Plan
 from skerry.controllers.endpoints.select import PodIndex
 from skerry.controllers.endpoints.slice_writer import SliceWriter
 from skerry.controllers.refusals import was_behind

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from skerry.api.types import core, discovery, meta
-from skerry.controllers.endpoints import members, placement, slices
+from skerry.controllers.endpoints import members, slices
+from skerry.controllers.endpoints.plan import Plan
 
 CREATED = "2026-01-01T00:00:00Z"
 
@@ -113,7 +114,7 @@ class Store:
         self.slices = {one.metadata.name: one for one in existing}
         self.made = 0
 
-    def apply(self, plan: placement.Plan) -> None:
+    def apply(self, plan: Plan) -> None:
         for one in plan.create:
             self.made += 1
             one.metadata.name = f"{one.metadata.generate_name}{self.made:03}"

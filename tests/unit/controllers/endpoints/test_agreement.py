@@ -15,6 +15,7 @@ from tests.unit.controllers.endpoints import build, reference
 
 from skerry.api.types import core, meta
 from skerry.controllers.endpoints import endpoints, placement, slices
+from skerry.controllers.endpoints.plan import Plan
 
 NODES = {
     "node-1": core.Node(metadata=meta.ObjectMeta(name="node-1", labels={slices.ZONE_LABEL: "a"})),
@@ -115,12 +116,12 @@ def test_no_order_of_writes_takes_a_good_endpoint_away(
     last = reference.endpoints(service, later, NODES)
     safe = first & {(family, ports, ips, uid) for family, ports, ips, (good, _, _), uid, *_ in last if good}
     for one in plan.create:
-        store.apply(placement.Plan(create=[one]))
+        store.apply(Plan(create=[one]))
         assert safe <= ready()
     for one in plan.update:
-        store.apply(placement.Plan(update=[one]))
+        store.apply(Plan(update=[one]))
         assert safe <= ready()
     for one in plan.delete:
-        store.apply(placement.Plan(delete=[one]))
+        store.apply(Plan(delete=[one]))
         assert safe <= ready()
     assert reference.seen_endpoints(list(store.slices.values())) == last

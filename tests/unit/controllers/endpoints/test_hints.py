@@ -12,6 +12,7 @@ from tests.unit.controllers.endpoints import build
 
 from skerry.api.types import core, discovery, meta
 from skerry.controllers.endpoints import hints, placement, slices, topology
+from skerry.controllers.endpoints.plan import Plan
 
 AUTO = {hints.MODE_ANNOTATION: "Auto"}
 EQUAL = {"zone-a": 1 / 3, "zone-b": 1 / 3, "zone-c": 1 / 3}
@@ -32,13 +33,11 @@ NODES = {f"node-{n}": node(f"node-{n}", f"zone-{'abc'[n]}") for n in range(3)}
 G4 = [build.pod(f"pod-{n}", f"10.0.0.{n}", node=f"node-{where}") for n, where in enumerate((0, 1, 1, 1, 2, 2))]
 
 
-def plan(
-    service: core.Service, pods: list[core.Pod], *existing: discovery.EndpointSlice, **more: Any
-) -> placement.Plan:
+def plan(service: core.Service, pods: list[core.Pod], *existing: discovery.EndpointSlice, **more: Any) -> Plan:
     return placement.reconcile(service, pods, more.pop("node", NODES.get), existing, **more)
 
 
-def stored(plan: placement.Plan) -> list[discovery.EndpointSlice]:
+def stored(plan: Plan) -> list[discovery.EndpointSlice]:
     for number, one in enumerate((*plan.create, *plan.update)):
         one.metadata.name = one.metadata.name or f"s-{number}"
         one.metadata.resource_version = str(int(one.metadata.resource_version or 1) + 1)

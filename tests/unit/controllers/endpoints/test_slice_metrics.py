@@ -10,6 +10,7 @@ from skerry import metrics
 from skerry.api.types import core, meta
 from skerry.controllers.endpoints import hints, mirroring, placement
 from skerry.controllers.endpoints.metrics import MirrorMetrics, ServiceMetrics
+from skerry.controllers.endpoints.plan import Plan
 
 CHANGED = "endpoint_slice_controller_endpointslices_changed_per_sync"
 COMMON: dict[str, tuple[str, list[str]]] = {
@@ -56,7 +57,7 @@ def test_l41_gauges_sum_over_services_and_distributions_are_told_apart() -> None
         ("c", "PreferClose", {hints.MODE_ANNOTATION: "Auto"}),
     ):
         service = build.service(name, traffic_distribution=wish, annotations=noted)
-        told.synced(name, hints.mode(service), placement.Plan())
+        told.synced(name, hints.mode(service), Plan())
         told.holds(name, 10, 2, 1)
     assert (told.desired.value(), told.slices.value(), told.desired_slices.value()) == (30, 6, 3)
     assert told.services.value("PreferSameNode") == 1
@@ -75,7 +76,7 @@ def test_l41_every_name_label_and_bucket_is_upstreams() -> None:
     for result in ("success", "stale", "error"):
         told.syncs.add(1, result)
     mirror = MirrorMetrics(registry)
-    mirror.synced(mirroring.Mirrored(placement.Plan(create=[build.slice_of(build.service(), "x", [])])))
+    mirror.synced(mirroring.Mirrored(Plan(create=[build.slice_of(build.service(), "x", [])])))
     mirror.duration.observe(0.0)
     ours, others = "endpoint_slice_controller_", "endpoint_slice_mirroring_controller_"
     wanted = {

@@ -12,18 +12,17 @@ from tests.unit.controllers.endpoints import build
 from skerry.api import codec
 from skerry.api.types import core, discovery
 from skerry.controllers.endpoints import placement, slices
+from skerry.controllers.endpoints.plan import Plan
 
 
-def plan(
-    service: core.Service, pods: list[core.Pod], *existing: discovery.EndpointSlice, **more: Any
-) -> placement.Plan:
+def plan(service: core.Service, pods: list[core.Pod], *existing: discovery.EndpointSlice, **more: Any) -> Plan:
     before = [codec.encode(one) for one in existing]
     made = placement.reconcile(service, pods, more.pop("node", build.any_node), existing, **more)
     assert [codec.encode(one) for one in existing] == before, "what was given must stay as it was"
     return made
 
 
-def writes(made: placement.Plan) -> tuple[int, int, int]:
+def writes(made: Plan) -> tuple[int, int, int]:
     return len(made.create), len(made.update), len(made.delete)
 
 
