@@ -39,6 +39,7 @@ def run(parsed: argparse.Namespace) -> int:
         environment=tuple((key, value) for key, value in found if value),
         system=parsed.system,
         user=pwd.getpwuid(os.geteuid()).pw_name,
+        online=parsed.network == "host",
     )
     whose = "--system" if parsed.system else "--user"
     print(render(unit, shlex.join(["skerry", "systemd", whose, *options])), end="")

@@ -31,7 +31,16 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add("--data-dir", metavar="D", help="where data and logs go (default: $XDG_DATA_HOME/skerry/N)")
     add("--kubeconfig", metavar="F", help="the kubeconfig file that gets the context")
     add("--store", metavar="URL", help="an outside store (default: an embedded one)")
-    add("--network", choices=["contained", "host"], help="contained (default): in namespaces of its own")
+    add(
+        "--network",
+        choices=["contained", "host"],
+        help="contained (default): in namespaces of its own; host (root): the node is this machine",
+    )
+    add(
+        "--announce",
+        metavar="IF[,IF]",
+        help="with --network host: where it answers for balancers' addresses (default: where the default route leads)",
+    )
     add(
         "--registry-mirror",
         type=_mirror,
@@ -82,7 +91,7 @@ def words(parsed: argparse.Namespace) -> list[str]:
 
 _PATHS = ("data_dir", "kubeconfig")
 _SIMPLE = (
-    *("name", "nodes", *_PATHS, "store", "network", "api_port", "max_pods", "pod_cidr", "service_cidr"),
+    *("name", "nodes", *_PATHS, "store", "network", "announce", "api_port", "max_pods", "pod_cidr", "service_cidr"),
     "proxy_mode",
 )
 """Options with one value."""
@@ -92,8 +101,6 @@ def run(parsed: argparse.Namespace) -> int:
     """Start it; one line a step with its time."""
     if parsed.store:
         raise ClusterError("This version has the embedded store only: leave out --store.")
-    if parsed.network == "host":
-        raise ClusterError("This version has contained networks only: leave out --network host.")
     options = Options(
         name=parsed.name,
         nodes=parsed.nodes,
@@ -102,6 +109,7 @@ def run(parsed: argparse.Namespace) -> int:
         kubeconfig=parsed.kubeconfig,
         store=parsed.store,
         network=parsed.network,
+        announce=parsed.announce,
         registry_mirrors=tuple(parsed.registry_mirror),
         api_port=parsed.api_port,
         pod_cidr=parsed.pod_cidr,

@@ -38,6 +38,10 @@ class ClusterConfig(NamedTuple):
     """Keep objects in memory only: no SQLite file."""
     network: str = "contained"
     """"contained": namespaces of its own. "host": the node is this machine (root)."""
+    announce: tuple[str, ...] = ()
+    """With "host": the interfaces on which balancers' addresses are announced; none: that of the node's address."""
+    lock: int = -1
+    """File descriptor of the cluster's lock, for whoever outlives the control plane."""
     store: str = ""
     """URL of an outside store; empty for the embedded one (`paths.store`)."""
     registry_mirrors: tuple[tuple[str, str], ...] = ()

@@ -74,23 +74,29 @@ def _fabric(plan: Plan) -> int:
         linux.mount("", "/", flags=linux.MS_REC | linux.MS_PRIVATE)
     with Step("proc"):
         linux.mount("proc", "/proc", "proc", linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC)
-    with Step("set up the network between the nodes"):
-        linux.sethostname(plan.name)
-        _sysctls(plan)
-        with Routes() as routes:
-            routes.set_link(routes.index("lo"), up=True)
-            # Of its own: a bridge otherwise takes one of its nodes', and changes it when that one goes.
-            fabric = routes.add_link("bridge", "fabric0", mac=_mac(0))
-            for network in plan.networks.fabrics:
-                routes.add_address(fabric, f"{network[1]}/{network.prefixlen}")
-            for node in plan.nodes:
-                _lead(routes, fabric, node)
+    linux.sethostname(plan.name)
+    if not plan.networks.machine:
+        with Step("set up the network between the nodes"):
+            _between(plan)
     with Step(f"listen on {plan.api_address}:{plan.api_port}"):
         api = socket.socket(socket.AF_INET6 if ":" in plan.api_address else socket.AF_INET, socket.SOCK_STREAM)
         api.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         api.bind((plan.api_address, plan.api_port))
         api.listen(1024)
     return api.detach()
+
+
+def _between(plan: Plan) -> None:
+    """The network between the nodes."""
+    _sysctls(plan)
+    with Routes() as routes:
+        routes.set_link(routes.index("lo"), up=True)
+        # Of its own: a bridge otherwise takes one of its nodes', and changes it when that one goes.
+        fabric = routes.add_link("bridge", "fabric0", mac=_mac(0))
+        for network in plan.networks.fabrics:
+            routes.add_address(fabric, f"{network[1]}/{network.prefixlen}")
+        for node in plan.nodes:
+            _lead(routes, fabric, node)
 
 
 def _lead(routes: Routes, link: int, node: NodePlan) -> None:
@@ -205,7 +211,24 @@ def _node(plan: Plan, node: NodePlan, broker: socket.socket, report: socket.sock
 
 
 def _node_namespaces(plan: Plan, node: NodePlan) -> None:
-    with Step("set up a node's network"), Routes() as fabric:
+    if plan.networks.machine:
+        from skerry.cluster import machine  # whose network has been made a node's
+
+        with Step("take away the links of an earlier life"):
+            machine.forget_pods()
+        with Step("make namespaces"):
+            linux.unshare(_OWN & ~linux.CLONE_NEWNET)
+    else:
+        with Step("set up a node's network"):
+            _node_network(plan, node)
+    with Step("proc"):
+        linux.mount("proc", "/proc", "proc", linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC)
+    linux.sethostname(node.name)
+    linux.set_name(node.name)
+
+
+def _node_network(plan: Plan, node: NodePlan) -> None:
+    with Routes() as fabric:
         linux.unshare(_OWN)
         with Routes() as own, open("/proc/self/ns/net") as netns:
             _sysctls(plan)
@@ -227,10 +250,6 @@ def _node_namespaces(plan: Plan, node: NodePlan) -> None:
             for other in plan.nodes:
                 if other is not node:
                     _lead(own, eth0, other)
-    with Step("proc"):
-        linux.mount("proc", "/proc", "proc", linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC)
-    linux.sethostname(node.name)
-    linux.set_name(node.name)
 
 
 def _settings(plan: Plan) -> Settings:
@@ -240,6 +259,7 @@ def _settings(plan: Plan) -> Settings:
         scratch=os.path.join(run_dir, "scratch"),
         nsswitch=os.path.join(run_dir, "nsswitch.conf"),
         hidden=(plan.data_dir, os.environ.get("HOME", ""), *plan.hidden),
+        real_devices=plan.networks.machine,
     )
 
 

@@ -112,8 +112,10 @@ def enter(node_pid: int) -> None:
         raise NamespaceError("The node is not running: start the cluster with `skerry up`.") from error
     except PermissionError as error:
         raise NamespaceError("The cluster belongs to another user: run this as the user who started it.") from error
+    own = {os.stat(f"/proc/self/ns/{name}").st_ino for name in ("user", "net", "uts")}
     for fd in spaces:
-        linux.setns(fd)
+        if os.fstat(fd).st_ino not in own:  # a node that is the machine itself shares ours
+            linux.setns(fd)
         os.close(fd)
 
 

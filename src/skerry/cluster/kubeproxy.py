@@ -13,7 +13,6 @@ import errno
 import gc
 import logging
 import signal
-import socket
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +29,7 @@ from skerry.client.http import HttpTransport
 from skerry.client.informer import Informers
 from skerry.clock import Clock, SystemClock
 from skerry.cluster import nodeports, reach
+from skerry.cluster.alone import alone
 from skerry.cluster.background import background
 from skerry.cluster.errors import ClusterError
 from skerry.cluster.notify import Notifier
@@ -49,7 +49,6 @@ from skerry.proxy.table import Node
 UNKNOWN = {"IPv4": "0.0.0.0/0", "IPv6": "::/0"}
 """The range of a family's cluster IPs where nobody says it."""
 _SERVICE_CIDRS = "/apis/networking.k8s.io/v1/servicecidrs"
-_LOCK = "\0skerry-proxy"
 
 _log = logging.getLogger(__name__)
 
@@ -92,7 +91,7 @@ def run(wanted: Wanted) -> int:
         _may()
     if wanted.announce:
         _may_announce()
-    with _alone():
+    with alone():
         try:
             asyncio.run(_Running(wanted, target, SystemClock(), Notifier()).run())
         except NetlinkError as error:
@@ -103,7 +102,7 @@ def run(wanted: Wanted) -> int:
 def clean_up() -> None:
     """Takes what a proxy left in the kernel out of it. ClusterError while one runs."""
     _may()
-    with _alone():
+    with alone():
         back_end = Nftables(Node("", service_cidrs=tuple(UNKNOWN.values())), SystemClock())
         back_end.remove()
         back_end.close()
@@ -138,19 +137,6 @@ def _may_announce() -> None:
         raise ClusterError(
             f"Not permitted to open packet sockets ({error.strerror}): --announce takes root or CAP_NET_RAW."
         ) from error
-
-
-@contextlib.contextmanager
-def _alone() -> Any:
-    """One proxy a network namespace: that is how far a name of this kind reaches."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as lock:
-        try:
-            lock.bind(_LOCK)
-        except OSError as error:
-            if error.errno != errno.EADDRINUSE:
-                raise
-            raise ClusterError("A `skerry proxy` runs in this network namespace already: stop it first.") from error
-        yield
 
 
 class _Running:

@@ -79,7 +79,7 @@ def start(options: Options, report: Report) -> Started:
                 _tell(running.written)
             finally:
                 os.close(running.written)
-            _follow(running.daemon, paths, report, nodes=plan.nodes)
+            _follow(running.daemon, paths, report, nodes=0 if plan.networks.machine else plan.nodes)
             _warn(report, paths, nodes=plan.nodes)
             kubeconfig.add(target, entry(paths, plan))
         except BaseException:
@@ -223,6 +223,11 @@ def _prepare(options: Options, paths: ClusterPaths) -> tuple[State | None, State
             "This machine's kernel has no IPv6 (it may have been started with ipv6.disable=1), so that a cluster "
             f"cannot have it either: leave it out of --pod-cidr {plan.pod_cidr} and --service-cidr {plan.service_cidr}."
         )
+    if plan.networks.machine and os.geteuid() != 0:
+        raise ClusterError(
+            "--network host takes root, since it changes this machine's network: use sudo, or leave it out for a "
+            "cluster in namespaces of its own."
+        )
     target = kubeconfig.target(options.kubeconfig, os.environ)
     kubeconfig.check(target)
     if before is None:
@@ -315,6 +320,8 @@ def _launch(
         kubeconfig=target,
         ephemeral=plan.ephemeral,
         network=plan.network,
+        announce=tuple(one for one in plan.announce.split(",") if one),
+        lock=lock.fd,
         store=plan.store,
         registry_mirrors=plan.registry_mirrors,
         proxy_mode=plan.proxy_mode,

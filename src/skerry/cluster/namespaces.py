@@ -14,6 +14,7 @@ import select
 import signal
 import socket
 import sys
+from collections.abc import Callable
 from typing import NamedTuple, NoReturn
 
 from skerry import linux, packets
@@ -109,10 +110,11 @@ class Handle:
         return ended
 
 
-def start(plan: Plan) -> Handle:
+def start(plan: Plan, born: Callable[[int], None] | None = None) -> Handle:
     """Makes the cluster's namespaces and starts its nodes; returns when each node's agent runs.
 
     The caller must have one thread. NamespaceError where the machine does not allow it; nothing is left then.
+    `born` is called with the first process's id before that begins its work.
     """
     ids = idmap.plan(idmap.Facts.look(), allow_single=plan.allow_single_uid)
     _prepare(plan)
@@ -131,11 +133,14 @@ def start(plan: Plan) -> Handle:
     pid = 0
     try:
         _expect(control)
-        idmap.write(child, ids)
+        if not plan.networks.machine:
+            idmap.write(child, ids)
         packets.send(control, {})
         pid = int(_expect(control)[0]["pid"])
         os.waitpid(child, 0)
         child = 0
+        if born is not None:
+            born(pid)
         packets.send(control, {})
         api = socket.socket(fileno=_expect(control)[1][0])
         pidfds = _expect(control)[1]
@@ -196,8 +201,9 @@ def _first(plan: Plan, control: socket.socket, brokers: list[socket.socket]) -> 
         linux.reset_signals()
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
         _own_files(plan, [control.fileno(), *(broker.fileno() for broker in brokers)])
-        with init.Step("user"):
-            linux.unshare(linux.CLONE_NEWUSER)
+        if not plan.networks.machine:
+            with init.Step("user"):
+                linux.unshare(linux.CLONE_NEWUSER)
         packets.send(control, {})
         if packets.receive(control) is None:
             os._exit(1)
@@ -205,7 +211,7 @@ def _first(plan: Plan, control: socket.socket, brokers: list[socket.socket]) -> 
             os.setresgid(0, 0, 0)
             os.setresuid(0, 0, 0)
         with init.Step("make namespaces"):
-            linux.unshare(_NAMESPACES)
+            linux.unshare(_NAMESPACES & ~linux.CLONE_NEWNET if plan.networks.machine else _NAMESPACES)
             pid = os.fork()
         if pid:
             packets.send(control, {"pid": pid})

@@ -62,6 +62,11 @@ class Networks:
                     "or --service-cidr."
                 )
 
+    machine = False
+    """Whether the one node is the machine itself: see MachineNetworks."""
+    dns_link = "lo"
+    """The link of each node that has the addresses of the cluster's DNS."""
+
     @property
     def kubernetes_ip(self) -> str:
         """The ClusterIP of default/kubernetes: the first address."""
@@ -141,6 +146,37 @@ class Networks:
             for one, shares in zip(self._pods, self._shares, strict=True)
         )
         return tuple(f"{one[offset]}/{self._share(one)}" for one, offset in starts)
+
+
+class MachineNetworks(Networks):
+    """Those of a cluster whose node is the machine itself (`--network host`): nothing lies between nodes.
+
+    The machine has an address among its pods', the first one, which no pod gets: there they reach the API server and
+    the machine's own programs.
+    """
+
+    machine = True
+    dns_link = "skerry0"
+
+    @cached_property
+    def fabrics(self) -> tuple[AnyNetwork, ...]:
+        """None."""
+        return ()
+
+    @property
+    def api_address(self) -> str:
+        """The machine's address among its pods'."""
+        return str(_network(self.node_pods(1)[0])[1])
+
+    @property
+    def host_ips(self) -> tuple[str, ...]:
+        """The same: nothing has to be caught."""
+        return (self.api_address,)
+
+    @property
+    def nodes(self) -> int:
+        """The machine."""
+        return 1
 
 
 def pod_range(text: str) -> str:

@@ -69,7 +69,7 @@ async def start(
     """Returns when it answers all that the API has. `host_conf`: the machine's resolv.conf."""
     with Routes() as routes:
         for one in networks.dns_ips:
-            routes.add_address(routes.index("lo"), one, HOST)
+            routes.add_address(routes.index(networks.dns_link), one, HOST)
     metrics = DnsMetrics()
     inside = [*networks.service_cidrs, *networks.pod_cidrs, *map(str, networks.fabrics)]
     within = [ipaddress.ip_network(one) for one in inside]

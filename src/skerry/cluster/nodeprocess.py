@@ -23,9 +23,11 @@ from skerry.cluster.background import background
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from skerry.client.events import Recorder
     from skerry.cluster.config import ClusterConfig
     from skerry.cluster.plan import NodeContext
     from skerry.node.cgroups.subtree import Claim
+    from skerry.proxy.server import Proxy
 
 ZONE = "cluster.local"
 _log = logging.getLogger(__name__)
@@ -90,7 +92,8 @@ class _Node:
         from skerry.cluster.nodedns import start
 
         try:
-            await hostway.start(stack, self._config.networks.host_ips, self._broker)
+            if not self._config.networks.machine:
+                await hostway.start(stack, self._config.networks.host_ips, self._broker)
         except OSError as error:  # without nf_tables there is no such way; all else works
             _log.warning("host.skerry.internal leads nowhere: %s", error)
         server = await start(
@@ -144,8 +147,30 @@ class _Node:
         await health.start()
         await proxy.start()
         background(stack, health.follow())
-        outer = outside.start(stack, node, self._client, self._informers, self._clock, self._broker)
-        background(stack, outer)
+        if self._config.networks.machine:
+            background(stack, self._announce(stack, proxy, recorder))
+        else:
+            outer = outside.start(stack, node, self._client, self._informers, self._clock, self._broker)
+            background(stack, outer)
+
+    async def _announce(self, stack: contextlib.AsyncExitStack, proxy: Proxy, recorder: Recorder) -> None:
+        """Answers in the machine's networks for balancers' addresses, from when the API has the Node."""
+        from skerry.api.types import core
+        from skerry.proxy.announce.announcer import Announcer
+
+        nodes = self._informers.of(core.Node)
+        known: asyncio.Future[core.Node] = asyncio.get_running_loop().create_future()
+
+        def see(_: core.Node | None, new: core.Node | None) -> None:
+            if new is not None and new.metadata.name == self._name and not known.done():
+                known.set_result(new)
+
+        nodes.subscribe(see)
+        node, interfaces = await known, self._config.announce
+        registry = proxy.metrics.registry
+        made = Announcer(self._informers, self._clock, recorder, node, interfaces, registry, proxy.healthy)
+        stack.callback(made.stop)
+        await made.start()
 
     def _ingress(self, stack: contextlib.AsyncExitStack) -> None:
         """Ingress, on the node whose turn it is."""

@@ -23,6 +23,7 @@ class Options(NamedTuple):
     kubeconfig: str | None = None
     store: str | None = None
     network: str | None = None
+    announce: str | None = None
     registry_mirrors: tuple[tuple[str, str], ...] = ()
     api_port: int | None = None
     pod_cidr: str | None = None
@@ -45,6 +46,7 @@ def merge(before: State | None, options: Options) -> State:
         ("--nodes", options.nodes, before.nodes),
         ("--ephemeral", options.ephemeral, before.ephemeral),
         ("--network", options.network, before.network),
+        ("--announce", options.announce, before.announce),
         ("--store", options.store, before.store),
         ("--api-port", options.api_port, before.api_port),
         ("--pod-cidr", options.pod_cidr, before.pod_cidr),
@@ -70,6 +72,7 @@ def _new(options: Options) -> State:
         nodes=1 if options.nodes is None else options.nodes,
         ephemeral=bool(options.ephemeral),
         network=options.network or "contained",
+        announce=options.announce or "",
         store=options.store or "",
         api_port=options.api_port or 0,
         pod_cidr=options.pod_cidr or POD_CIDR,
@@ -80,6 +83,7 @@ def _new(options: Options) -> State:
         registry_mirrors=options.registry_mirrors,
         created=time.time(),
     )
+    _fit(made)
     room = made.networks.nodes
     if made.nodes > room:
         raise ClusterError(
@@ -88,3 +92,21 @@ def _new(options: Options) -> State:
             "choose a larger range."
         )
     return made
+
+
+def _fit(made: State) -> None:
+    """ClusterError where the rest does not go with the network that was asked for."""
+    if made.network != "host":
+        if made.announce:
+            raise ClusterError(
+                "--announce is for --network host: nobody outside can reach a contained cluster's addresses."
+            )
+        return
+    if made.nodes != 1:
+        raise ClusterError("With --network host this machine is the node, so there is one: leave out --nodes.")
+    if made.networks.has_ipv6:
+        raise ClusterError(
+            "--network host is for IPv4 alone: give one range of it with --pod-cidr and one with --service-cidr."
+        )
+    if made.proxy_mode == "userspace":
+        raise ClusterError("--network host carries Services with nftables: leave out --proxy-mode userspace.")

@@ -130,6 +130,11 @@ class ClusterPaths(NamedTuple):
         return self.root / "cgroups"
 
     @property
+    def machine(self) -> Path:
+        """With the network "host": what has to be put back of the machine's network; see cluster/machine.py."""
+        return self.root / "machine"
+
+    @property
     def api_socket(self) -> Path:
         """The API server's unix socket (plain HTTP/1.1; a bearer token is still needed)."""
         return self.run / "api.sock"

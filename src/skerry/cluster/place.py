@@ -52,7 +52,7 @@ def clear(paths: ClusterPaths) -> None:
     """Remove what a first start, or a removal, that was killed has left where a new cluster is to be; logs stay."""
     from skerry.cluster import removal
 
-    _release_cgroups(paths)
+    _release(paths)
     for path in _ours(paths):
         if path != paths.logs:
             removal.remove(path)
@@ -77,7 +77,7 @@ def remove(name: str, paths: ClusterPaths) -> None:
     if paths.state.exists() or paths.marker.exists():
         # Whatever becomes of this process, what is left is no cluster, and is known as ours.
         paths.marker.touch()
-        _release_cgroups(paths)
+        _release(paths)
         for path in _ours(paths):
             removal.remove(path)
     state.unlink(name)
@@ -91,14 +91,20 @@ def remove(name: str, paths: ClusterPaths) -> None:
 
 def sweep(paths: ClusterPaths) -> None:
     """Remove what a cluster that was killed has left outside of its directory, unless it is being started again."""
-    if paths.cgroups.exists() and (lock := state.acquire(paths)) is not None:
+    left = paths.cgroups.exists() or paths.machine.exists()
+    if left and (lock := state.acquire(paths)) is not None:
         try:
-            _release_cgroups(paths)
+            _release(paths)
         finally:
             lock.close()
 
 
-def _release_cgroups(paths: ClusterPaths) -> None:
+def _release(paths: ClusterPaths) -> None:
+    """Gives back what a cluster had of the machine."""
+    if paths.machine.exists():
+        from skerry.cluster import machine
+
+        machine.put_back(paths.machine)
     if paths.cgroups.exists():
         from skerry.node.cgroups import subtree
 
@@ -108,7 +114,7 @@ def _release_cgroups(paths: ClusterPaths) -> None:
 def _ours(paths: ClusterPaths) -> list[Path]:
     """What a cluster has below its root and where its sockets are, cluster.json first; but lock and marker."""
     partial = sorted(item for item in paths.root.iterdir() if _HALF_WRITTEN.fullmatch(item.name))
-    layout = (paths.tokens, paths.pki, paths.run, paths.nodes, paths.images, paths.logs, paths.cgroups)
+    layout = (paths.tokens, paths.pki, paths.run, paths.nodes, paths.images, paths.logs, paths.cgroups, paths.machine)
     return [paths.state, *sorted(paths.root.glob(paths.store.name + "*")), *layout, *partial, *_tried(paths)]
 
 

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from skerry.cluster.certificates import Expiry
 from skerry.cluster.errors import ClusterError
 from skerry.cluster.files import make_private_directory, write_private
-from skerry.cluster.networks import MAX_PODS, POD_CIDR, SERVICE_CIDR, Networks
+from skerry.cluster.networks import MAX_PODS, POD_CIDR, SERVICE_CIDR, MachineNetworks, Networks
 from skerry.cluster.paths import ClusterPaths, cluster_paths, data_home
 
 FORMAT = 1
@@ -34,6 +34,8 @@ class State(NamedTuple):
     nodes: int = 1
     ephemeral: bool = False
     network: str = "contained"
+    announce: str = ""
+    """With the network "host": the interfaces on which balancers' addresses are announced, with commas between."""
     store: str = ""
     api_port: int = 0
     """0 until the first start has chosen it."""
@@ -55,7 +57,8 @@ class State(NamedTuple):
     @property
     def networks(self) -> Networks:
         """The addresses that follow from its two ranges."""
-        return Networks(self.pod_cidr, self.service_cidr, self.max_pods)
+        kind = MachineNetworks if self.network == "host" else Networks
+        return kind(self.pod_cidr, self.service_cidr, self.max_pods)
 
 
 def load(paths: ClusterPaths) -> State | None:
@@ -88,6 +91,7 @@ def save(paths: ClusterPaths, state: State) -> None:
         "nodes": state.nodes,
         "ephemeral": state.ephemeral,
         "network": state.network,
+        "announce": state.announce,
         "store": state.store,
         "apiPort": state.api_port,
         "podCIDR": state.pod_cidr,
@@ -110,6 +114,7 @@ def _from_json(table: dict[str, Any]) -> State:
         nodes=int(table["nodes"]),
         ephemeral=bool(table["ephemeral"]),
         network=str(table["network"]),
+        announce=str(table.get("announce", "")),
         store=str(table["store"]),
         api_port=int(table["apiPort"]),
         pod_cidr=str(table.get("podCIDR", POD_CIDR)),

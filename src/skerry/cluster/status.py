@@ -38,7 +38,8 @@ def describe(name: str) -> dict[str, Any]:
     held = state.holder(paths)
     from skerry.cluster import probes  # what tries the kernel and speaks HTTP is not for `skerry list`
 
-    limits = [finding._asdict() for finding in probes.findings(str(paths.root), found.networks)] if found.nodes else []
+    ranges = None if found.networks.machine else found.networks  # its own routes are the machine's
+    limits = [finding._asdict() for finding in probes.findings(str(paths.root), ranges)] if found.nodes else []
     nodes = _nodes(name, paths, held.pid, found.nodes) if held and held.phase == state.READY else []
     balancers = _balancers(name, paths, held.pid) if nodes and held else []
     unserved = _unserved_ingresses(name, paths, held.pid) if nodes and held else ""
@@ -86,7 +87,10 @@ def lines(found: dict[str, Any]) -> list[str]:
     ]
     if found["state"] == "running":
         text += [f"Node      {node['name']}: {_readiness(node)}" for node in found["nodeStatus"]]
-        text += [f"Balancer  {one['namespace']}/{one['name']}: {one['message']}" for one in found["loadBalancers"]]
+        text += [
+            f"Balancer  {one['namespace']}/{one['name']}: {one['message'] or one['address']}"
+            for one in found["loadBalancers"]
+        ]
         if found["nodes"] == 0:
             text.append("Nodes     none: the API and the controllers run alone")
     elif found["nodes"]:
@@ -95,6 +99,8 @@ def lines(found: dict[str, Any]) -> list[str]:
         text.append(f"Proxy     {found['proxy']['mode']}: {found['proxy']['message']}")
     if found["nodes"] and found["internet"] == "none":
         text.append("Internet  pods cannot reach it; images and DNS go through the control plane")
+    if found["network"] == "host":
+        text.append("Network   this machine's own: it is the node")
     for host, url in found["registryMirrors"].items():
         text.append(f"Mirror    {host} from {url}")
     text += [f"{'Missing ' if limit['fatal'] else 'Note    '}  {limit['message']}" for limit in found["limits"]]

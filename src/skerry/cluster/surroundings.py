@@ -128,8 +128,27 @@ def no_overlay(about: Surroundings, code: int) -> Finding:
     return Finding("data-directory", False, sentence)
 
 
+class Shared(NamedTuple):
+    """Addresses that are the cluster's and somebody else's, too."""
+
+    sentence: str
+    """Who has them: the beginning of a sentence."""
+    options: str
+    """With these a cluster has others; "" where nothing can be proposed."""
+
+
 def overlap(routes: Collection[tuple[str, str]], networks: Networks) -> Finding | None:
     """The cluster's addresses are also elsewhere, in a VPN perhaps; `routes` as the function has them. Pure."""
+    found = shared(routes, networks)
+    if found is None:
+        return None
+    cure = f"`skerry up {found.options}`" if found.options else "--pod-cidr"
+    end = f"inside the cluster such an address is the cluster's; one made with {cure} has others."
+    return Finding("addresses", False, f"{found.sentence}: {end}")
+
+
+def shared(routes: Collection[tuple[str, str]], networks: Networks) -> Shared | None:
+    """The first of these routes that leads to addresses of the cluster. Pure."""
     every = [
         (what, one) for what, of in (("Services", networks.service_cidrs), ("pods", networks.pod_cidrs)) for one in of
     ]
@@ -139,13 +158,9 @@ def overlap(routes: Collection[tuple[str, str]], networks: Networks) -> Finding 
         for what, mine in ranges:
             if Network(destination).prefixlen > _DEFAULTS and mine.overlaps(Network(destination)):
                 free = [text for text in _RANGES if not any(Network(text).overlaps(one) for one in used)]
-                cure = f"`skerry up --pod-cidr {free[0]} --service-cidr {free[1]}`" if free[1:] else "--pod-cidr"
-                return Finding(
-                    "addresses",
-                    False,
-                    f"This machine reaches {destination} through {link}, and the cluster's {what} are in {mine}: "
-                    f"inside the cluster such an address is the cluster's; one made with {cure} has others.",
-                )
+                options = f"--pod-cidr {free[0]} --service-cidr {free[1]}" if free[1:] else ""
+                sentence = f"This machine reaches {destination} through {link}, and the cluster's {what} are in {mine}"
+                return Shared(sentence, options)
     return None
 
 

@@ -18,6 +18,8 @@ class Unit(NamedTuple):
     """For the machine, not for one user's session."""
     user: str = "root"
     """Who runs it, if it is the machine's."""
+    online: bool = False
+    """It needs the machine's address (`--network host`)."""
 
     @property
     def service(self) -> str:
@@ -40,7 +42,9 @@ def render(unit: Unit, printed_by: str) -> str:
         lines.append("# It runs while you are logged in; `loginctl enable-linger` has it run from boot on.")
     lines += ["", "[Unit]", f'Description=Kubernetes cluster "{unit.name}" (Skerry)']
     if unit.system:
-        lines.append("After=network.target local-fs.target")
+        network = "network-online.target" if unit.online else "network.target"
+        lines.append(f"After={network} local-fs.target")
+        lines += [f"Wants={network}"] if unit.online else []
     lines += [
         "",
         "[Service]",

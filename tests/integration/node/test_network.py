@@ -11,7 +11,7 @@ from pathlib import Path
 from tests.integration.node.world import PATIENCE, in_world, ready, server, shell
 
 from skerry.api.types import core
-from skerry.node.network.pods import NODE_MAC
+from skerry.node.network.links import NODE_MAC
 
 ECHO = (
     "import socket as s; u = s.socket(s.AF_INET, s.SOCK_DGRAM); u.bind(('', 53))\n"

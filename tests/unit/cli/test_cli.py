@@ -140,10 +140,39 @@ def test_up_prints_a_line_a_step(stopped: str, capsys: pytest.CaptureFixture[str
     assert lines[-1].startswith('Cluster "default" is ready after ') and "skerry-default" in lines[-1]
 
 
-@pytest.mark.parametrize("option", [["--store", "http://127.0.0.1:2379"], ["--network", "host"]])
-def test_what_is_not_there_yet_is_refused(option: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["up", *option]) == 1
-    assert f"leave out {option[0]}" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--store", "http://127.0.0.1:2379"], "leave out --store"),
+        (["--network", "host", "--nodes", "2"], "this machine is the node, so there is one: leave out --nodes"),
+        (["--network", "host", "--nodes", "0"], "leave out --nodes"),
+        (["--network", "host", "--proxy-mode", "userspace"], "leave out --proxy-mode userspace"),
+        (
+            [
+                "--network",
+                "host",
+                "--pod-cidr",
+                "10.1.0.0/16,fd00:1::/56",
+                "--service-cidr",
+                "10.2.0.0/16,fd00:2::/112",
+            ],
+            "--network host is for IPv4 alone",
+        ),
+        (["--announce", "eth0"], "--announce is for --network host"),
+    ],
+)
+def test_what_cannot_be_is_refused(options: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["up", *options]) == 1
+    assert words in capsys.readouterr().err
+
+
+def test_the_network_of_the_machine_is_for_root(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert cli.main(["up", "--network", "host"]) == 1
+    assert "--network host takes root" in capsys.readouterr().err
+    assert state.names() == []
 
 
 def test_list(stopped: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -113,6 +113,7 @@ def test_a_running_one_does_not_come_to_the_foreground(home: Home) -> None:
         ("nodes", 0, "--nodes 1"),
         ("ephemeral", True, "no --ephemeral"),
         ("network", "host", "--network contained"),
+        ("announce", "eth0", "no --announce"),
         ("store", "http://etcd", "no --store"),
         ("api_port", 1, "--api-port"),
         ("pod_cidr", "10.1.0.0/16", "--pod-cidr 10.244.0.0/16"),

@@ -7,7 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from skerry.cluster.errors import ClusterError
-from skerry.cluster.networks import Network, Networks, pod_range, service_range
+from skerry.cluster.networks import MachineNetworks, Network, Networks, pod_range, service_range
+from skerry.cluster.state import State
+from skerry.node.network.addresses import Addresses
 
 
 def test_the_defaults_are_those_of_kubeadm() -> None:
@@ -17,6 +19,14 @@ def test_the_defaults_are_those_of_kubeadm() -> None:
     assert (numbers.node_ips(1), numbers.node_pods(1)) == (("10.243.0.2",), ("10.244.1.0/24",))
     assert (numbers.node_ips(200), numbers.node_pods(200)) == (("10.243.0.201",), ("10.244.200.0/24",))
     assert numbers.nodes >= 200
+
+
+def test_a_node_that_is_the_machine_has_an_address_among_its_pods() -> None:
+    numbers = MachineNetworks()
+    assert numbers.api_address == "10.244.1.1" and numbers.host_ips == ("10.244.1.1",)
+    assert (numbers.fabrics, numbers.nodes, numbers.machine, Networks().machine) == ((), 1, True, False)
+    assert "10.244.1.1" not in [Addresses(numbers.node_pods(1)).allocate()[0] for _ in range(3)]
+    assert State("x", network="host").networks.machine
 
 
 def test_the_smallest_ranges() -> None:

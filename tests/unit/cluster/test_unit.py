@@ -62,9 +62,15 @@ def test_the_machine_s_unit(capsys: pytest.CaptureFixture[str]) -> None:
     assert "skerry systemd --system --name x --ephemeral" in text and "/etc/systemd/system/skerry-x.service" in text
 
 
+def test_a_node_that_is_the_machine_waits_for_its_address(capsys: pytest.CaptureFixture[str]) -> None:
+    unit = parsed(printed(capsys, "--system", "--network", "host"))["Unit"]
+    assert unit["After"] == "network-online.target local-fs.target" and unit["Wants"] == "network-online.target"
+
+
 def test_every_option_of_up_goes_into_it() -> None:
     values = {
         "name": "x", "nodes": "2", "data_dir": "/d", "kubeconfig": "/k", "store": "http://s", "network": "contained",
+        "announce": "eth0,eth1",
         "registry_mirror": "a=http://b", "api_port": "7000", "max_pods": "50", "pod_cidr": "10.1.0.0/16",
         "service_cidr": "10.2.0.0/16", "proxy_mode": "userspace",
     }  # fmt: skip

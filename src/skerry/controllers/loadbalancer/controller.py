@@ -28,11 +28,13 @@ WORKERS = 4
 class LoadBalancerController:
     """`await run()` until cancelled. `cluster`: its name, which chooses the block of addresses on the loopback.
 
-    None: nobody could open ports there, so without pools Services wait (B7).
+    None: nobody could open ports there, so without pools Services wait (B7); `without_pools`: an event says why.
     """
 
-    def __init__(self, client: Client, clock: Clock, informers: Informers, cluster: str | None) -> None:
-        self._client = client
+    def __init__(
+        self, client: Client, clock: Clock, informers: Informers, cluster: str | None, *, without_pools: str = ""
+    ) -> None:
+        self._client, self._without_pools = client, without_pools
         self._block = None if cluster is None else decide.Block(cluster)
         self._space: decide.Block | Pools | None = self._block
         self._recorder = Recorder(client, "service-controller", clock=clock)
@@ -115,6 +117,8 @@ class LoadBalancerController:
             elif service is not None and decide.wanted(service):
                 if self._space is not None:
                     await self._ensure(key, service, self._space)
+                elif self._without_pools and not decide.addresses_of(service):
+                    self._refuse(key, service, self._without_pools)
             else:
                 self._release(key)
         except status.ApiError as error:

@@ -21,11 +21,10 @@ from typing import TypeVar
 from skerry.netlink.namespace import inside
 from skerry.netlink.route import Routes
 from skerry.node.network.hostports import HostPorts
-from skerry.node.network.links import quiet_link
+from skerry.node.network.links import NODE_MAC, quiet_link
 from skerry.node.runtime.spec import PortMapping
 
 GATEWAY, GATEWAY6 = "169.254.1.1", "fe80::1"
-NODE_MAC = "ee:ee:ee:ee:ee:ee"
 
 _T = TypeVar("_T")
 

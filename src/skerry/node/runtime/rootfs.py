@@ -40,12 +40,14 @@ class Settings:
 
     `mountpoint` and `scratch`: empty directories of this machine, only used to mount on. `nsswitch`: the file shown as
     /etc/nsswitch.conf with `image: host`. `hidden`: paths of this machine that `image: host` does not show.
+    `real_devices`: no user namespace keeps a device node that a container makes from working.
     """
 
     mountpoint: str
     scratch: str
     nsswitch: str
     hidden: tuple[str, ...]
+    real_devices: bool = False
 
 
 def enter(spec: ContainerSpec, settings: Settings) -> None:

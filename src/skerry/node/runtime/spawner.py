@@ -20,7 +20,7 @@ import select
 import signal
 import socket
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from skerry import linux, packets
@@ -247,6 +247,8 @@ class _Spawner:
         settings: Settings | None,
     ) -> None:
         """Forks into the PID namespace that is set for children, and goes back to our own."""
+        if self._settings.real_devices and "SYS_ADMIN" not in wanted.capabilities:
+            wanted = replace(wanted, capabilities=[one for one in wanted.capabilities if one != "MKNOD"])
         reader, writer = os.pipe()
         try:
             pid = os.fork()

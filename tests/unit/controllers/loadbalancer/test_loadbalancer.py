@@ -20,15 +20,16 @@ from skerry.controllers.loadbalancer.decide import EXCLUDED, FINALIZER, PORTS_CO
 class World:
     """An API server, the controller, and one node unless `nodes` says otherwise."""
 
-    def __init__(self, api: server.ApiServer, cluster: str | None) -> None:
-        self.cluster = cluster
+    def __init__(self, api: server.ApiServer, cluster: str | None, without_pools: str = "") -> None:
+        self.cluster, self.without_pools = cluster, without_pools
         self.api, self.client = api, api.client
         self.task: asyncio.Task[None] | None = None
         self.informers: Informers | None = None
 
     async def begin(self) -> None:
         self.informers = Informers(self.client)
-        self.controller = LoadBalancerController(self.client, SystemClock(), self.informers, self.cluster)
+        clock, said = SystemClock(), self.without_pools
+        self.controller = LoadBalancerController(self.client, clock, self.informers, self.cluster, without_pools=said)
         await self.informers.start()
         self.task = asyncio.create_task(self.controller.run())
 
@@ -87,9 +88,9 @@ class World:
 
 
 @contextlib.asynccontextmanager
-async def world(*nodes: str, cluster: str | None = "test") -> AsyncIterator[World]:
+async def world(*nodes: str, cluster: str | None = "test", without_pools: str = "") -> AsyncIterator[World]:
     api = await server.start()
-    made = World(api, cluster)
+    made = World(api, cluster, without_pools)
     for name in nodes or ("node-1",):
         await api.client.create(core.Node(metadata=meta.ObjectMeta(name=name)))
     await made.begin()

@@ -181,3 +181,13 @@ async def test_b7_without_nodes_and_pools_services_wait_and_with_pools_they_do_n
         await given_to(w, "web", "10.7.0.1")
         assert (await w.get("web")).metadata.finalizers == [FINALIZER]
         assert not (await w.get("classy")).metadata.finalizers
+
+
+async def test_b7_where_only_a_pool_can_help_an_event_says_so() -> None:
+    async with world(cluster=None, without_pools="there is no pool") as w:
+        await w.create("web")
+        text = "Error syncing load balancer: failed to ensure load balancer: there is no pool"
+        assert await w.events("SyncLoadBalancerFailed") == [("Warning", "SyncLoadBalancerFailed", text)]
+        await config(w, house="10.7.0.1")
+        await given_to(w, "web", "10.7.0.1")
+        assert len(await w.events("EnsuredLoadBalancer")) == 3
