@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import functools
 import heapq
 import itertools
+import math
 import time
 from collections.abc import Callable
 from typing import Protocol
@@ -109,6 +111,11 @@ class FakeClock:
 
 def rfc3339(seconds: float) -> str:
     """Seconds since 1970 as the API writes a Time: `2026-01-02T03:04:05Z`."""
+    return _rfc3339(math.floor(seconds))
+
+
+@functools.lru_cache(64)
+def _rfc3339(seconds: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 

@@ -5,6 +5,7 @@ What they may do is in access/.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,7 @@ _AUTHENTICATION = "authentication.k8s.io"
 _AS, _GROUP, _UID, _EXTRA = "impersonate-user", "impersonate-group", "impersonate-uid", "impersonate-extra-"
 
 
+@functools.lru_cache(256)
 def logged_in(user: User) -> User:
     """The user with the group that everybody is in who has logged in."""
     if AUTHENTICATED in user.groups or user.name == ANONYMOUS.name:

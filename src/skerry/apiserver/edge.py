@@ -87,16 +87,24 @@ class Edge:
         if http.headers.get("Expect", "").lower() == "100-continue" and http.transport is not None:
             http.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         size = 0
+
+        def take(piece: bytes) -> None:
+            nonlocal size
+            size += len(piece)
+            self._held += len(piece)
+            pieces.append(piece)
+            if size > limit:
+                raise large
+            if self._held > self._limits.bodies:
+                raise status.ApiError(429, "Too many requests, please try again later.")
+
+        if http.content.is_eof() and http.content.exception() is None:  # most bodies are there with their header
+            take(http.content.read_nowait())
+            return
         try:
             async with asyncio.timeout(self._limits.upload):
                 async for piece in http.content.iter_any():
-                    size += len(piece)
-                    self._held += len(piece)
-                    pieces.append(piece)
-                    if size > limit:
-                        raise large
-                    if self._held > self._limits.bodies:
-                        raise status.ApiError(429, "Too many requests, please try again later.")
+                    take(piece)
         except TimeoutError:
             raise status.ApiError(
                 408, f"the body of the request did not come within {self._limits.upload:g} s"
