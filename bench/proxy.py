@@ -22,7 +22,8 @@ from typing import Any
 import paths
 import proxy_latency
 from common import table
-from paths import PORT, Place, Skerry
+from paths import Skerry
+from place import CLIENTS, PORT, Place
 
 from skerry import linux
 from skerry.netlink.route import Routes
@@ -34,6 +35,11 @@ def ms(seconds: float) -> str:
 
 def share(values: list[float], of: float) -> float:
     return sorted(values)[min(len(values) - 1, int(of * len(values)))]
+
+
+def beside(ours: list[float], theirs: list[float]) -> str:
+    """Their median in ms, and ours as a part of it."""
+    return f"{ms(share(theirs, 0.5))} ({share(ours, 0.5) / share(theirs, 0.5):.4f})"
 
 
 def apart(work: Callable[..., Any], *arguments: Any, rootless: bool = False) -> Any:
@@ -146,6 +152,7 @@ def loads(args: argparse.Namespace) -> list[dict[str, Any]]:
         "rootless",
         "adopted again",
         "chains, by nft",
+        "of chains' time",
         "kernel B/endpoint",
     )
     table(
@@ -153,7 +160,8 @@ def loads(args: argparse.Namespace) -> list[dict[str, Any]]:
         [
             (
                 f"{one['services']} x {one['endpoints']}", f"{one['decide']:.2f}", f"{one['load']:.2f}",
-                f"{one['rootless']:.2f}", f"{one['adopt']:.2f}", f"{one['chains']:.2f}", f"{one['bytes']:.0f}",
+                f"{one['rootless']:.2f}", f"{one['adopt']:.2f}", f"{one['chains']:.2f}",
+                f"{one['load'] / one['chains']:.3f}", f"{one['bytes']:.0f}",
             )
             for one in rows
         ],
@@ -176,9 +184,9 @@ def one_change(args: argparse.Namespace) -> list[dict[str, Any]]:
     for row in rows:
         cells = [f"{ms(share(row['ours'][v], 0.5))} ({ms(share(row['ours'][v], 0.99))})" for v in verbs]
         theirs = row.get("chains")
-        cells += [ms(share(theirs[v], 0.5)) if theirs else "" for v in ("add", "remove")]
+        cells += [beside(row["ours"][v], theirs[v]) if theirs else "" for v in ("add", "remove")]
         shown.append((row["services"], *cells))
-    table(("services", *verbs, "add: chains, by nft", "remove: chains, by nft"), shown)
+    table(("services", *verbs, "add: chains, by nft (of it)", "remove: chains, by nft (of it)"), shown)
     rows = [row for row in rows if isinstance(row["services"], int)]
     for verb in verbs:
         medians = [share(row["ours"][verb], 0.5) for row in rows]
@@ -297,7 +305,7 @@ def uniform(args: argparse.Namespace) -> float:
     normal = ((chi / free) ** (1 / 3) - (1 - 2 / (9 * free))) / math.sqrt(2 / (9 * free))
     chance = 0.5 * math.erfc(normal / math.sqrt(2))
     print(f"Choice of endpoint: {total} connections over {len(counts)}, chi-square {chi:.1f} (p = {chance:.2f}).")
-    print(f"Affinity: {paths.CLIENTS} clients used {len(used)} endpoints of {ends} (at most {paths.CLIENTS}).\n")
+    print(f"Affinity: {CLIENTS} clients used {len(used)} endpoints of {ends} (at most {CLIENTS}).\n")
     return chance
 
 

@@ -20,7 +20,8 @@ from typing import Any
 
 import controlplane
 import paths
-from paths import FIRST_PORT, PORT, VIP, Place
+from paths import VIP
+from place import FIRST_PORT, NODE_IP, PORT, SERVER_IP, Place
 
 from skerry import linux
 from skerry.api.types import core, discovery
@@ -64,7 +65,7 @@ async def to_connection(count: int, rounds: int) -> tuple[list[float], list[floa
         place = Place(sync, netns=os.open("/proc/self/ns/net", os.O_RDONLY))
         context = multiprocessing.get_context("fork")
         pods = [place.server, place.clients[1]]
-        addresses = [paths.SERVER_IP, "10.244.1.11"]
+        addresses = [SERVER_IP, "10.244.1.11"]
         for pod, ip, letter in zip(pods, addresses, (b"A", b"B"), strict=True):
             listener = inside(pod, lambda ip=ip: socket.create_server((ip, FIRST_PORT), backlog=4096))
             process = context.Process(target=_answer, args=(listener, letter), daemon=True)
@@ -132,5 +133,5 @@ def stored(one: Any) -> Any:
 
 def node_object() -> core.Node:
     made = controlplane.node()
-    made.status.addresses = [core.NodeAddress(type="InternalIP", address=paths.NODE_IP)]
+    made.status.addresses = [core.NodeAddress(type="InternalIP", address=NODE_IP)]
     return made
