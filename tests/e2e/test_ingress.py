@@ -9,8 +9,8 @@ import re
 import socket
 import uuid
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 from tests.e2e.conftest import in_namespace
@@ -54,18 +54,36 @@ spec:
 FIRST = pair("a.example")
 
 
-class Entrance(NamedTuple):
+@dataclass
+class Entrance:
     """Where Ingress is on this machine, and the kubectl of the namespace of these tests."""
 
+    cluster: Cluster
     kubectl: Kubectl
-    door: Door
+    door: Door = field(init=False)
+
+    def open(self) -> None:
+        """Makes the Ingresses; returns when requests get through."""
+        self.kubectl("apply", "-f", "-", stdin=INGRESSES)
+        self.certificate(*FIRST)
+
+        def opened() -> Door:
+            found = self.kubectl.json("get", "ingress", "web")["status"]["loadBalancer"]
+            (row,) = [one for one in self.cluster.status()["loadBalancers"] if one["name"] == "skerry-ingress"]
+            assert found["ingress"] == [{"ip": row["address"]}], "I9"
+            assert "443/TCP is open" in row["message"]
+            return Door(row["address"], *(port(row["message"], number) for number in (80, 443)))
+
+        self.door = eventually(opened, 30, "Ingress")
+        eventually(lambda: self.door.curl("https://a.example/").endswith("200"), 10, "Envoy")
 
     def shown(self, name: str) -> bytes:
         """The certificate for a name."""
         return shown(self.door.address, self.door.https, name)[0]
 
     def events(self) -> str:
-        return self.kubectl("get", "events", "--field-selector", "involvedObject.name=web,type=Warning")
+        uid = self.kubectl.json("get", "ingress", "web")["metadata"]["uid"]
+        return self.kubectl("get", "events", "--field-selector", f"involvedObject.uid={uid},type=Warning")
 
     def certificate(self, chain: bytes, key: bytes) -> None:
         data = {"tls.crt": base64.b64encode(chain).decode(), "tls.key": base64.b64encode(key).decode()}
@@ -82,24 +100,10 @@ def port(message: str, number: int) -> int:
 @pytest.fixture(scope="module")
 def entrance(cluster: Cluster) -> Iterator[Entrance]:
     for kubectl in in_namespace(cluster, MINORS[-1], "t-" + uuid.uuid4().hex[:8]):
-        kubectl("apply", "-f", "-", stdin=f"{web('web')}---{INGRESSES}")
+        kubectl("apply", "-f", "-", stdin=web("web"))
         kubectl("wait", "--for=condition=Ready", "pod/web", "--timeout=30s")
-
-        def opened(kubectl: Kubectl = kubectl) -> Entrance:
-            found = kubectl.json("get", "ingress", "web")["status"]["loadBalancer"]
-            (row,) = [one for one in cluster.status()["loadBalancers"] if one["name"] == "skerry-ingress"]
-            assert found["ingress"] == [{"ip": row["address"]}], "I9"
-            assert "443/TCP is open" in row["message"]
-            ports = (port(row["message"], number) for number in (80, 443))
-            return Entrance(kubectl, Door(row["address"], *ports))
-
-        made = eventually(opened, 30, "Ingress")
-        made.certificate(*FIRST)
-
-        def answers(made: Entrance = made) -> bool:
-            return made.door.curl("http://a.example/").endswith("200")
-
-        eventually(answers, 10, "Envoy")
+        made = Entrance(cluster, kubectl)
+        made.open()
         yield made
 
 
@@ -175,14 +179,17 @@ def test_without_envoy_it_is_said_what_to_do(new_cluster: Callable[..., Cluster]
 
 def test_envoy_stops_after_the_last_ingress(entrance: Entrance) -> None:
     entrance.kubectl("delete", "ingress", "web")
-    gone = "service/skerry-ingress", "-n", "kube-system", "--timeout=10s"
-    entrance.kubectl("wait", "--for=delete", *gone)
+    try:
+        gone = "service/skerry-ingress", "-n", "kube-system", "--timeout=10s"
+        entrance.kubectl("wait", "--for=delete", *gone)
 
-    def closed() -> bool:
-        with pytest.raises(ConnectionRefusedError):
-            socket.create_connection((entrance.door.address, entrance.door.http), 5).close()
-        return True
+        def closed() -> bool:
+            with pytest.raises(ConnectionRefusedError):
+                socket.create_connection((entrance.door.address, entrance.door.http), 5).close()
+            return True
 
-    eventually(closed, 5, "the end of the port")
-    left = entrance.kubectl("get", "acknowledgements", "-o", "name")
-    assert ".gateway" not in left
+        eventually(closed, 5, "the end of the port")
+        left = entrance.kubectl("get", "acknowledgements", "-o", "name")
+        assert ".gateway" not in left
+    finally:
+        entrance.open()  # tests come in any order
