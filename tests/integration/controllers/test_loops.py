@@ -263,3 +263,24 @@ async def test_no_nodes_then_a_node(here: World) -> None:
     await here.node()
     await here.until(lambda: here.pods()[0].spec.node_name == "node-1")
     await here.until(lambda: here.events("Scheduled") == ["Successfully assigned default/lonely to node-1"])
+
+
+async def test_an_owner_in_another_namespace_is_none(here: World) -> None:
+    """What says that it has one goes, with an event; what has no namespace is kept."""
+    await here.client.create(core.Namespace(metadata=meta.ObjectMeta(name="other")))
+    owner = await here.client.create(core.ConfigMap(metadata=meta.ObjectMeta(name="owner", namespace="other")))
+    await here.until(lambda: here.get(core.ConfigMap, "owner", "other"))
+    ref = meta.OwnerReference(api_version="v1", kind="ConfigMap", name="owner", uid=owner.metadata.uid)
+    for name, namespace in (("lost", "default"), ("mine", "other")):
+        where = meta.ObjectMeta(name=name, namespace=namespace, owner_references=[ref])
+        await here.client.create(core.ConfigMap(metadata=where))
+    kept = meta.ObjectMeta(name="v", owner_references=[ref])
+    spec = core.PersistentVolumeSpec(
+        capacity={"storage": "1"}, access_modes=["ReadWriteOnce"], host_path=core.HostPathVolumeSource(path="/v")
+    )
+    await here.client.create(core.PersistentVolume(metadata=kept, spec=spec))
+    [told] = await here.until(lambda: [one for one in here.events("OwnerRefInvalidNamespace") if "default" in one])
+    named = f"[v1/ConfigMap, namespace: default, name: owner, uid: {owner.metadata.uid}]"
+    assert told == f'ownerRef {named} does not exist in namespace "default"'
+    await here.until(lambda: here.get(core.ConfigMap, "lost") is None)
+    assert here.get(core.ConfigMap, "mine", "other") and here.get(core.PersistentVolume, "v", "")

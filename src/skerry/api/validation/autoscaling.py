@@ -8,7 +8,7 @@ from skerry.api import quantity
 from skerry.api.status import FieldError, field_forbidden, field_invalid, field_not_supported, field_required
 from skerry.api.types import autoscalingv2
 from skerry.api.validation import names
-from skerry.api.validation.errors import not_negative, one_of, required
+from skerry.api.validation.errors import not_negative, one_of, reference, required
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,7 +35,8 @@ def create_horizontalpodautoscaler(obj: autoscalingv2.HorizontalPodAutoscaler) -
     if spec.max_replicas < least:
         why = "must be greater than or equal to `minReplicas`"
         out.append(field_invalid("spec.maxReplicas", spec.max_replicas, why))
-    out += _reference(spec.scale_target_ref, "spec.scaleTargetRef") + _metrics(spec.metrics)
+    out += reference("spec.scaleTargetRef", spec.scale_target_ref.kind, spec.scale_target_ref.name)
+    out += _metrics(spec.metrics)
     if spec.behavior is not None:
         out += _rules(spec.behavior.scale_up, "spec.behavior.scaleUp")
         out += _rules(spec.behavior.scale_down, "spec.behavior.scaleDown")
@@ -57,12 +58,6 @@ def status_horizontalpodautoscaler(
     """A write of its status."""
     out = not_negative("status.currentReplicas", new.status.current_replicas)
     return out + not_negative("status.desiredReplicas", new.status.desired_replicas)
-
-
-def _reference(ref: autoscalingv2.CrossVersionObjectReference, path: str) -> list[FieldError]:
-    return required(f"{path}.kind", ref.kind, names.path_segment) + required(
-        f"{path}.name", ref.name, names.path_segment
-    )
 
 
 def _metrics(metrics: Sequence[autoscalingv2.MetricSpec]) -> list[FieldError]:
@@ -103,7 +98,8 @@ def _source(one: autoscalingv2.MetricSpec, path: str) -> list[FieldError]:
         return out
     if one.object is not None:
         at, target = f"{path}.object", one.object.target
-        out = _reference(one.object.described_object, f"{at}.describedObject")
+        described = one.object.described_object
+        out = reference(f"{at}.describedObject", described.kind, described.name)
         out += _name(one.object.metric, at) + _target(target, at)
         if target.value is None and target.average_value is None:
             out.append(field_required(f"{at}.target.averageValue", "must set either a target value or averageValue"))

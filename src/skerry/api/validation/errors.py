@@ -9,7 +9,7 @@ from typing import Any
 
 from skerry.api import codec
 from skerry.api.status import FieldError, field_invalid, field_not_supported, field_required
-from skerry.api.validation.names import Check
+from skerry.api.validation.names import Check, path_segment
 
 IMMUTABLE = "field is immutable"
 NEGATIVE = "must be greater than or equal to 0"
@@ -38,6 +38,11 @@ def _remembered(check: Check, value: str) -> list[str]:
 def required(path: str, value: str, check: Check, detail: str = "") -> list[FieldError]:
     """Required if empty, else what `check` says of it."""
     return checked(path, value, check) if value else [field_required(path, detail)]
+
+
+def reference(path: str, kind: str, name: str) -> list[FieldError]:
+    """The kind and the name of another object: each is there, and could be one."""
+    return required(f"{path}.kind", kind, path_segment) + required(f"{path}.name", name, path_segment)
 
 
 def one_of(path: str, value: str, allowed: Collection[str]) -> list[FieldError]:

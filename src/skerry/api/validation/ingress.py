@@ -12,7 +12,7 @@ from skerry.api.status import (
 )
 from skerry.api.types import core, networking
 from skerry.api.validation import ip, names
-from skerry.api.validation.errors import checked, unchanged
+from skerry.api.validation.errors import checked, reference, unchanged
 
 CLASS_ANNOTATION = "kubernetes.io/ingress.class"
 PATH_TYPES = ("Exact", "ImplementationSpecific", "Prefix")
@@ -135,12 +135,7 @@ def _reference(one: core.TypedLocalObjectReference, path: str) -> list[FieldErro
     out: list[FieldError] = []
     if one.api_group is not None:
         out += checked(f"{path}.apiGroup", one.api_group, names.dns1123_subdomain)
-    for field, value in (("kind", one.kind), ("name", one.name)):
-        if not value:
-            out.append(field_required(f"{path}.{field}"))
-        else:
-            out += checked(f"{path}.{field}", value, names.path_segment)
-    return out
+    return out + reference(path, one.kind, one.name)
 
 
 def create_ingressclass(obj: networking.IngressClass) -> list[FieldError]:
@@ -173,11 +168,7 @@ def _parameters(one: networking.IngressClassParametersReference) -> list[FieldEr
     path, out = "spec.parameters", list[FieldError]()
     if one.api_group is not None:
         out += checked(f"{path}.apiGroup", one.api_group, names.dns1123_subdomain)
-    for field, value in (("kind", one.kind), ("name", one.name)):
-        if not value:
-            out.append(field_required(f"{path}.{field}"))
-        else:
-            out += checked(f"{path}.{field}", value, names.path_segment)
+    out += reference(path, one.kind, one.name)
     match one.scope:
         case None:
             out.append(field_required(f"{path}.scope"))

@@ -14,6 +14,7 @@ from skerry.api.resources import Resource
 from skerry.api.types import meta
 from skerry.client import controller
 from skerry.client.client import Client
+from skerry.client.events import Recorder
 from skerry.client.informer import Informer, Informers
 from skerry.client.workqueue import Queue
 from skerry.clock import Clock
@@ -32,6 +33,7 @@ class GarbageController:
     def __init__(self, client: Client, clock: Clock, informers: Informers, kinds: Kinds | None = None) -> None:
         self._client = client
         self._queue = Queue(clock)
+        self._events = Recorder(client, "garbage-collector-controller", clock=clock)
         self._graph = graph.Graph()
         self._caches: list[Informer[Any]] = []
         for row in resources.RESOURCES:
@@ -76,7 +78,7 @@ class GarbageController:
             self._add(_FOREGROUND, item.uid)
         for owner in item.owners:
             above = self._graph.items.get(owner.uid)
-            if above is None or above.waits_for_dependents:
+            if above is None or above.waits_for_dependents or above.is_elsewhere(item):
                 self._add(_JUDGE, item.uid)
 
     def _add(self, what: str, uid: str) -> None:
@@ -103,6 +105,7 @@ class GarbageController:
         found: meta.ObjectMeta = obj.metadata
         sorted_: dict[str, list[meta.OwnerReference]] = {"solid": [], "absent": [], "waiting": []}
         for owner in found.owner_references:
+            self._tell_of_elsewhere(item, obj, owner)
             sorted_[await self._state(item, owner)].append(owner)
         verdict = graph.judge(found.finalizers, **sorted_, has_dependents=bool(self._graph.dependents(item.uid)))
         if verdict.drop:
@@ -110,9 +113,18 @@ class GarbageController:
         elif verdict.delete and not (item.deleting and verdict.delete == "Background"):
             await self._delete(item, obj, verdict.delete)
 
+    def _tell_of_elsewhere(self, item: graph.Item, obj: Any, owner: meta.OwnerReference) -> None:
+        known = self._graph.items.get(owner.uid)
+        if known is not None and known.is_elsewhere(item):
+            whose = (
+                f"{owner.api_version}/{owner.kind}, namespace: {item.namespace}, name: {owner.name}, uid: {owner.uid}"
+            )
+            text = f'ownerRef [{whose}] does not exist in namespace "{item.namespace}"'
+            self._events.event(obj, "Warning", "OwnerRefInvalidNamespace", text)
+
     async def _state(self, item: graph.Item, owner: meta.OwnerReference) -> str:
         known = self._graph.items.get(owner.uid)
-        if known is not None:
+        if known is not None and not known.is_elsewhere(item):
             return "waiting" if known.waits_for_dependents else "solid"
         row = self._kinds.by_kind(owner.api_version, owner.kind)
         if row is None or (row.namespaced and not item.namespace):

@@ -46,6 +46,10 @@ class Item:
     def orphans_dependents(self) -> bool:
         return self.deleting and ORPHAN in self.finalizers
 
+    def is_elsewhere(self, dependent: Item) -> bool:
+        """Whether this is in a namespace, and not in that of `dependent`, which so cannot have it as an owner."""
+        return self.namespace not in ("", dependent.namespace)
+
     def is_blocking(self, owner: str) -> bool:
         """Whether `owner` (a uid) may only go after this."""
         return any(one.uid == owner and one.block_owner_deletion for one in self.owners)
