@@ -1,6 +1,6 @@
 """The service proxy of one node: follows Services and EndpointSlices and makes the kernel do what they say.
 
-Called by the node's process (and later by `skerry proxy`), in the network namespace of the node. The brain decides, the
+Called by the node's process and by `skerry proxy`, in the network namespace of the node. The brain decides, the
 back end carries out; here is only when: nothing before both lists are there (P2), the first change at once, and those
 that follow within a millisecond together.
 """

@@ -1,6 +1,6 @@
 """The service table: what every address of a Service does on this node. Plain values, no I/O.
 
-The brain (brain.py) keeps it, the back ends (nftables/, later userspace/) carry it out. A *frontend* is an address that
+The brain (brain.py) keeps it, the back ends (nftables/, userspace/) carry it out. A *frontend* is an address that
 clients connect to, a *backend* one place that answers, a *list* the backends that frontends choose from; several
 frontends share one list.
 """
