@@ -9,10 +9,10 @@ import subprocess
 import urllib.request
 from collections.abc import Iterator
 
-from tests.e2e.test_streams import forwarding
 from tests.helpers import look
 from tests.helpers.cluster import SKERRY, Cluster
 from tests.helpers.kubectl import Kubectl
+from tests.helpers.streams import forwarding
 
 WEB = """\
 apiVersion: apps/v1

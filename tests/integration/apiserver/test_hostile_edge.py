@@ -7,92 +7,26 @@ import gzip
 import json
 import os
 import resource
-import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.helpers import server as helper
+from tests.helpers.edge import MAPS, PATIENCE, USUAL, Served, answer, edges
 
 from skerry.api import status
-from skerry.api.types import core, meta
+from skerry.api.types import core
 from skerry.api.wire import Request
 from skerry.apiserver.connections import Limits
-from skerry.apiserver.edge import Edge
-from skerry.client.client import Client, whole
-from skerry.client.http import Address, HttpTransport
+from skerry.client.client import whole
 
-MAPS = "/api/v1/namespaces/default/configmaps"
 SHORT = Limits(body=100_000, bodies=250_000, headers=0.15, idle=0.15, upload=0.15, stalled=0.15)
-USUAL = b"Host: x\r\nAuthorization: Bearer secret\r\n"
-PATIENCE = 5.0
-
-
-class Served:
-    def __init__(self, path: str, api: helper.ApiServer, lines: list[bytes]) -> None:
-        self.path, self.api, self.lines = path, api, lines
-        self.transport = HttpTransport(Address(unix=path), token="secret")
-        self.client = Client(self.transport)
-
-    async def open(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        return await asyncio.open_unix_connection(self.path)
-
-    async def send(self, data: bytes) -> bytes:
-        """All that is answered until the server closes."""
-        reader, writer = await self.open()
-        writer.write(data)
-        async with asyncio.timeout(PATIENCE):
-            said = await reader.read(-1)
-        writer.close()
-        return said
-
-    async def ask(self, method: str, target: str, body: bytes = b"", **headers: str) -> tuple[int, dict[str, Any]]:
-        """The code and the Status or object of a request on a connection of its own."""
-        lines = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items())
-        head = f"{method} {target} HTTP/1.1\r\nConnection: close\r\nContent-Length: {len(body)}\r\n{lines}"
-        return answer(await self.send(head.encode() + USUAL + b"\r\n" + body))
-
-    async def fine(self) -> None:
-        """Somebody else is served."""
-        assert (await self.client.get(core.Namespace, "default")).metadata.name == "default"
-
-
-def answer(said: bytes) -> tuple[int, dict[str, Any]]:
-    """Code and body of the first answer. Of errors that is a Status that says the same code."""
-    head, _, body = said.partition(b"\r\n\r\n")
-    code = int(head.split()[1])
-    if b"chunked" in head.lower():
-        size, _, rest = body.partition(b"\r\n")
-        body = rest[: int(size, 16)]
-    value: dict[str, Any] = json.JSONDecoder().raw_decode(body.decode())[0]
-    if code >= 400:
-        assert (value["kind"], value["code"]) == ("Status", code), value
-        assert value["message"], value
-        assert code < 500 or "no node can be reached" in value["message"], value
-    return code, value
 
 
 @pytest.fixture
-async def serve(tmp_path: Path) -> AsyncIterator[Callable[..., Any]]:
-    made: list[tuple[Served, Edge]] = []
-
-    async def make(limits: Limits | None = None, window: int = 4096) -> Served:
-        api = await helper.start(window=window)
-        lines: list[bytes] = []
-        edge = Edge(api.app, lines.append, limits or Limits())
-        path = str(tmp_path / f"{len(made)}.sock")
-        listener = socket.socket(socket.AF_UNIX)
-        listener.bind(path)
-        await edge.listen(listener, None)
-        made.append((Served(path, api, lines), edge))
-        return made[-1][0]
-
-    yield make
-    for served, edge in made:
-        await served.transport.close()
-        await edge.close()
-        await served.api.store.close()
+async def serve(tmp_path: Path) -> AsyncIterator[Any]:
+    async with edges(tmp_path) as make:
+        yield make
 
 
 SMUGGLED = f"GET {MAPS}/smuggled HTTP/1.1\r\nHost: x\r\n\r\n".encode()
@@ -319,111 +253,6 @@ async def test_many_idle_connections_bar_nobody(serve: Any) -> None:
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300 * 100  # KiB, both ends
     for _, writer in opened:
         writer.close()
-
-
-def small(path: str) -> socket.socket:
-    """A connection of a reader that takes almost nothing: its end of it has no room."""
-    made = socket.socket(socket.AF_UNIX)
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    made.connect(path)
-    return made
-
-
-def config(name: str, size: int) -> core.ConfigMap:
-    return core.ConfigMap(metadata=meta.ObjectMeta(name=name, namespace="default"), data={"k": "x" * size})
-
-
-async def test_a_reader_that_does_not_read_a_list_is_cut_off(serve: Any) -> None:
-    served: Served = await serve(Limits(stalled=0.15))
-    for number in range(5):
-        await served.client.create(config(f"c{number}", 400_000))
-    reader = small(served.path)
-    reader.sendall(f"GET {MAPS} HTTP/1.1\r\n".encode() + USUAL + b"\r\n")
-    await asyncio.to_thread(_until_cut, reader, 2_000_000)
-    await served.fine()
-
-
-def _until_cut(reader: socket.socket, whole_size: int) -> None:
-    """Waits without reading for the end of the connection; then there is less than the answer."""
-    import select
-
-    poll = select.poll()
-    poll.register(reader, 0)  # hang-ups are told unasked
-    assert poll.poll(PATIENCE * 1000), "the connection was not ended"
-    got = 0
-    reader.setblocking(False)
-    try:
-        while piece := reader.recv(1 << 16):
-            got += len(piece)
-    except OSError:
-        pass
-    assert got < whole_size
-    reader.close()
-
-
-async def test_a_watcher_that_does_not_read_costs_no_memory_and_others_see_everything(serve: Any) -> None:
-    """It is cut off when nothing was taken for a while; until then it holds a bounded batch, not what came since."""
-    served: Served = await serve(Limits(stalled=1.0), window=64)
-    await served.client.create(config("a", 10))
-    slow = small(served.path)
-    slow.sendall(
-        f"GET {MAPS}?watch=1&resourceVersion={served.api.store.revision} HTTP/1.1\r\n".encode() + USUAL + b"\r\n"
-    )
-    seen, follows = 0, asyncio.Condition()
-
-    async def read() -> None:
-        nonlocal seen
-        response = await served.transport(
-            Request("GET", MAPS, {"watch": "1", "resourceVersion": str(served.api.store.revision)})
-        )
-        assert not isinstance(response.body, bytes)
-        async for piece in response.body:
-            seen += piece.count(b"MODIFIED")
-            async with follows:
-                follows.notify_all()
-            if seen >= 300:
-                return
-
-    reading = asyncio.create_task(read())
-    await served.fine()
-    own = await served.api.client.get(core.ConfigMap, "a", "default")
-    base = _rss()
-    for number in range(300):
-        own.data = {"k": f"{number}" + "y" * 300_000}
-        own = await served.api.client.update(own)
-        async with follows:
-            await follows.wait_for(lambda: seen >= number - 8)  # noqa: B023 - it is asked in this turn alone
-    assert _rss() - base < 60_000  # KiB, of 90,000 that were written; 64 events are the window's
-    await asyncio.wait_for(reading, PATIENCE)
-    await asyncio.to_thread(_until_cut, slow, 90_000_000)
-
-
-def _rss() -> int:
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") // 1024
-
-
-async def test_a_watcher_that_reads_again_too_late_is_told_410(serve: Any) -> None:
-    served: Served = await serve(window=8)
-    await served.client.create(config("a", 10))
-    slow = small(served.path)
-    slow.sendall(
-        f"GET {MAPS}?watch=1&resourceVersion={served.api.store.revision} HTTP/1.1\r\n".encode() + USUAL + b"\r\n"
-    )
-    slow.setblocking(False)
-    loop = asyncio.get_running_loop()
-    async with asyncio.timeout(PATIENCE):
-        said = await loop.sock_recv(slow, 4096)  # the head: it watches
-    own = await served.api.client.get(core.ConfigMap, "a", "default")
-    for number in range(40):
-        own.data = {"k": f"{number}" + "y" * 100_000}
-        own = await served.api.client.update(own)
-        await served.fine()
-    async with asyncio.timeout(PATIENCE):
-        while b'"code":410' not in said[-2000:] and (piece := await loop.sock_recv(slow, 1 << 20)):
-            said += piece
-    slow.close()
-    assert b'"type":"ERROR"' in said and b'"reason":"Expired"' in said
 
 
 async def test_a_websocket_that_speaks_garbage_is_closed(serve: Any) -> None:

@@ -1,85 +1,16 @@
-"""What happens to a Service when it is written: S26-S34, S36-S46 and the warnings of S25."""
+"""What happens to a Service when it is written: S36-S46 and the warnings of S25."""
 
 from __future__ import annotations
 
-import random
 from typing import Any
 
 import pytest
+from tests.helpers.services import HTTP, HTTPS, STRATEGY, Server, node_ports
 
-from skerry.api import codec, defaults, resources, validation
+from skerry.api import codec
 from skerry.api.allocation import PortRange
 from skerry.api.status import ApiError
-from skerry.api.types import core
-from skerry.apiserver import strategies
-from skerry.apiserver.strategies import Context, ServiceAllocator
-
-STRATEGY = strategies.of(resources.of(core.Service))
-HTTP = {"name": "http", "port": 80}
-HTTPS = {"name": "https", "port": 443}
-
-
-class Server:
-    """The order of the server's hooks, with a store of one dict."""
-
-    def __init__(self, *cidrs: str, ports: PortRange | None = None) -> None:
-        allocator = ServiceAllocator(cidrs or ("10.96.0.0/12",), ports, random.Random(7))
-        self.ctx = Context(ranges=allocator)
-        self.stored: dict[str, core.Service] = {}
-
-    def parse(self, name: str, spec: dict[str, Any]) -> core.Service:
-        value = {
-            "metadata": {"name": name, "namespace": "default"},
-            "spec": {"ports": [HTTP], "selector": {"a": "b"}, **spec},
-        }
-        obj = codec.convert(core.Service, value)
-        defaults.apply(obj)
-        return obj
-
-    def create(self, name: str = "web", *, fail: bool = False, **spec: Any) -> core.Service:
-        obj, transaction = self.parse(name, spec), self.ctx.begin()
-        try:
-            STRATEGY.prepare_create(obj, self.ctx)
-            STRATEGY.canonicalize(obj)
-            assert [str(one) for one in validation.create(obj)] == []
-            if fail:
-                raise RuntimeError("the store is full")
-        except BaseException:
-            transaction.rollback()
-            raise
-        transaction.commit()
-        self.stored[name] = codec.copy(obj)
-        return obj
-
-    def update(self, name: str = "web", **spec: Any) -> core.Service:
-        return self.write(self.parse(name, spec))
-
-    def write(self, new: core.Service, subresource: str = "") -> core.Service:
-        old, transaction = self.stored[new.metadata.name], self.ctx.begin()
-        try:
-            STRATEGY.prepare_update(new, old, subresource, self.ctx)
-            STRATEGY.canonicalize(new)
-            errors = [str(one) for one in validation.update(new, old, subresource)]
-            if errors:
-                raise ValueError("; ".join(errors))
-        except BaseException:
-            transaction.rollback()
-            raise
-        transaction.commit()
-        self.stored[new.metadata.name] = codec.copy(new)
-        return new
-
-    def delete(self, name: str = "web") -> None:
-        STRATEGY.after_delete(self.stored.pop(name), self.ctx)
-
-    @property
-    def used(self) -> tuple[int, int]:
-        found = self.ctx.ranges.statistics()
-        return found["ips"], found["ports"]
-
-
-def node_ports(obj: core.Service) -> list[int]:
-    return [one.node_port for one in obj.spec.ports]
+from skerry.apiserver.strategies import ServiceAllocator
 
 
 def test_s36_s37_cluster_ip() -> None:
@@ -235,134 +166,18 @@ def test_s46_health_check_port() -> None:
     assert server.used == (2, 3)
 
 
-def test_s27_status_is_a_subresource() -> None:
-    server = Server()
-    old = server.create(type="LoadBalancer")
-    new = codec.copy(old)
-    new.status.load_balancer.ingress = [core.LoadBalancerIngress(ip="192.0.2.1", ip_mode="VIP")]
-    new.spec.ports = []
-    new.metadata.labels["seen"] = "yes"
-    written = server.write(new, "status")
-    assert written.spec == old.spec and written.metadata.labels == {"seen": "yes"}
-    assert written.status.load_balancer.ingress[0].ip == "192.0.2.1"
-    # The other way round: a write of the whole keeps the status.
-    assert server.update(type="LoadBalancer").status == written.status
-    # S30: no status of a load balancer without one.
-    assert server.update(type="ClusterIP").status.load_balancer.ingress == []
-
-
-def test_s28_carry_over() -> None:
-    server = Server()
-    old = server.create(type="NodePort", ports=[HTTP, HTTPS])
-    ports = dict(zip(("http", "https"), node_ports(old), strict=True))
-    again = server.update(type="NodePort", ports=[HTTPS, {**HTTP, "targetPort": 8080}])
-    assert again.spec.cluster_ip == old.spec.cluster_ip
-    assert node_ports(again) == [ports["https"], ports["http"]]
-    # A value that another port of the new object uses is not used twice.
-    swapped = server.update(type="NodePort", ports=[{**HTTP, "nodePort": ports["https"]}, HTTPS])
-    assert node_ports(swapped)[0] == ports["https"] != node_ports(swapped)[1]
-    assert server.used == (1, 2)
-
-
-def test_s28_apply_of_the_same_manifest_changes_nothing() -> None:
-    server = Server()
-    old = server.create(type="NodePort")
-    assert server.update(type="NodePort") == old
-
-
-@pytest.mark.parametrize(
-    "spec",
-    [
-        {"clusterIP": "{ip}"},
-        {"clusterIPs": ["{ip}"]},  # clusterIP cleared, the old list sent again
-        {"clusterIP": "{ip}", "clusterIPs": ["{ip}"]},
-    ],
-)
-def test_s29_normalisation(spec: dict[str, Any]) -> None:
-    server = Server()
-    ip = server.create().spec.cluster_ip
-    filled = {key: [ip] if isinstance(value, list) else ip for key, value in spec.items()}
-    assert server.update(**filled).spec.cluster_i_ps == [ip]
-
-
-def test_s29_s31_a_changed_cluster_ip_is_refused() -> None:
-    server = Server()
-    ip = server.create().spec.cluster_ip
-    for spec in ({"clusterIP": "10.96.0.77"}, {"clusterIP": "10.96.0.77", "clusterIPs": [ip]}, {"clusterIP": "None"}):
-        with pytest.raises(ValueError, match="may not change once set"):
-            server.update(**spec)
-    assert server.used == (1, 0)
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "cleared"),
-    [
-        ({"type": "NodePort"}, {"type": "ClusterIP"}, {"externalTrafficPolicy": ""}),
-        ({"type": "LoadBalancer", "loadBalancerClass": "a/b"}, {"type": "NodePort"},
-         {"loadBalancerClass": None, "allocateLoadBalancerNodePorts": None}),
-        ({"type": "LoadBalancer", "externalTrafficPolicy": "Local"}, {"type": "ClusterIP"},
-         {"healthCheckNodePort": 0, "externalTrafficPolicy": "", "allocateLoadBalancerNodePorts": None}),
-        ({}, {"type": "ExternalName", "externalName": "a.b"},
-         {"clusterIP": "", "clusterIPs": [], "ipFamilies": [], "ipFamilyPolicy": None}),
-    ],
-)  # fmt: skip
-def test_s30_type_change_by_sending_the_whole_object(
-    old: dict[str, Any], new: dict[str, Any], cleared: dict[str, Any]
-) -> None:
-    """As `kubectl edit` does: everything that was there is sent back with another type."""
-    server = Server()
-    whole = codec.plain(server.create(**old))["spec"]
-    changed = server.update(**{**whole, **new})
-    plain = codec.plain(changed.spec)
-    for name, empty in cleared.items():
-        assert plain.get(name, empty) == empty
-    if new["type"] == "ClusterIP":
-        assert node_ports(changed) == [0] and server.used == (1, 0)  # S33
-    if new["type"] == "ExternalName":
-        assert server.used == (0, 0)  # S33
-        back = server.update()
-        assert back.spec.cluster_ip and server.used == (1, 0)
-
-
-def test_s30_what_the_same_write_changed_is_not_dropped() -> None:
-    server = Server()
-    server.create(type="NodePort")
-    with pytest.raises(ValueError, match=r"nodePort: Forbidden: may not be used when `type` is 'ClusterIP'"):
-        server.update(type="ClusterIP", ports=[{**HTTP, "nodePort": 30001}])
-    assert server.used == (1, 1)
-
-
-def test_s32_second_family() -> None:
-    server = Server("10.0.0.0/24", "fd00::/112")
-    first = server.create().spec.cluster_ip
-    both = server.update(ipFamilyPolicy="PreferDualStack").spec
-    assert both.cluster_i_ps[0] == first and both.ip_families == ["IPv4", "IPv6"] and server.used == (2, 0)
-    with pytest.raises(ApiError, match="must be 'SingleStack' to release the secondary cluster IP"):
-        server.update(ipFamilyPolicy="PreferDualStack", clusterIP=first, clusterIPs=[first])
-    one = server.update(ipFamilyPolicy="SingleStack", clusterIPs=both.cluster_i_ps, ipFamilies=["IPv4", "IPv6"]).spec
-    assert (one.cluster_i_ps, one.ip_families) == ([first], ["IPv4"]) and server.used == (1, 0)
-
-
-def test_s33_s34_releases() -> None:
-    server = Server()
-    port = node_ports(server.create(type="NodePort"))[0]
-    moved = node_ports(server.update(type="NodePort", ports=[{**HTTP, "nodePort": 30001}]))
-    assert moved == [30001] and server.used == (1, 1)
-    server.create("two", type="NodePort", ports=[{"port": 80, "nodePort": port}])
-    server.delete("two")
-    server.delete()
-    assert server.used == (0, 0)
-
-
-def test_a_refused_update_gives_back_only_what_it_took() -> None:
-    server = Server()
-    port = node_ports(server.create(type="NodePort"))[0]
-    with pytest.raises(ValueError, match=r"sessionAffinity"):
-        server.update(type="NodePort", ports=[{**HTTP, "nodePort": 30002}], sessionAffinity="Cookie")
-    assert server.used == (1, 1)
-    with pytest.raises(ApiError, match="already allocated"):
-        server.create("two", type="NodePort", ports=[{"port": 80, "nodePort": port}])
-    server.create("three", type="NodePort", ports=[{"port": 80, "nodePort": 30002}])
+def test_what_somebody_else_reserved_is_taken_and_stays_so_after_a_restart() -> None:
+    """S41: an IPAddress that is of no Service."""
+    ranges = ServiceAllocator()
+    ranges.rebuild([], ["10.96.0.5", "192.0.2.1"])  # the second is none of ours
+    with pytest.raises(ValueError, match="already allocated"):
+        ranges.take_ip("IPv4", "10.96.0.5")
+    assert not ranges.reserve("10.96.0.5")
+    ranges.release("10.96.0.5")
+    assert ranges.take_ip("IPv4", "10.96.0.5") == "10.96.0.5"
+    ranges.release("10.96.0.5")  # a Service has it now
+    assert not ranges.reserve("10.96.0.5")
+    assert ranges.statistics()["ips"] == 1
 
 
 def test_rebuild_from_what_is_stored() -> None:
