@@ -182,10 +182,16 @@ def _balancers(name: str, paths: ClusterPaths, pid: int) -> list[dict[str, Any]]
                 "namespace": item["metadata"]["namespace"],
                 "name": item["metadata"]["name"],
                 "address": ingress[0].get("ip", "") if ingress else "",
-                "message": told.get("message", "") or ("" if ingress else "it has no address"),
+                "message": told.get("message", "") or ("" if ingress else _without_address(item["spec"])),
             }
         )
     return rows
+
+
+def _without_address(spec: dict[str, Any]) -> str:
+    if other := spec.get("loadBalancerClass"):
+        return f"it has no address: it is of class {other}, which another controller serves"
+    return "it has no address: where one was refused, an event of the Service says why"
 
 
 def _unserved_ingresses(name: str, paths: ClusterPaths, pid: int) -> str:

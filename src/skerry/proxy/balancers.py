@@ -31,7 +31,7 @@ MOVED_BY = 30000
 
 
 class Place(NamedTuple):
-    """Where a port is to be open on the machine. `protocol`: TCP or UDP."""
+    """Where a port is to be open on the machine. `protocol`: TCP or UDP; SCTP is never opened, and that is said."""
 
     address: str
     protocol: str
@@ -59,7 +59,6 @@ def places(service: core.Service | None) -> dict[Place, Backend]:
         for one in service.status.load_balancer.ingress
         if one.ip_mode == "Proxy" and one.ip.startswith("127.") and onward
         for port in spec.ports
-        if (port.protocol or "TCP") in ("TCP", "UDP")
     }
 
 
@@ -220,6 +219,9 @@ class BalancerPorts:
 
     async def _start(self, place: Place) -> None:
         address, protocol, port = place
+        if protocol not in ("TCP", "UDP"):
+            self._failed[place] = f"{protocol} is not carried from this machine into the cluster"
+            return
         tries = [port]
         while True:
             try:

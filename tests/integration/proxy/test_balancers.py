@@ -139,6 +139,14 @@ async def test_a_port_that_somebody_has_is_told_and_tried_again_with_the_service
         assert rig.told[-1][1].reason == "Open"
 
 
+async def test_a_port_that_is_never_opened_is_told(rig: Rig) -> None:
+    await rig.put(rig.make(port(8080, "a"), port(8081, "b", "SCTP")))
+    (_, told), *_ = rig.told
+    assert (told.status, told.reason) == ("False", "PortUnavailable")
+    assert told.event == "8081/SCTP is not open: SCTP is not carried from this machine into the cluster"
+    assert "8080/TCP is open on " in told.message
+
+
 async def test_only_clients_of_the_source_ranges_come_through(rig: Rig) -> None:
     async with await serve(8080, b"eight"):
         await rig.put(rig.make(port(8080), load_balancer_source_ranges=["127.5.0.0/16"]))
