@@ -200,6 +200,14 @@ def test_secret_string_data_becomes_data() -> None:
     assert (secret.data, secret.string_data) == ({"a": "YQ==", "b": "Yw==", "d": "w6k="}, {})
 
 
+def test_a_secret_that_waits_for_a_token_is_told_that_none_comes() -> None:
+    account = {"annotations": {"kubernetes.io/service-account.name": "robot"}}
+    waiting = created(core.Secret, metadata=account, type="kubernetes.io/service-account-token")
+    [said] = strategy(core.Secret).warnings(waiting, None)
+    assert "kubectl create token" in said
+    assert strategy(core.Secret).warnings(created(core.Secret), None) == []
+
+
 def test_event_fields() -> None:
     event = make(
         core.Event, involvedObject={"kind": "Pod", "name": "p"}, source={"component": "kubelet"}, type="Normal"
