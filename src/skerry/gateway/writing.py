@@ -16,8 +16,9 @@ from skerry.gateway.xds import files
 from skerry.gateway.xds.files import Rendered, Write
 from skerry.gateway.xds.wire import ENDPOINTS
 
-PATIENCE = 5.0
-"""Seconds for which routes wait at most for the endpoints of new clusters (a thousand take Envoy one)."""
+PATIENCE = 20.0
+"""Seconds for which routes wait at most for the endpoints of new clusters (a thousand take Envoy one, on a machine that
+is busy with other things eight)."""
 
 LATER = 1.0
 """Seconds until clusters go to which no route leads any more."""

@@ -26,7 +26,7 @@ from skerry.gateway.xds import files, stream, tables
 from skerry.gateway.xds.clusters import endpoints_name
 from skerry.gateway.xds.wire import ENDPOINTS, SECRET
 
-PATIENCE = 10.0
+PATIENCE = 30.0
 """Seconds that anything may take at most."""
 
 
