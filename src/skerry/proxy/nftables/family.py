@@ -158,7 +158,7 @@ class FamilyTable:
         a time.
         """
         others = self._transactions_of_others()
-        if others == self._others or self._planner.stale:  # what is stale is swept soon: then there is less to compare
+        if others == self._others:
             return True
         planner = self._planner
         for differ in self._compare():
