@@ -42,7 +42,8 @@ async def ports(data: str, count: int) -> list[float]:
     transport = HttpTransport(Address(unix=str(paths.api_socket)), token=token)
     client, times = Client(transport), []
     for number in range(count):
-        spec = core.ServiceSpec(type="LoadBalancer", ports=[core.ServicePort(port=20_000, protocol="TCP")])
+        port = 20_000 + number  # one that was not open before: addresses come again
+        spec = core.ServiceSpec(type="LoadBalancer", ports=[core.ServicePort(port=port, protocol="TCP")])
         made = core.Service(metadata=meta.ObjectMeta(name=f"balanced-{number}", namespace="default"), spec=spec)
         begun = time.perf_counter()
         found = await client.create(made)
@@ -51,7 +52,7 @@ async def ports(data: str, count: int) -> list[float]:
         address = found.status.load_balancer.ingress[0].ip
         while True:
             with contextlib.suppress(ConnectionRefusedError):
-                socket.create_connection((address, 20_000), 1).close()
+                socket.create_connection((address, port), 1).close()
                 break
             await asyncio.sleep(0.0005)
         times.append((time.perf_counter() - begun) * 1000)

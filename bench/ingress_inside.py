@@ -86,7 +86,9 @@ def static(port: int, *, alike: bool) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def running(*command: str) -> Iterator[int]:
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    """In a session of its own as Ingress' Envoy is: the kernel shares processors among sessions (autogroups)."""
+    quiet = subprocess.DEVNULL
+    process = subprocess.Popen(command, stdout=quiet, stderr=quiet, start_new_session=True)
     try:
         yield process.pid
     finally:
