@@ -1,7 +1,7 @@
 """kubernetes-asyncio, kr8s and lightkube, each with what its users do; the official client is in test_python_client.py.
 
 All three stand in front of one pod, which has a page. Clients in other languages: kubectl and helm are programs of Go's
-client-go, with its informers, discovery and protobuf; Node's @kubernetes/client-node works (tried by hand), and is not a
+client-go, with its informers, discovery and protobuf. Node's @kubernetes/client-node works (tried by hand); it is no
 test since it is 70 MB in 65 packages.
 """
 
