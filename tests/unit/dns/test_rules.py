@@ -1,4 +1,4 @@
-"""Every rule of the specification about DNS, LoadBalancers and Ingress is cited by a test, or listed here with the reason."""
+"""Every rule about DNS, LoadBalancers and Ingress is cited by a test, or listed here with a reason."""
 
 from __future__ import annotations
 
