@@ -169,6 +169,30 @@ def test_objects_are_created_changed_and_deleted(api: Any, pods: Kubectl, namesp
     eventually(lambda: core.list_namespaced_pod(namespace, label_selector="app=web").items == [], 20, "the pods' end")
 
 
+def test_the_dynamic_client(api: Any, pods: Kubectl, namespace: str, tmp_path: Path) -> None:
+    """It finds kinds by discovery and knows nothing of them beforehand."""
+    from kubernetes import dynamic
+
+    found = dynamic.DynamicClient(api, cache_file=str(tmp_path / "discovery"))
+    maps = found.resources.get(api_version="v1", kind="ConfigMap")
+    deployments = found.resources.get(api_version="apps/v1", kind="Deployment")
+    assert deployments.namespaced and "scale" in deployments.subresources
+    made = maps.create({"metadata": {"name": "a", "labels": {"t": "1"}}, "data": {"k": "1"}}, namespace=namespace)
+    maps.patch({"data": {"k": "2"}}, "a", namespace, content_type="application/merge-patch+json")
+    applied = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}, "data": {"n": "3"}}
+    assert maps.server_side_apply(applied, "a", namespace, field_manager="me").data.to_dict() == {"k": "2", "n": "3"}
+    maps.delete("a", namespace)
+    since = made.metadata.resourceVersion
+    seen = [
+        (event["type"], event["object"].data.to_dict())
+        for event in maps.watch(namespace=namespace, label_selector="t=1", resource_version=since, timeout=1)
+    ]
+    last = {"k": "2", "n": "3"}
+    assert seen == [("MODIFIED", {"k": "2"}), ("MODIFIED", last), ("DELETED", last)]
+    with pytest.raises(dynamic.exceptions.NotFoundError):
+        maps.get("a", namespace)
+
+
 def test_refusals_are_told_apart(api: Any, pods: Kubectl, namespace: str) -> None:
     core = client.CoreV1Api(api)
 
