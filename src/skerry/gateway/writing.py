@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 from skerry.clock import Clock, Timer
-from skerry.gateway.server import StreamServer
 from skerry.gateway.xds import files
 from skerry.gateway.xds.files import Rendered, Write
 from skerry.gateway.xds.wire import ENDPOINTS
@@ -24,14 +24,28 @@ LATER = 1.0
 """Seconds until clusters go to which no route leads any more."""
 
 
-class Writer:
-    """`write` for each change, in an event loop; `stop` at the end."""
+class Envoy(Protocol):
+    """What is asked of server.StreamServer."""
 
-    def __init__(self, directory: str, server: StreamServer, clock: Clock) -> None:
+    running: bool
+
+    def when_known(self, kind: str, names: frozenset[str], call: Callable[[], None]) -> None: ...
+
+
+class Writer:
+    """`write` for each change, in an event loop; `stop` at the end.
+
+    `_there` is what the directory holds, and all clusters that Envoy has been told of. A change that comes while the
+    routes of an earlier one still wait goes from there: the newer routes wait in their place.
+    """
+
+    def __init__(self, directory: str, server: Envoy, clock: Clock) -> None:
         self._directory, self._server, self._clock = Path(directory), server, clock
         self._there: Rendered | None = None
+        self._wanted: Rendered | None = None
         self._then: list[Write] = []
         self._later: list[Write] = []
+        self._awaits: frozenset[str] = frozenset()
         self._timer: Timer | None = None
         self._turn = 0
 
@@ -41,19 +55,23 @@ class Writer:
         return not self._then
 
     def write(self, new: Rendered) -> None:
-        """Everything is to be so. What an earlier change has still to write is written now."""
-        self._put(self._then)
-        self._put(self._later)
-        found, first = files.changes(self._there, new), self._there is None
-        self._there, self._then, self._later = new, found.then, found.later
+        """Everything is to be so."""
+        old, waiting = self._there, bool(self._awaits)
+        found = files.changes(old, new)
+        self._wanted, self._then, self._later = new, found.then, found.later
+        clusters, endpoints = (old.clusters, old.endpoints) if old is not None else ({}, {})
+        there = {} if old is None else old.files
+        self._there = Rendered(there, {**clusters, **new.clusters}, {**endpoints, **new.endpoints})
         self._put(found.now)
         self._turn += 1
-        turn = self._turn
-        if first or not found.awaits or not self._server.running:
-            self._go_on(turn)
+        self._awaits = found.awaits | self._awaits.intersection(new.endpoints.values())
+        if old is None or not self._awaits or not self._server.running:
+            self._go_on()
             return
-        self._after(PATIENCE, lambda: self._go_on(turn))
-        self._server.when_known(ENDPOINTS, found.awaits, lambda: self._go_on(turn))
+        if not waiting:  # else its time runs already: changes without end are no reason to wait without end
+            self._after(PATIENCE, self._go_on)
+        turn = self._turn
+        self._server.when_known(ENDPOINTS, self._awaits, lambda: self._known(turn))
 
     def stop(self) -> None:
         """Writes nothing any more."""
@@ -61,10 +79,13 @@ class Writer:
         if self._timer is not None:
             self._timer.cancel()
 
-    def _go_on(self, turn: int) -> None:
-        if turn != self._turn:
-            return
+    def _known(self, turn: int) -> None:
+        if turn == self._turn:
+            self._go_on()
+
+    def _go_on(self) -> None:
         self._turn += 1
+        self._awaits = frozenset()
         then, self._then = self._then, []
         self._put(then)
         self._after(LATER, self._clean)
@@ -72,6 +93,8 @@ class Writer:
     def _clean(self) -> None:
         later, self._later = self._later, []
         self._put(later)
+        assert self._wanted is not None
+        self._there = self._wanted
 
     def _after(self, seconds: float, call: Callable[[], None]) -> None:
         if self._timer is not None:
@@ -79,9 +102,14 @@ class Writer:
         self._timer = self._clock.call_later(seconds, call)
 
     def _put(self, changes: list[Write]) -> None:
+        assert self._there is not None
+        held = dict(self._there.files)
         for name, content in changes:
             if content is None:
                 (self._directory / name).unlink(missing_ok=True)
+                held.pop(name, None)
             else:
                 (self._directory / f"{name}.new").write_bytes(content)
                 os.replace(self._directory / f"{name}.new", self._directory / name)
+                held[name] = content
+        self._there = self._there._replace(files=held)
