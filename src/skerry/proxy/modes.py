@@ -13,7 +13,7 @@ from skerry.proxy.table import Node
 
 log = logging.getLogger(__name__)
 
-AUTO, NFTABLES, USERSPACE = MODES = ("auto", "nftables", "userspace")
+AUTO, NFTABLES, USERSPACE = "auto", "nftables", "userspace"
 """The kernel's nftables, sockets of our own, or the first of them that works."""
 
 CONDITION = "ServicesInUserspace"
