@@ -19,7 +19,7 @@ from skerry.netlink import wire
 _NEWLINK, _DELLINK, _GETLINK = 16, 17, 18
 _NEWADDR, _DELADDR, _GETADDR = 20, 21, 22
 _NEWROUTE, _DELROUTE, _GETROUTE = 24, 25, 26
-_NEWNEIGH, _DELNEIGH, _GETNEIGH = 28, 29, 30
+_NEWNEIGH, _GETNEIGH = 28, 30
 
 _LINK = struct.Struct("=BxHiII")  # family, hardware type, index, flags, which flags to change
 _ADDR = struct.Struct("=BBBBi")  # family, prefix length, flags, scope, index
@@ -295,11 +295,6 @@ class Routes:
         head = _NEIGH.pack(family, index, _PERMANENT, 0, 0)
         body = wire.attribute(_NDA_DST, packed) + wire.attribute(_NDA_LLADDR, mac_bytes(mac))
         self._socket.request(wire.Message(_NEWNEIGH, wire.CREATE | wire.REPLACE, head + body))
-
-    def delete_neighbour(self, index: int, address: str) -> None:
-        family, packed = _packed(address)
-        head = _NEIGH.pack(family, index, 0, 0, 0)
-        self._delete(wire.Message(_DELNEIGH, 0, head + wire.attribute(_NDA_DST, packed)), errno.ENOENT)
 
     def neighbours(self) -> list[tuple[int, str, str]]:
         """Every permanent neighbour as (index of its link, address, MAC)."""

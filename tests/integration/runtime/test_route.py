@@ -48,7 +48,6 @@ def test_links_addresses_routes_and_neighbours() -> None:
             for _ in range(2):  # what is gone stays gone, without an error
                 routes.delete_route("10.244.2.0/24")
                 routes.delete_route("10.244.9.9")
-                routes.delete_neighbour(end, "169.254.1.1")
                 routes.delete_address(bridge, "10.243.0.1/24")
             for _ in range(2):
                 routes.delete_link("renamed")
