@@ -80,13 +80,13 @@ def test_2_the_same_from_inside_a_pod(pods: Kubectl, namespace: str) -> None:
     ip = pods("get", "svc", "my-service", "-o", "jsonpath={.spec.clusterIP}")
     full = f"my-service.{namespace}.svc.cluster.local"
     script = (
+        "until wget -q -O /dev/null http://my-service; do sleep 0.1; done;"  # ready is not yet known to proxy and DNS
         f"set -e; for name in my-service my-service.{namespace} {full} {ip}; do"
         " wget -q -O - http://$name | grep title; done;"
         "for i in $(seq 60); do wget -q -O - http://my-service/hostname; echo; done"
     )
     look.busybox(pods, "client", script)
-    pods("wait", "pod/client", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=60s")
-    said = [line for line in pods("logs", "client").splitlines() if line]
+    said = [line for line in pods("logs", "-f", "client", "--pod-running-timeout=30s").splitlines() if line]
     assert said[:4] == ["<title>Welcome to nginx!</title>"] * 4
     assert len(said) == 64
     assert sorted(set(said[4:])) == look.names(pods, "app=my-app")
