@@ -20,6 +20,7 @@ spec:
     - |
       import http.server
       class Handler(http.server.BaseHTTPRequestHandler):
+          wbufsize = -1  # an answer is one packet: two wait for each other (Nagle, delayed ACK)
           protocol_version, server_version, sys_version = "HTTP/1.1", "{name}", ""
           def do_GET(self):
               if self.headers.get("Upgrade") == "websocket":
@@ -27,6 +28,7 @@ spec:
                   self.send_header("Upgrade", "websocket")
                   self.send_header("Connection", "Upgrade")
                   self.end_headers()
+                  self.wfile.flush()
                   self.wfile.write(self.rfile.read(5)[::-1])
                   self.close_connection = True
                   return
