@@ -52,7 +52,8 @@ async def ports(data: str, count: int) -> list[float]:
         address = found.status.load_balancer.ingress[0].ip
         while True:
             with contextlib.suppress(ConnectionRefusedError):
-                socket.create_connection((address, port), 1).close()
+                with contextlib.suppress(ConnectionResetError):  # taken, and ended: there are no endpoints
+                    socket.create_connection((address, port), 1).close()
                 break
             await asyncio.sleep(0.0005)
         times.append((time.perf_counter() - begun) * 1000)
