@@ -73,6 +73,7 @@ class Web:
     def removed(self) -> None:
         self.kubectl("delete", "deployment,service", self.name)
         self.kubectl("delete", "pods", "-l", f"app={self.name}", "--grace-period=1")
+        self.kubectl("delete", "events", "--all")  # one second is too little to wait for anybody: they say so
 
 
 def everything_at_once(one: Web) -> None:
