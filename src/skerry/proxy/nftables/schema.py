@@ -28,7 +28,7 @@ TABLE = "skerry"
 
 _CHAINS = (
     *("arrive", "depart", "guard", "admit", "near", "near-list", "balance", "list", "pick", "stick", "stuck"),
-    *("settle", "learn", "remember", "refuse", "check", "cluster-ips", "leave"),
+    *("settle", "learn", "remember", "refuse", "check", "translated", "cluster-ips", "leave"),
 )
 
 _R = tuple(register(index) for index in range(16))
@@ -205,14 +205,15 @@ class Shape:
         yield rule("refuse", is_tcp, nft_expr.reject_reset())
         yield rule("refuse", nft_expr.reject_unreachable(4 if self._v6 else 3))
 
-        # Runs after nat: a packet that still carries a frontend's address here found no backend.
-        yield rule("check", _NEW, _TRANSLATED, nft_expr.goto("settle"))
+        # Runs after nat, for every packet. Most are of flows that have their backend: they are through with the first
+        # rule. What still carries a frontend's address then found no backend.
+        yield rule("check", _TRANSLATED, nft_expr.goto("translated"))
+        yield rule("translated", _NEW, nft_expr.goto("settle"))
         in_services = self._destination(_R[0]) + self._of_services()
         yield rule("check", in_services, nft_expr.goto("cluster-ips"))
         yield rule("check", _NEW, key, nft_expr.lookup("refused", _R[0]), nft_expr.goto("refuse"))
         yield rule("check", _NEW, key, nft_expr.lookup("dropped", _R[0]), nft_expr.drop())
-        # A backend, or a server of this node's own, may have an address out of the service range (DNS servers like to).
-        yield rule("cluster-ips", _TRANSLATED, nft_expr.accept())
+        # A server of this node's own may have an address out of the service range (DNS servers like to).
         yield rule("cluster-ips", nft_expr.fib_daddr_type(_R[0]), _LOCAL, nft_expr.accept())
         yield rule("cluster-ips", key, nft_expr.lookup("dropped", _R[0]), nft_expr.drop())
         yield rule(
