@@ -16,6 +16,7 @@ from skerry.api.types import core, discovery
 from skerry.clock import Clock, FakeClock, SystemClock
 from skerry.netlink import namespace
 from skerry.proxy.hostports import HostPort, HostPorts, target
+from skerry.proxy.relay import tcp
 from skerry.proxy.relay.udp import UDP_IDLE_SECONDS
 
 HOST = "127.0.0.1"
@@ -100,8 +101,10 @@ async def test_p11_without_a_ready_endpoint_the_client_is_reset_at_once() -> Non
     await rig.finish()
 
 
+@pytest.mark.parametrize("pipe", [tcp._PIPE, 1 << 30], ids=["spliced", "copied, where nobody may have such pipes"])
 @in_network_namespace
-async def test_half_close_and_bulk_go_through_both_ways() -> None:
+async def test_half_close_and_bulk_go_through_both_ways(pipe: int) -> None:
+    tcp._PIPE = pipe  # in a process of its own
     rig = Rig()
     pod = rig.network.pod()
     total = 8_000_000

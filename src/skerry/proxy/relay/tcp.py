@@ -31,7 +31,8 @@ _REST = 0.5
 """Seconds for which a listener rests when there are no more file descriptors."""
 
 _CHUNK = 64 * 1024
-_PIPE = 256 * 1024
+_PIPE = 1024 * 1024
+"""What a pipe holds, and a splice moves at most: the kernel gives a user without rights 64 such pipes."""
 _BULK = 4
 """So many full chunks one after the other are bulk: then a pipe is worth its two descriptors."""
 _SPLICE = os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK
@@ -297,11 +298,16 @@ class _Way:
 
     def _open_pipe(self) -> None:
         try:
-            self._pipe = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+            pipe = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError:
             return  # no descriptor left: it goes on as it is
-        with contextlib.suppress(OSError):  # beyond what one user may have, a pipe keeps its size
-            fcntl.fcntl(self._pipe[1], fcntl.F_SETPIPE_SZ, _PIPE)
+        try:
+            fcntl.fcntl(pipe[1], fcntl.F_SETPIPE_SZ, _PIPE)
+        except OSError:  # more than this user may have: a small one would be slower than none
+            for one in pipe:
+                os.close(one)
+            return
+        self._pipe = pipe
 
     def _end(self) -> None:
         """Half-close: the other direction goes on until it ends as well."""
