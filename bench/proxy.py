@@ -95,12 +95,13 @@ def at_rest() -> float:
             return now
 
 
-def a_load(count: int, endpoints: int) -> dict[str, float]:
-    """Seconds: the brain, the whole table, adopting it again, comparing it; bytes of the kernel an endpoint."""
+def a_load(count: int, endpoints: int, memory: bool = True) -> dict[str, float]:
+    """Seconds: the brain, the whole table, adopting it again; bytes of the kernel an endpoint (for root alone)."""
     skerry = Skerry()
-    before = at_rest()
+    before = at_rest() if memory else 0.0
     found = {"decide": skerry.decide(count, endpoints), "load": skerry.load()}
-    found["bytes"] = (kernel_memory() - before) / count / endpoints
+    if memory:
+        found["bytes"] = (kernel_memory() - before) / count / endpoints
     skerry.restart()
     found["adopt"] = skerry.load()
     assert skerry.kernel.changed == 0, "a table was changed that was what it should be"
@@ -155,7 +156,7 @@ def loads(args: argparse.Namespace) -> list[dict[str, Any]]:
         ours = [apart(a_load, count, endpoints) for _ in range(args.rounds)]
         row = {"services": count, "endpoints": endpoints}
         row |= {key: statistics.median(one[key] for one in ours) for key in ours[0]}
-        row["rootless"] = apart(a_load, count, endpoints, rootless=True)["load"]
+        row["rootless"] = apart(a_load, count, endpoints, False, rootless=True)["load"]
         row["chains"] = apart(by_program, count, endpoints, 0)["load"]
         rows.append(row)
     print("Full load, seconds (aims: 1.0 and 1.5)")
