@@ -46,6 +46,7 @@ class Writer:
         self._then: list[Write] = []
         self._later: list[Write] = []
         self._awaits: frozenset[str] = frozenset()
+        self._left: dict[str, float] = {}  # clusters to which no route leads any more, and since when
         self._timer: Timer | None = None
         self._turn = 0
 
@@ -56,7 +57,7 @@ class Writer:
 
     def write(self, new: Rendered) -> None:
         """Everything is to be so."""
-        old, waiting = self._there, bool(self._awaits)
+        old, waiting = self._held(), bool(self._awaits)
         found = files.changes(old, new)
         self._wanted, self._then, self._later = new, found.then, found.later
         clusters, endpoints = (old.clusters, old.endpoints) if old is not None else ({}, {})
@@ -73,6 +74,15 @@ class Writer:
         turn = self._turn
         self._server.when_known(ENDPOINTS, self._awaits, lambda: self._known(turn))
 
+    def _held(self) -> Rendered | None:
+        """What is there, without clusters whose time is over: a change follows the other, and the timer never ends."""
+        if self._there is None:
+            return None
+        over = {name for name, since in self._left.items() if since + LATER <= self._clock.monotonic()}
+        for name in over:
+            del self._left[name]
+        return self._there._replace(clusters={k: v for k, v in self._there.clusters.items() if k not in over})
+
     def stop(self) -> None:
         """Writes nothing any more."""
         self._turn += 1
@@ -88,13 +98,16 @@ class Writer:
         self._awaits = frozenset()
         then, self._then = self._then, []
         self._put(then)
+        assert self._there is not None and self._wanted is not None
+        now, led = self._clock.monotonic(), self._wanted.clusters
+        self._left = {name: self._left.get(name, now) for name in self._there.clusters if name not in led}
         self._after(LATER, self._clean)
 
     def _clean(self) -> None:
         later, self._later = self._later, []
         self._put(later)
-        assert self._wanted is not None
         self._there = self._wanted
+        self._left.clear()
 
     def _after(self, seconds: float, call: Callable[[], None]) -> None:
         if self._timer is not None:

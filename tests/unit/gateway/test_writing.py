@@ -105,3 +105,17 @@ async def test_a_cluster_that_comes_back_before_it_went(tmp_path: Path) -> None:
     assert world.routes() == one.files[ROUTES], "it is still known: there is nothing to wait for"
     await world.clock.advance(LATER)
     assert world.clusters() == set(one.clusters)
+
+
+async def test_clusters_do_not_pile_up_when_changes_have_no_end(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    each = {one: world.leads_to(one) for one in ("web", "api", "shop")}
+    for made in each.values():
+        world.envoy.learns(*made.endpoints.values())
+    seen = []
+    for one in ("web", "api", "shop", "web", "shop", "shop"):
+        await world.clock.advance(LATER * 0.6)
+        world.leads_to(one)
+        seen.append(len(world.clusters()))
+    assert seen[0] == 3
+    assert world.clusters() == {*each["web"].clusters, *each["shop"].clusters}, "api left more than a moment ago"
