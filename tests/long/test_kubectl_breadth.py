@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.e2e.conftest import _started, in_namespace, skip_without_namespaces
+from tests.e2e.conftest import _started, skip_without_namespaces
 from tests.helpers.cluster import Cluster, eventually
-from tests.helpers.kubectl import WHEELS, Kubectl, KubectlMissing, binary
+from tests.helpers.kubectl import WHEELS, Kubectl
 
 pytestmark = pytest.mark.long
 
@@ -64,17 +63,8 @@ def cluster() -> Iterator[Cluster]:
     yield from _started("--nodes", "2", "--ephemeral")
 
 
-@pytest.fixture(params=WHEELS)
-def kubectl(request: pytest.FixtureRequest, cluster: Cluster) -> Iterator[Kubectl]:
-    """Each kubectl, in a namespace of its own."""
-    try:
-        binary(request.param)
-    except KubectlMissing as error:
-        pytest.skip(str(error))
-    yield from in_namespace(cluster, request.param, "t-" + uuid.uuid4().hex[:8])
-
-
-def test_the_rest_of_kubectl(kubectl: Kubectl, tmp_path: Path) -> None:
+def test_the_rest_of_kubectl(each_kubectl: Kubectl, tmp_path: Path) -> None:
+    kubectl = each_kubectl
     generators(kubectl)
     applying(kubectl, tmp_path)
     sets(kubectl)

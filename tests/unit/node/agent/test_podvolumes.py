@@ -31,6 +31,20 @@ class Worker:
         self.said.append((reason, message))
 
 
+async def made_volumes(server, clock, directory, volume):
+    """The volumes of a pod that has this one, its worker, and the objects that are followed for it."""
+    spec = core.PodSpec(
+        containers=[core.Container(name="web", image="host")], volumes=[volume], automount_service_account_token=False
+    )
+    pod = await server.client.create(core.Pod(metadata=meta.ObjectMeta(name="p", namespace="default"), spec=spec))
+    objects = Objects(server.client, clock)
+    services = SimpleNamespace(client=server.client, clock=clock, ips=(), objects=objects, data=directory)
+    worker = Worker(pod, directory)
+    volumes = PodVolumes(services, worker)
+    await volumes.make(["10.244.1.2"])
+    return volumes, worker, objects
+
+
 async def test_a_token_is_replaced_after_four_fifths_of_its_time(tmp_path) -> None:
     clock = FakeClock()
     server = await api.start(clock, accounts=True)
@@ -38,15 +52,7 @@ async def test_a_token_is_replaced_after_four_fifths_of_its_time(tmp_path) -> No
     token = core.ServiceAccountTokenProjection(path="token", audience="vault", expiration_seconds=1000)
     parts = [core.VolumeProjection(service_account_token=token)]
     volume = core.Volume(name="v", projected=core.ProjectedVolumeSource(sources=parts))
-    spec = core.PodSpec(
-        containers=[core.Container(name="web", image="host")], volumes=[volume], automount_service_account_token=False
-    )
-    pod = await server.client.create(core.Pod(metadata=meta.ObjectMeta(name="p", namespace="default"), spec=spec))
-    objects = Objects(server.client, clock)
-    services = SimpleNamespace(client=server.client, clock=clock, ips=(), objects=objects, data=tmp_path)
-    worker = Worker(pod, tmp_path)
-    volumes = PodVolumes(services, worker)
-    await volumes.make(["10.244.1.2"])
+    volumes, worker, objects = await made_volumes(server, clock, tmp_path, volume)
     first = (tmp_path / "v" / "token").read_text()
     await clock.advance(799)
     assert not worker.tasks
@@ -67,7 +73,7 @@ async def test_a_token_is_replaced_after_four_fifths_of_its_time(tmp_path) -> No
     worker.tasks.clear()
     volumes.refresh()
     await volumes.end()
-    assert worker.tasks[0].done() and not len(services.objects)
+    assert worker.tasks[0].done() and not len(objects)
     await clock.advance(10_000)
     assert all(one.done() for one in worker.tasks)
 
@@ -79,15 +85,7 @@ async def test_a_pod_that_ends_asks_for_nothing_any_more(tmp_path) -> None:
         core.ConfigMap(metadata=meta.ObjectMeta(name="c", namespace="default"), data={"a": "1"})
     )
     volume = core.Volume(name="v", config_map=core.ConfigMapVolumeSource(name="c"))
-    spec = core.PodSpec(
-        containers=[core.Container(name="web", image="host")], volumes=[volume], automount_service_account_token=False
-    )
-    pod = await server.client.create(core.Pod(metadata=meta.ObjectMeta(name="p", namespace="default"), spec=spec))
-    objects = Objects(server.client, clock)
-    services = SimpleNamespace(client=server.client, clock=clock, ips=(), objects=objects, data=tmp_path)
-    worker = Worker(pod, tmp_path)
-    volumes = PodVolumes(services, worker)
-    await volumes.make(["10.244.1.2"])
+    volumes, worker, objects = await made_volumes(server, clock, tmp_path, volume)
     made.data["a"] = "2"
     await server.client.update(made)
     volumes.sources_changed()
@@ -95,7 +93,8 @@ async def test_a_pod_that_ends_asks_for_nothing_any_more(tmp_path) -> None:
     assert (tmp_path / "v" / "a").read_text() == "2"
     worker.tasks.clear()
     ending = meta.ObjectMeta(name="p", namespace="default", deletion_timestamp="2026-01-01T00:00:00Z")
-    worker.pod = core.Pod(metadata=ending, spec=spec)
+    pod = worker.pod
+    worker.pod = core.Pod(metadata=ending, spec=pod.spec)
     volumes.sources_changed()
     assert not worker.tasks
     # Nor does one whose object is gone without an end.
