@@ -135,16 +135,22 @@ def test_delete_in_three_ways_and_adoption(kubectl: Kubectl) -> None:
 
 
 def test_rollouts_to_their_end_and_not(pods: Kubectl) -> None:
-    pods("create", "-f", "-", stdin=WEB.replace("replicas: 2", "replicas: 2\n  progressDeadlineSeconds: 1"))
+    pods("create", "-f", "-", stdin=WEB)
     assert pods("rollout", "status", "deploy/web").endswith('deployment "web" successfully rolled out\n')
+    pods("rollout", "pause", "deploy/web")  # or it might be through before it is watched
     pods("set", "env", "deploy/web", "A=1")
-    said = pods("rollout", "status", "deploy/web")
-    assert 'Waiting for deployment "web" rollout to finish: ' in said and said.endswith("successfully rolled out\n")
+    with pods.start("rollout", "status", "deploy/web") as watching:
+        assert watching.stdout is not None
+        assert watching.stdout.readline().startswith('Waiting for deployment "web" rollout to finish: ')
+        pods("rollout", "resume", "deploy/web")
+        assert watching.communicate(timeout=60)[0].endswith('deployment "web" successfully rolled out\n')
+    pods("patch", "deploy", "web", "-p", '{"spec":{"progressDeadlineSeconds":1}}')
     pods("set", "image", "deploy/web", "web=localhost:1/nothing:1")
     late = pods.run("rollout", "status", "deploy/web", timeout=30)
     assert late.code == 1 and 'error: deployment "web" exceeded its progress deadline' in late.err
     (line,) = [one for one in pods("describe", "deploy", "web").splitlines() if one.startswith("  Progressing ")]
     assert line.split() == ["Progressing", "False", "ProgressDeadlineExceeded"]
+    pods("patch", "deploy", "web", "-p", '{"spec":{"progressDeadlineSeconds":60}}')
     pods("rollout", "undo", "deploy/web")
     assert pods("rollout", "status", "deploy/web", "--timeout=20s").endswith("successfully rolled out\n")
     recreate = '{"spec":{"strategy":{"type":"Recreate","rollingUpdate":null}}}'
