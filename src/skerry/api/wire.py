@@ -6,7 +6,8 @@ turn them into Responses; the HTTP client reads Responses off a socket.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+import asyncio
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 from urllib.parse import parse_qs
@@ -76,8 +77,21 @@ class Duplex(Protocol):
 
 
 @dataclass(slots=True)
+class Pieces:
+    """A long answer of `size` bytes that nobody need hold whole: it is put together as it is sent."""
+
+    size: int
+    pieces: Iterable[bytes]
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for one in self.pieces:
+            yield one
+            await asyncio.sleep(0)  # others have their turn, also when the reader is fast
+
+
+@dataclass(slots=True)
 class Response:
-    """`body` is the whole answer, or an iterator of pieces to be sent as they come.
+    """`body` is the whole answer, or what gives pieces to be sent as they come.
 
     Who shares objects may get `object` instead, or of a watch `events`: (type, object) each.
 
@@ -86,7 +100,7 @@ class Response:
     """
 
     status: int = 200
-    body: bytes | AsyncIterator[bytes] = b""
+    body: bytes | AsyncIterable[bytes] = b""
     headers: Headers = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     object: Any = None

@@ -31,7 +31,7 @@ async def namespace_open(store: Store, target: Target, name: str) -> None:
 
 
 async def add(server: Server, obj: Any) -> None:
-    """Gives a new object what it did not say, some of which is in other objects. ApiError 403."""
+    """Gives a new object, with its defaults, what other objects say for it; that is not its creator's. ApiError 403."""
     if isinstance(obj, core.Pod):
         if server.accounts is not None:
             await server.accounts.admit(obj)
@@ -42,5 +42,10 @@ async def add(server: Server, obj: Any) -> None:
         await ingressclasses.admit(server.store, obj)
     elif isinstance(obj, core.PersistentVolumeClaim):
         await storageclasses.admit(server.store, obj)
-    defaults.apply(obj)
     await limits.admit(server.store, obj)
+
+
+async def again(server: Server, obj: Any) -> None:
+    """Gives a new object that a webhook has changed its defaults, and what `add` gives."""
+    defaults.apply(obj)
+    await add(server, obj)

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from skerry.api import codec, schema, status
 from skerry.api.custom import CustomResource
+from skerry.apiserver import templates
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,10 +21,11 @@ _JSON, _YAML, _PROTOBUF = "application/json", "application/yaml", "application/v
 
 
 class Body(NamedTuple):
-    """A typed object and the warnings that reading it gave."""
+    """A typed object and the warnings that reading it gave; its template, if it may have been made from one."""
 
     object: Any
     warnings: tuple[str, ...]
+    template: templates.Template | None = None
 
 
 def content_type(request: Request) -> str:
@@ -161,6 +163,38 @@ def object_of(request: Request, resource: Resource) -> Body:
             given = request.object
             return Body(replace(given, metadata=replace(given.metadata)), ())
         request.body = codec.encode(request.object)
+    if (
+        request.method == "POST"
+        and content_type(request) == _JSON
+        and request.query.get("fieldValidation", "") in ("", "Warn", "Strict")
+    ):
+        cut = templates.cut(resource, request.body)
+        if cut is not None:
+            return _from_template(request, resource, *cut)
+    return _whole(request, resource)
+
+
+def _from_template(request: Request, resource: Resource, key: templates.Key, metadata: bytes) -> Body:
+    """As `_whole`, of an object whose content may be known already."""
+    found = templates.find(key, request.body, metadata)
+    if found is None:
+        body = _whole(request, resource)
+        return body if body.warnings else body._replace(template=templates.learn(key, body.object))
+    said = json_of(metadata)
+    if schema.duplicates(metadata, said):
+        return _whole(request, resource)  # says so, and what else is wrong, with its path
+    try:
+        checked = schema.check("meta", "ObjectMeta", said)
+    except schema.TypeMismatch:
+        return _whole(request, resource)
+    if checked.unknown:
+        return _whole(request, resource)
+    made = codec.decode(resource.type, found.clean)
+    made.metadata = convert("meta", "ObjectMeta", checked.value)
+    return Body(made, (), found)
+
+
+def _whole(request: Request, resource: Resource) -> Body:
     version, kind, value, duplicates = read(request)
     if kind != resource.kind or version != resource.api_version:
         if not kind and not version:

@@ -6,7 +6,11 @@ import asyncio
 import zlib
 from typing import TYPE_CHECKING
 
+from skerry.api.wire import Pieces
+
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from skerry.api.wire import Request, Response
 
 LEAST = 128 * 1024
@@ -16,9 +20,8 @@ _GZIP = 16 + zlib.MAX_WBITS
 
 
 def wanted(request: Request, response: Response) -> bool:
-    """Is this a whole, long answer to a reader that takes gzip?"""
-    body = response.body
-    if request.method != "GET" or not isinstance(body, bytes) or len(body) < LEAST or response.status != 200:
+    """Is this a long answer, no stream, to a reader that takes gzip?"""
+    if request.method != "GET" or _size(response.body) < LEAST or response.status != 200:
         return False
     return "Content-Encoding" not in response.headers and accepted(request.headers.get("accept-encoding", ""))
 
@@ -32,11 +35,21 @@ def accepted(header: str) -> bool:
     return False
 
 
-async def packed(body: bytes) -> bytes:
+async def packed(body: bytes | Pieces) -> bytes | AsyncIterator[bytes]:
     """The body as gzip; made in a thread, for a list of thousands takes a tenth of a second."""
-    return await asyncio.to_thread(_gzip, body)
-
-
-def _gzip(body: bytes) -> bytes:
     maker = zlib.compressobj(_LEVEL, wbits=_GZIP)
+    return _pieces(body, maker) if isinstance(body, Pieces) else await asyncio.to_thread(_all, body, maker)
+
+
+def _all(body: bytes, maker: zlib._Compress) -> bytes:
     return maker.compress(body) + maker.flush()
+
+
+async def _pieces(body: Pieces, maker: zlib._Compress) -> AsyncIterator[bytes]:
+    async for piece in body:
+        yield await asyncio.to_thread(maker.compress, piece)
+    yield maker.flush()
+
+
+def _size(body: object) -> int:
+    return len(body) if isinstance(body, bytes) else body.size if isinstance(body, Pieces) else 0

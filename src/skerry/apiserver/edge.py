@@ -15,14 +15,14 @@ from aiohttp import web
 from multidict import CIMultiDict
 
 from skerry.api import codec, status
-from skerry.api.wire import Request, Response
+from skerry.api.wire import Pieces, Request, Response
 from skerry.apiserver import auth, compression, observed, upgrades
 from skerry.apiserver.connections import Connections, Limits
 
 if TYPE_CHECKING:
     import socket
     import ssl
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterable, Callable
 
     from skerry.api.wire import User
     from skerry.apiserver.app import App
@@ -130,7 +130,7 @@ class Edge:
             raise
         seen.answered(response)
         headers = [("Audit-Id", seen.id), *response.headers.items()]
-        if isinstance(response.body, bytes) and compression.wanted(request, response):
+        if isinstance(response.body, bytes | Pieces) and compression.wanted(request, response):
             response.body = await compression.packed(response.body)
             headers += [("Content-Encoding", "gzip"), ("Vary", "Accept-Encoding")]
         for text in response.warnings:
@@ -175,19 +175,24 @@ def _whole(response: Response, headers: list[tuple[str, str]]) -> web.Response:
 
 
 async def _stream(
-    http: web.BaseRequest, response: Response, body: AsyncIterator[bytes], headers: list[tuple[str, str]]
+    http: web.BaseRequest, response: Response, body: AsyncIterable[bytes], headers: list[tuple[str, str]]
 ) -> web.StreamResponse:
     stream = web.StreamResponse(status=response.status, headers=CIMultiDict(headers))
-    stream.enable_chunked_encoding()
+    if isinstance(body, Pieces):
+        stream.content_length = body.size
+    else:
+        stream.enable_chunked_encoding()
     await stream.prepare(http)
+    pieces = aiter(body)
     try:
-        async for piece in body:
-            if piece:
-                await stream.write(piece)
+        if http.method != "HEAD":
+            async for piece in pieces:
+                if piece:
+                    await stream.write(piece)
         await stream.write_eof()
     except (ConnectionError, asyncio.CancelledError):
         _log.debug("%s %s: the client went away", http.method, http.path)
     finally:
         with contextlib.suppress(Exception):
-            await body.aclose()  # type: ignore[attr-defined]
+            await pieces.aclose()  # type: ignore[attr-defined]
     return stream

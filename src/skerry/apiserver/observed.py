@@ -10,6 +10,7 @@ import uuid
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from skerry.api import codec
+from skerry.api.wire import Pieces
 from skerry.apiserver import routes
 from skerry.clock import rfc3339_micro
 from skerry.metrics import PROCESS, Counter, Gauge, Histogram
@@ -102,8 +103,9 @@ class Seen:
             _NOW.add(-1, self._kind)
             taken = time.perf_counter() - self._begun
             _DURATION.observe(taken, one.verb, one.dry_run, *one.what)
-            if one.verb in ("GET", "LIST") and isinstance(response.body, bytes):
-                _SIZES.observe(len(response.body), one.verb, *one.what)
+            body = response.body
+            if one.verb in ("GET", "LIST") and isinstance(body, bytes | Pieces):
+                _SIZES.observe(len(body) if isinstance(body, bytes) else body.size, one.verb, *one.what)
             self._ended(response, "ResponseComplete")
         elif response.status < 300:
             _LONG.add(1, one.verb, *one.what)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import itertools
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -11,7 +12,7 @@ import msgspec
 from skerry.api import codec, status
 from skerry.api.custom import CustomResource
 from skerry.api.numerals import whole
-from skerry.api.wire import Response
+from skerry.api.wire import Pieces, Response
 from skerry.apiserver import known, listoptions, representation
 from skerry.apiserver.representation import Form
 from skerry.apiserver.selection import Selection
@@ -21,9 +22,12 @@ if TYPE_CHECKING:
     from skerry.api.wire import Request
     from skerry.apiserver.routes import Target
     from skerry.clock import Clock
-    from skerry.store.base import Record, Store
+    from skerry.store.base import Page, Record, Store
 
-_PAGE = 500
+_LONG, _PIECE = 1 << 20, 1 << 18
+"""Bytes above which a list is sent in pieces, and of such a piece, about."""
+_STEP = 2000
+"""Records looked through at once for a page of those that are selected."""
 
 
 class _Continue(msgspec.Struct):
@@ -67,7 +71,18 @@ async def list_(store: Store, clock: Clock, target: Target, request: Request) ->
         custom = isinstance(row, CustomResource)
         values = [known.value(row, one) if custom else one.value for one in records]
     meta = f'{{"resourceVersion":"{revision}"{extra}}},"items":['.encode()
-    return Response(200, b"".join((head, meta, b",".join(values), b"]}")))
+    return Response(200, _joined(head + meta, values))
+
+
+def _joined(head: bytes, values: list[bytes]) -> bytes | Pieces:
+    """A list; a long one in pieces, or a few slow readers of 100,000 pods would hold gigabytes."""
+    size = len(head) + sum(map(len, values)) + max(0, len(values) - 1) + 2
+    if size < _LONG:
+        return b"".join((head, b",".join(values), b"]}"))
+    step = max(1, _PIECE * len(values) // size)
+    starts = range(0, len(values), step)
+    middle = (b"," * (at > 0) + b",".join(values[at : at + step]) for at in starts)
+    return Pieces(size, itertools.chain((head,), middle, (b"]}",)))
 
 
 async def select(
@@ -86,8 +101,33 @@ async def select(
     if name and target.namespace and not token:
         record = await store.get(row.key(target.namespace, name))
         return ([record] if record and selection.matches(record) else []), store.revision, "", 0
+    found: list[Record] = []
+    step = 0 if not limit else limit if selection.everything else max(limit, _STEP)
+    while True:
+        page = await _page(store, prefix, after, step, revision, token)
+        revision = page.revision
+        for record in selection.likely(page.records):
+            if not selection.matches(record):
+                continue
+            if limit and len(found) == limit:
+                return found, revision, _token(prefix, found, revision), 0
+            found.append(record)
+        if not page.remaining:
+            return found, revision, "", 0
+        if selection.everything:
+            return found, revision, _token(prefix, found, revision), page.remaining
+        after = page.records[-1].key
+
+
+def _token(prefix: str, found: list[Record], revision: int) -> str:
+    """Where the page after these begins."""
+    place = _Continue(revision, found[-1].key[len(prefix) :])
+    return base64.urlsafe_b64encode(codec.encode(place)).decode()
+
+
+async def _page(store: Store, prefix: str, after: str, limit: int, revision: int, token: str) -> Page:
     try:
-        records, seen = await store.range(prefix, after=after, revision=revision)
+        return await store.page(prefix, after=after, limit=limit, revision=revision)
     except Compacted as error:
         raise status.gone(
             "The provided continue parameter is too old to display a consistent list result. You can start a new "
@@ -95,16 +135,6 @@ async def select(
             if token
             else f"The resourceVersion for the provided list is too old: {error.asked} ({error.oldest})"
         ) from None
-    records = selection.likely(records)
-    found: list[Record] = []
-    for index, record in enumerate(records):
-        if not selection.matches(record):
-            continue
-        if limit and len(found) == limit:
-            place = _Continue(seen, found[-1].key[len(prefix) :])
-            return found, seen, base64.urlsafe_b64encode(codec.encode(place)).decode(), len(records) - index
-        found.append(record)
-    return found, seen, "", 0
 
 
 def _exact(store: Store, query: dict[str, str]) -> int:

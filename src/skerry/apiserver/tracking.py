@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from skerry.api.apply.types import Type
     from skerry.api.resources import Resource
     from skerry.api.wire import Request
+    from skerry.apiserver.templates import Template
 
 MAX_MANAGER = 128
 _RESTLESS = frozenset({"leases", "acknowledgements", "events"})
@@ -109,7 +110,7 @@ def writer(row: Resource, found: Who) -> managed.Writer:
     return managed.Writer(found.manager, row.api_version, found.subresource, found.time, skipped)
 
 
-def created(row: Resource, obj: Any, found: Who | None) -> None:
+def created(row: Resource, obj: Any, found: Who | None, template: Template | None = None) -> None:
     """Gives a new object, with its defaults, its managedFields."""
     meta = obj.metadata
     if found is not None and found.applied:
@@ -120,13 +121,23 @@ def created(row: Resource, obj: Any, found: Who | None) -> None:
     entries = managed.given(said) if said else None
     try:
         if not entries:
-            data = fresh.entries(type_of(row), empty(row), codec.plain(obj), writer(row, found))
+            data = _first(row, obj, writer(row, found), template)
             meta.managed_fields = msgspec.Raw(data) if data else UNMANAGED
             return
         entries = managed.update(type_of(row), entries, empty(row), codec.plain(obj), writer(row, found))
     except Unfit:  # a list with keys has an element without them: it is refused later, or nobody needs to own it
         return
     put(obj, entries)
+
+
+def _first(row: Resource, obj: Any, who: managed.Writer, template: Template | None) -> bytes:
+    kind, nothing = type_of(row), empty(row)
+    owned = template.owned if template is not None else None
+    if owned is None:
+        owned = fresh.content(kind, nothing, codec.plain(obj), who.ignored)
+        if template is not None:
+            template.owned = owned
+    return fresh.entries(kind, nothing, codec.plain(obj.metadata), owned, who)
 
 
 def changed(row: Resource, new: Any, old: Any, found: Who | None) -> None:

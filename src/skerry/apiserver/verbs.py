@@ -28,6 +28,7 @@ from skerry.apiserver import (
     priorities,
     representation,
     strategies,
+    templates,
     tracking,
 )
 from skerry.apiserver.access import admission
@@ -113,7 +114,9 @@ def dry(request: Request) -> bool:
 async def create(server: Server, target: Target, request: Request) -> Response:
     body = bodies.object_of(request, target.resource)
     who = writer(server, request)
-    record, warnings = await insert(server, target, body.object, dry=dry(request), request=request, who=who)
+    record, warnings = await insert(
+        server, target, body.object, dry=dry(request), request=request, who=who, template=body.template
+    )
     return answer(server, target, request, record, 201, *body.warnings, *warnings)
 
 
@@ -129,11 +132,12 @@ async def insert(
     dry: bool = False,
     request: Request | None = None,
     who: tracking.Who | None = None,
+    template: templates.Template | None = None,
 ) -> tuple[Record, list[str]]:
     """Stores a new object; the record and the strategy's warnings.
 
     `request`: of the one who creates it, None for the server; `who`: the manager of its fields, None if they are not
-    tracked.
+    tracked; `template`: of the body that was read.
     """
     row, strategy = target.resource, strategies.of(target.resource)
     definitions.refuse_new(row)
@@ -141,11 +145,12 @@ async def insert(
     metadata.begin(obj, row, target.namespace, server.clock.now())
     if row.namespaced:
         await additions.namespace_open(server.store, target, obj.metadata.name)
+    defaults.apply(obj)
+    tracking.created(row, obj, who, template)
     await additions.add(server, obj)
-    tracking.created(row, obj, who)
     hooks = await server.webhooks.begin(CREATE, named, request, dry=dry)
     if hooks is not None:
-        obj = await hooks.mutated(obj, None, functools.partial(additions.add, server))
+        obj = await hooks.mutated(obj, None, functools.partial(additions.again, server))
     await admission.admit(server.access, request.user if request is not None else None, obj, None)
     found = obj.metadata
     attempts = _NAMES if found.generate_name and found.name.startswith(found.generate_name) else 1

@@ -7,7 +7,7 @@ so that a list or a watch can send the bytes as they are.
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
@@ -58,6 +58,14 @@ class Event(msgspec.Struct, frozen=True, gc=False):
         return self.record.revision
 
 
+class Page(NamedTuple):
+    """Records in the order of their keys, the revision at which this was so, and how many are behind them."""
+
+    records: list[Record]
+    revision: int
+    remaining: int
+
+
 class Watcher(Protocol):
     """A place in the stream of events below a prefix."""
 
@@ -89,12 +97,14 @@ class Store(Protocol):
 
     async def get(self, key: str) -> Record | None: ...
 
-    async def range(
-        self, prefix: str, *, after: str = "", limit: int = 0, revision: int = 0
-    ) -> tuple[list[Record], int]:
-        """Records below `prefix` with keys above `after`, in order, and the revision at which this was so.
+    async def range(self, prefix: str) -> tuple[list[Record], int]:
+        """All records below `prefix`, in the order of their keys, and the revision at which this was so."""
+        ...
 
-        `limit` 0 means all. With `revision` the state as it was then; Compacted if that is forgotten.
+    async def page(self, prefix: str, *, after: str = "", limit: int = 0, revision: int = 0) -> Page:
+        """As `range`, of keys above `after`, at most `limit` (0: all), with the number of those behind them.
+
+        With `revision` the state as it was then; Compacted if that is forgotten.
         """
         ...
 

@@ -10,17 +10,19 @@ from __future__ import annotations
 
 import asyncio
 import bisect
+import heapq
+import itertools
 import sys
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from skerry.store.base import Compacted, Conflict, Event, Exists, Record, Unwritable, stamp, unstamp
+from skerry.store.base import Compacted, Conflict, Event, Exists, Page, Record, Unwritable, stamp, unstamp
 from skerry.store.log import Log, LogError, Row, digest
 
 if TYPE_CHECKING:
-    pass
+    from collections.abc import Callable
 
 WINDOW = 4096
 WINDOW_BYTES = 64 << 20
@@ -57,6 +59,19 @@ class _Write:
         created, revision = self.record.created, self.record.revision
         said = 0 if self.value is None else digest(self.key, self.value, created, revision)
         return Row(self.key, self.value, created, revision, said)
+
+
+def _then(kind: _Kind, revision: int, inside: Callable[[str], bool]) -> dict[str, Record | None]:
+    """What has changed since an earlier revision, as it was then; None for what was not there. Compacted."""
+    if revision < kind.floor:
+        raise Compacted(revision, kind.floor)
+    found: dict[str, Record | None] = {}
+    for event in reversed(kind.events):
+        if event.revision <= revision:
+            break
+        if inside(event.record.key):
+            found[event.record.key] = event.previous
+    return found
 
 
 class EmbeddedStore:
@@ -98,33 +113,26 @@ class EmbeddedStore:
     async def get(self, key: str) -> Record | None:
         return self._kind(key).records.get(key)
 
-    async def range(
-        self, prefix: str, *, after: str = "", limit: int = 0, revision: int = 0
-    ) -> tuple[list[Record], int]:
-        kind = self._kind(prefix)
-        records, order = kind.records, kind.order
-        if revision and revision < self._revision:
-            records, order = self._at(kind, revision)
-        start = bisect.bisect_right(order, after) if after else bisect.bisect_left(order, prefix)
-        whole = prefix.count("/") == 3
-        end = len(order) if whole else bisect.bisect_left(order, prefix[:-1] + "0", start)
-        if limit:
-            end = min(end, start + limit)
-        return [records[key] for key in order[start:end]], revision or self._revision
+    async def range(self, prefix: str) -> tuple[list[Record], int]:
+        found = await self.page(prefix)
+        return found.records, found.revision
 
-    def _at(self, kind: _Kind, revision: int) -> tuple[dict[str, Record], list[str]]:
-        """The state of a kind at an earlier revision: the newest, with the events since then taken back."""
-        if revision < kind.floor:
-            raise Compacted(revision, kind.floor)
-        records = dict(kind.records)
-        for event in reversed(kind.events):
-            if event.revision <= revision:
-                break
-            if event.previous is None:
-                records.pop(event.record.key, None)
-            else:
-                records[event.record.key] = event.previous
-        return records, sorted(records)
+    async def page(self, prefix: str, *, after: str = "", limit: int = 0, revision: int = 0) -> Page:
+        kind = self._kind(prefix)
+        order, records = kind.order, kind.records
+        end_key = prefix[:-1] + "0"
+        start = bisect.bisect_right(order, after) if after else bisect.bisect_left(order, prefix)
+        end = len(order) if prefix.count("/") == 3 else bisect.bisect_left(order, end_key, start)
+        if not revision or revision >= self._revision:
+            stop = min(end, start + limit) if limit else end
+            return Page([records[key] for key in order[start:stop]], revision or self._revision, end - stop)
+        then = _then(kind, revision, lambda key: max(after, prefix) < key < end_key)
+        gone = sorted(key for key, was in then.items() if was is not None and key not in records)
+        count = end - start + len(gone) - sum(was is None and key in records for key, was in then.items())
+        keys = heapq.merge((order[at] for at in range(start, end)), gone)
+        were = (then[key] if key in then else records[key] for key in keys)
+        found = list(itertools.islice((one for one in were if one is not None), limit or None))
+        return Page(found, revision, count - len(found))
 
     async def create(self, key: str, value: bytes) -> Record:
         if self._newest(key) is not None:

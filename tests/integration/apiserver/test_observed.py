@@ -81,6 +81,24 @@ async def test_long_answers_are_gzip_for_who_reads_it(served: Served) -> None:
     assert "content-encoding" not in short.headers
 
 
+async def test_a_list_too_long_to_be_put_together_is_the_same_list(served: Served) -> None:
+    client = Client(served.transport)
+    for number in range(30):
+        await client.create(big(f"c{number:02}", 1000 if number % 3 else 300_000))
+    _, several = await served.get(f"{PODS}?limit=29")
+    first = json.loads(several)
+    response, body = await served.get(PODS)
+    found = json.loads(body)
+    assert found["items"][:29] == first["items"] and len(found["items"]) == 30
+    assert set(found) == {"kind", "apiVersion", "metadata", "items"}
+    assert int(response.headers["content-length"]) == len(body) > 3_000_000
+    packed, data = await served.get(PODS, accept_encoding="gzip")
+    assert packed.headers["content-encoding"] == "gzip" and "content-length" not in packed.headers
+    assert gzip.decompress(data) == body
+    head = await served.transport(Request("HEAD", PODS))
+    assert int(head.headers["content-length"]) == len(body) and await whole(head) == b""
+
+
 @pytest.mark.parametrize(
     ("header", "takes"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import select
 import socket
@@ -44,6 +45,22 @@ async def test_a_reader_that_does_not_read_a_list_is_cut_off(serve: Any) -> None
     reader.sendall(f"GET {MAPS} HTTP/1.1\r\n".encode() + USUAL + b"\r\n")
     await asyncio.to_thread(_until_cut, reader, 2_000_000)
     await served.fine()
+
+
+async def test_many_who_do_not_read_a_long_list_hold_no_copies_of_it(serve: Any) -> None:
+    served: Served = await serve()
+    for number in range(100):
+        await served.client.create(config(f"c{number:02}", 100_000))
+    base, readers = _rss(), [small(served.path) for _ in range(20)]
+    for one in readers:
+        one.sendall(f"GET {MAPS} HTTP/1.1\r\n".encode() + USUAL + b"\r\n")
+        assert (await asyncio.to_thread(one.recv, 4096)).startswith(b"HTTP/1.1 200")
+    await served.fine()
+    assert _rss() - base < 60_000  # KiB; 20 copies would be 200,000
+    whole = await served.client.raw("GET", MAPS)
+    assert [one["metadata"]["name"] for one in json.loads(whole)["items"]] == [f"c{n:02}" for n in range(100)]
+    for one in readers:
+        one.close()
 
 
 def _until_cut(reader: socket.socket, whole_size: int) -> None:

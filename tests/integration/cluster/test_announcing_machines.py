@@ -68,7 +68,8 @@ class World:
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         place = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="skerry-announce-")))
         with Routes() as routes:
-            link = routes.add_link("bridge", "switch")
+            # Without a MAC of its own it has that of a port, and another one when that port is pulled.
+            link = routes.add_link("bridge", "switch", mac="0a:00:00:00:00:fe")
             for address, length in zip(SWITCH, (24, 64), strict=True):
                 routes.add_address(link, f"{address}/{length}")
         self.api = await server.start(cidrs=CIDRS)

@@ -78,6 +78,24 @@ async def test_pages_show_one_moment(server: ApiServer) -> None:
     assert (await server.ask("GET", MAPS, query={"continue": "garbage"}))[0].status == 400
 
 
+async def test_pages_of_what_is_selected(server: ApiServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many records are looked through at once; what is left is not counted, as it would take a look at all."""
+    for n in range(9):
+        await server.client.create(config(f"c{n}", app="x" if n % 3 else "y"))
+    for step in (1, 2, 3, 4, 100):
+        monkeypatch.setattr("skerry.apiserver.reading._STEP", step)
+        found, token = [], ""
+        while True:
+            query = {"labelSelector": "app=x", "limit": "2"} | ({"continue": token} if token else {})
+            page = json.loads((await server.ask("GET", MAPS, query=query))[1])
+            found.append([one["metadata"]["name"] for one in page["items"]])
+            assert "remainingItemCount" not in page["metadata"]
+            token = page["metadata"].get("continue", "")
+            if not token:
+                break
+        assert found == [["c1", "c2"], ["c4", "c5"], ["c7", "c8"]]
+
+
 @pytest.mark.parametrize("text", ["²", "٣", "x", "1.5", "9" * 5000])
 @pytest.mark.parametrize(
     ("method", "path", "name"),

@@ -96,8 +96,9 @@ async def test_a_range_is_in_order_and_bounded(store: EmbeddedStore) -> None:
     found, revision = await store.range(PODS + "a/")
     assert [one.key for one in found] == [PODS + "a/1", PODS + "a/2"]
     assert revision == 6
-    page, _ = await store.range(PODS, after=PODS + "a/1", limit=2)
-    assert [one.key for one in page] == [PODS + "a/2", PODS + "ab/3"]
+    page = await store.page(PODS, after=PODS + "a/1", limit=2)
+    assert [one.key for one in page.records] == [PODS + "a/2", PODS + "ab/3"]
+    assert (page.revision, page.remaining) == (6, 1)
     assert len((await store.range(PODS))[0]) == 5
 
 
@@ -108,12 +109,46 @@ async def test_a_range_shows_an_earlier_revision_until_it_is_forgotten(store: Em
     await store.update(first.key, value("new"), first.revision)
     await store.delete(PODS + "a/2", 2)
     await store.create(PODS + "a/3", value())
-    found, seen = await store.range(PODS, revision=then)
+    found, seen, _ = await store.page(PODS, revision=then)
     assert ([unstamp(one) for one in found], seen) == ([value("old"), value()], then)
     for n in range(10):
         await store.create(PODS + f"b/{n}", value())
     with pytest.raises(Compacted):
-        await store.range(PODS, revision=then)
+        await store.page(PODS, revision=then)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["a/1", "a/2", "a-b/1", "b/1", "b/2"]), st.booleans()), max_size=30),
+    st.sampled_from(["", "a/", "b/"]),
+    st.sampled_from(["", "a/1", "a/9", "b/1"]),
+    st.integers(0, 4),
+)
+async def test_a_page_of_any_revision_is_what_was_there_then(
+    writes: list[tuple[str, bool]], below: str, after: str, limit: int
+) -> None:
+    store = EmbeddedStore(None)
+    states: dict[int, dict[str, bytes]] = {}
+    now: dict[str, bytes] = {}
+    for n, (name, gone) in enumerate(writes):
+        key = PODS + name
+        record = await store.get(key)
+        if record is None:
+            await store.create(key, value(str(n)))
+            now[key] = value(str(n))
+        elif gone:
+            await store.delete(key, record.revision)
+            del now[key]
+        else:
+            await store.update(key, value(str(n)), record.revision)
+            now[key] = value(str(n))
+        states[store.revision] = dict(now)
+    bound = PODS + after if after else ""
+    for revision, state in states.items():
+        wanted = [(key, state[key]) for key in sorted(state) if key.startswith(PODS + below) and key > bound]
+        page = await store.page(PODS + below, after=bound, limit=limit, revision=revision)
+        assert [(one.key, unstamp(one)) for one in page.records] == wanted[: limit or None]
+        assert (page.revision, page.remaining) == (revision, len(wanted) - len(page.records))
+    await store.close()
 
 
 async def test_a_watch_gives_all_changes_after_its_revision(store: EmbeddedStore) -> None:

@@ -11,10 +11,11 @@ import json
 from typing import Any
 
 from skerry.api.apply import fields, walk
+from skerry.api.apply.fields import Fields
 from skerry.api.apply.managed import UPDATE, Writer
 from skerry.api.apply.types import Type
 
-_KINDS = ("apiVersion", "kind")
+_APART = ("apiVersion", "kind", "metadata")
 _SERVERS = frozenset(
     {
         *("name", "namespace", "creationTimestamp", "selfLink", "uid", "clusterName"),
@@ -30,33 +31,44 @@ def _name(element: str) -> str:
     return json.dumps(element, ensure_ascii=False) + ":"
 
 
-def entries(kind: Type, empty: dict[str, Any], value: dict[str, Any], writer: Writer) -> bytes:
-    """The JSON of an object's managedFields, all its fields being its creator's; empty if it owns none.
+def content(kind: Type, empty: dict[str, Any], value: dict[str, Any], ignored: Fields) -> dict[str, str]:
+    """The nodes of an object's parts that their creator owns, by their names, as JSON; without metadata.
 
     `empty` is an object of the kind that says nothing. walk.Unfit if elements of a list cannot be told apart.
     """
-    pieces = []
-    for name in sorted(value):
-        if name in _KINDS or f"f:{name}" in writer.ignored:
-            continue
+    found = {}
+    for name, one in value.items():
         inner = kind.at(name)
-        one = value[name]
-        if inner is None:
+        if inner is None or name in _APART or f"f:{name}" in ignored:
             continue
-        if name == "metadata":
-            one = {key: inside for key, inside in one.items() if key not in _SERVERS}
         if text := _added(inner, empty.get(name, walk.ABSENT), one):
-            pieces.append(f"{_name('f:' + name)}{text}")
-    if not pieces:
+            found[name] = text
+    return found
+
+
+def entries(
+    kind: Type, empty: dict[str, Any], metadata: dict[str, Any], content: dict[str, str], writer: Writer
+) -> bytes:
+    """The JSON of an object's managedFields, all its fields being its creator's; empty if it owns none.
+
+    `content` is what `content` gave. walk.Unfit as there.
+    """
+    inner = kind.at("metadata")
+    assert inner is not None
+    said = {name: one for name, one in metadata.items() if name not in _SERVERS}
+    text = _added(inner, empty.get("metadata", walk.ABSENT), said)
+    found = {**content, "metadata": text} if text else content
+    if not found:
         return b""
+    pieces = [_name("f:" + name) + found[name] for name in sorted(found)]
     head = writer.entry(UPDATE, {})
     time = f'"time":"{head.time}",' if head.time else ""
     part = f',"subresource":"{head.subresource}"' if head.subresource else ""
-    text = (
+    whole = (
         f'[{{"manager":{json.dumps(head.manager, ensure_ascii=False)},"operation":"Update",'
         f'"apiVersion":"{head.api_version}",{time}"fieldsType":"FieldsV1","fieldsV1":{{{",".join(pieces)}}}{part}}}]'
     )
-    return text.encode()
+    return whole.encode()
 
 
 def _added(kind: Type, empty: Any, value: Any) -> str:

@@ -1,0 +1,84 @@
+"""What was worked out for a pod's content, kept for the next pod that says the same. Called by bodies and tracking.
+
+Pods are made from templates, by the hundred: all that differs between those of one template is their metadata. So what
+a body says besides it, byte for byte as it was sent, is the name under which its clean form is kept, and the fields
+that belong to whoever creates it. Only bodies without a complaint are kept, and only the last ones.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from skerry.api import codec
+from skerry.api.types.meta import ObjectMeta
+
+if TYPE_CHECKING:
+    from skerry.api.resources import Resource
+
+_KINDS = frozenset({"Pod"})
+_SIZE, _COUNT = 1 << 14, 256
+"""Bytes of a body, and how many are kept."""
+
+_parts = msgspec.json.Decoder(dict[str, msgspec.Raw])
+Key = tuple[Any, ...]
+
+
+class Template:
+    """A content: its clean JSON, as an object whose metadata says nothing.
+
+    `colons`: in its parts as they were sent, and behind their names.
+    `owned`: the sets of fields of whoever creates it (fresh.content), once they are known.
+    """
+
+    __slots__ = ("clean", "colons", "owned")
+
+    def __init__(self, clean: bytes, colons: int) -> None:
+        self.clean, self.colons = clean, colons
+        self.owned: dict[str, str] | None = None
+
+
+_known: dict[Key, Template] = {}
+
+
+def cut(row: Resource, body: bytes) -> tuple[Key, bytes] | None:
+    """The name of a body's content, and its metadata. None if there may be something odd about it."""
+    if row.kind not in _KINDS or row.group or len(body) > _SIZE or b"\\u00" in body:
+        return None
+    try:
+        parts = _parts.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+    metadata = bytes(parts.pop("metadata", b""))
+    if not metadata.startswith(b"{"):
+        return None
+    return tuple([one for name, part in parts.items() for one in (name, bytes(part))]), metadata
+
+
+def find(key: Key, body: bytes, metadata: bytes) -> Template | None:
+    """The template of a content; None for one that is new, or if the body may have a name twice."""
+    found = _known.get(key)
+    # Each name has a colon behind it: of names that are there twice, the first's is in no part.
+    if found is None or body.count(b":") != found.colons + metadata.count(b":"):
+        return None
+    return found
+
+
+def learn(key: Key, obj: Any) -> Template:
+    """Keeps a content that was found good, of which `obj` was made."""
+    while len(_known) >= _COUNT:
+        del _known[next(iter(_known))]
+    colons = 1 + sum(1 + part.count(b":") for part in key[1::2])
+    made = _known[key] = Template(codec.encode(codec.replace(obj, metadata=ObjectMeta())), colons)
+    return made
+
+
+def forget() -> None:
+    """Nothing is known any more."""
+    _known.clear()
+
+
+def count() -> int:
+    """How many are known."""
+    return len(_known)

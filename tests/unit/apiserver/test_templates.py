@@ -1,0 +1,149 @@
+"""Pods of one template are read, tracked and checked with what is known of the first: nobody may see a difference."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from tests.helpers import server
+from tests.helpers.server import ApiServer
+
+from skerry.api.types import core, meta
+from skerry.api.validation import pod as validation
+from skerry.apiserver import templates
+from skerry.clock import FakeClock
+
+PODS = "/api/v1/namespaces/default/pods"
+SPEC = {
+    "containers": [
+        {
+            "name": "web", "image": "nginx", "ports": [{"name": "http", "containerPort": 80}],
+            "env": [{"name": "A", "value": "a:b"}], "resources": {"limits": {"cpu": "1000m"}},
+        }
+    ],
+    "volumes": [{"name": "v", "emptyDir": {}}],
+}  # fmt: skip
+META = {"name": "NAME", "labels": {"app": "web"}, "ownerReferences": []}
+GOOD = json.dumps({"apiVersion": "v1", "kind": "Pod", "metadata": META, "spec": SPEC})
+SPOILT = {
+    "as the first": GOOD,
+    "other metadata": GOOD.replace('"labels"', '"annotations"'),
+    "no metadata": GOOD.replace(json.dumps(META), "{}"),
+    "null for metadata": GOOD.replace(json.dumps(META), "null"),
+    "a list for metadata": GOOD.replace(json.dumps(META), "[]"),
+    "a field of metadata that nobody knows": GOOD.replace('"ownerReferences"', '"owners"'),
+    "a field of metadata of another type": GOOD.replace('{"app": "web"}', '"app"'),
+    "a label of another type": GOOD.replace('"app": "web"', '"app": 1'),
+    "a label that is none": GOOD.replace('"app": "web"', '"app": "w e b"'),
+    "metadata with a name twice": GOOD.replace('"labels"', '"name": "NAME", "labels"'),
+    "metadata twice": GOOD.replace('"metadata"', '"metadata": {"name": "x"}, "metadata"'),
+    "metadata twice, once in disguise": GOOD.replace('"metadata"', '"metadat\\u0061": {"name": "x"}, "metadata"'),
+    "a part twice": GOOD.replace('"spec"', '"spec": {}, "spec"'),
+    "a kind twice": GOOD.replace('"kind"', '"kind": "Pod", "kind"'),
+    "another kind": GOOD.replace('"Pod"', '"Service"'),
+    "no kind": GOOD.replace('"kind": "Pod", ', ""),
+    "a part that nobody knows": GOOD.replace('"spec"', '"specs": {}, "spec"'),
+    "a field that nobody knows": GOOD.replace('"image"', '"imagee": "x", "image"'),
+    "an image that is none": GOOD.replace('"nginx"', '" nginx"'),
+    "cut off": GOOD[:-1],
+    "followed by something": GOOD + "x",
+    "nested without end": GOOD.replace('{"app": "web"}', "[" * 2000 + "]" * 2000),
+}
+
+
+async def answer(api: ApiServer, name: str, text: str, **query: str) -> tuple[int, Any, tuple[str, ...]]:
+    """What becomes of a body: code, object without what is new in each, warnings."""
+    body = text.replace("NAME", name).encode()
+    response, said = await api.ask("POST", PODS, body, query=query, headers={"user-agent": "me/1"})
+    found = json.loads(said.decode().replace(name, "NAME"))
+    for one in ("uid", "resourceVersion"):
+        found["metadata"].pop(one, None)
+    return response.status, found, response.warnings
+
+
+@pytest.mark.parametrize("mode", ["", "Ignore", "Warn", "Strict", "Nonsense"])
+@pytest.mark.parametrize("what", SPOILT)
+async def test_a_body_gets_the_same_answer_whether_or_not_its_template_is_known(what: str, mode: str) -> None:
+    api = await server.start(FakeClock())
+    query = {"fieldValidation": mode} if mode else {}
+    templates.forget()
+    first = await answer(api, "pod-1", SPOILT[what], **query)
+    assert (await answer(api, "pod-2", GOOD))[0] == 201
+    second = await answer(api, "pod-3", SPOILT[what], **query)
+    assert second == first
+
+
+async def test_what_was_left_out_of_a_body_is_told_to_the_next_one() -> None:
+    api = await server.start(FakeClock())
+    strange = SPOILT["a field that nobody knows"]
+    ignored = await answer(api, "pod-1", strange, fieldValidation="Ignore")
+    assert ignored == (201, (await answer(api, "pod-2", GOOD))[1], ())
+    code, _, warnings = await answer(api, "pod-3", strange)
+    assert (code, warnings) == (201, ('unknown field "spec.containers[0].imagee"',))
+    code, said, _ = await answer(api, "pod-4", strange, fieldValidation="Strict")
+    assert code == 400 and "strict decoding error" in said["message"]
+
+
+async def test_pods_of_a_template_share_nothing() -> None:
+    api = await server.start(FakeClock(), accounts=True)
+    await api.client.create(core.ServiceAccount(metadata=meta.ObjectMeta(name="default", namespace="default")))
+    templates.forget()
+    found = [(await answer(api, f"pod-{n}", GOOD))[1]["spec"] for n in range(3)]
+    names = set()
+    for spec in found:
+        assert len(spec["volumes"]) == 2 and len(spec["tolerations"]) == 2
+        names.add(spec["volumes"][1]["name"])
+        assert spec["containers"][0]["volumeMounts"][0]["name"] == spec["volumes"][1]["name"]
+    assert len(names) == 3 and templates.count() == 1
+
+
+async def test_what_the_server_adds_is_not_its_creators() -> None:
+    """As upstream: whoever creates a pod owns what it said and the defaults of that, not what admission added."""
+    api = await server.start(FakeClock(), accounts=True)
+    await api.client.create(core.ServiceAccount(metadata=meta.ObjectMeta(name="default", namespace="default")))
+    for name in ("pod-1", "pod-2"):
+        made = (await answer(api, name, GOOD))[1]
+        (entry,) = made["metadata"]["managedFields"]
+        assert entry["manager"] == "me" and made["spec"]["priority"] == 0
+        spec = entry["fieldsV1"]["f:spec"]
+        assert set(spec) == {
+            "f:containers", "f:volumes", "f:dnsPolicy", "f:enableServiceLinks", "f:restartPolicy", "f:schedulerName",
+            "f:securityContext", "f:terminationGracePeriodSeconds",
+        }  # fmt: skip
+        assert set(spec["f:volumes"]) == {".", 'k:{"name":"v"}'}
+        assert "f:volumeMounts" not in spec["f:containers"]['k:{"name":"web"}']
+
+
+def test_only_so_much_is_kept() -> None:
+    templates.forget()
+    for n in range(1000):
+        templates.learn(("spec", b"%d" % n), core.Pod())
+    assert templates.count() == 256
+
+
+def test_a_spec_is_checked_again_when_more_than_a_made_up_name_differs() -> None:
+    def spec(*names: str, mounted: str = "") -> core.PodSpec:
+        return core.PodSpec(
+            containers=[
+                core.Container(
+                    name="a", image="i", image_pull_policy="Always", termination_message_policy="File",
+                    volume_mounts=[core.VolumeMount(name=mounted or names[0], mount_path="/m")],
+                )
+            ],
+            volumes=[core.Volume(name=one, empty_dir=core.EmptyDirVolumeSource()) for one in names],
+            restart_policy="Always", dns_policy="ClusterFirst",
+        )  # fmt: skip
+
+    def wrong(one: core.PodSpec) -> list[str]:
+        pod = core.Pod(metadata=meta.ObjectMeta(name="p", namespace="default"), spec=one)
+        return [error.field for error in validation.create_pod(pod)]
+
+    made_up = "kube-api-access-"
+    assert wrong(spec(made_up + "aaaaa")) == [] == wrong(spec(made_up + "bbbbb"))
+    assert wrong(spec(made_up + "aaaaa", mounted=made_up + "bbbbb")) == ["spec.containers[0].volumeMounts[0].name"]
+    assert wrong(spec(made_up + "aaaaa", made_up + "bbbbb")) == []
+    assert wrong(spec(made_up + "aaaaa", made_up + "aaaaa")) == ["spec.volumes[1].name"]
+    assert wrong(spec(made_up + "a" * 60)) == ["spec.volumes[0].name"]
+    assert wrong(spec(made_up + "aaaa_")) == ["spec.volumes[0].name"]
+    assert wrong(spec("\0")) == ["spec.volumes[0].name"]
