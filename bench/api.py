@@ -259,6 +259,13 @@ async def bare(size: int, count: int) -> Measured:
         return await to(running, [get("pod", n) for n in range(count)], CONNECTIONS if size < 1 << 16 else 1)
 
 
+async def bare_creates(count: int) -> Measured:
+    """The same edge over a handler that stores what it is sent, as durably, and looks at nothing."""
+    async with controlplane.serving([], tls=True, bare=1) as running:
+        await to(running, [create("warm", n) for n in range(200)])
+        return await to(running, [create("new", n) for n in range(count)])
+
+
 async def etcd(count: int) -> tuple[Measured, Measured] | None:
     """Puts and deletes of values of the same size."""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import itertools
 import os
 import socket
 import ssl
@@ -115,7 +116,8 @@ async def serving(
 ) -> AsyncIterator[Running]:
     """A control plane with these objects, its controllers (if any) at rest, in a process that has nothing of this one.
 
-    `bare` bytes are answered to everything instead, by the same edge: nothing behind it can be faster than that.
+    With `bare` there is nothing behind the same edge but the same store: a GET is answered with so many bytes, and what
+    is posted is stored as it came. No API server can be faster than that.
     """
     with tempfile.TemporaryDirectory() as directory, socket.create_server(("127.0.0.1", 0)) as listener:
         paths = ClusterPaths(Path(directory), Path(directory))
@@ -151,17 +153,24 @@ async def _child(directory: str, descriptor: int, controllers: bool, bare: int) 
         tls.load_cert_chain(paths.server_certificate, paths.server_key)
     listener = socket.socket(fileno=descriptor)
     if bare:
-        await _bare(b"x" * bare, listener, tls)
+        await _bare(b"x" * bare, str(paths.store), listener, tls)
     else:
         await _serve(str(paths.store), listener, tls, controllers)
 
 
-async def _bare(body: bytes, listener: socket.socket, tls: ssl.SSLContext | None) -> None:
+async def _bare(answer: bytes, path: str, listener: socket.socket, tls: ssl.SSLContext | None) -> None:
     from skerry.apiserver.custom.served import Served
     from skerry.apiserver.edge import Edge
+    from skerry.store.embedded import EmbeddedStore
 
-    async def app(_: Request) -> Response:
-        return Response(200, body, {"content-type": "application/json"})
+    store, numbers = EmbeddedStore(path), itertools.count()
+    kind = {"content-type": "application/json"}
+
+    async def app(request: Request) -> Response:
+        if request.method == "GET":
+            return Response(200, answer, kind)
+        record = await store.create(f"/core/pods/default/{next(numbers)}", request.body)
+        return Response(201, record.value, kind)
 
     app.server = SimpleNamespace(served=Served())  # type: ignore[attr-defined]  # for the names of its metrics
     await Edge(app).listen(listener, tls)  # type: ignore[arg-type]

@@ -50,11 +50,12 @@ def with_row(make: F) -> F:
 
     @functools.wraps(make)
     def ask(row: Resource, *more: Any) -> Any:
-        known = vars(row)
-        key = f"{name}{more}" if more else name
-        if key not in known:
-            known[key] = make(row, *more)
-        return known[key]
+        known = vars(row).get(name)
+        if known is None:
+            known = vars(row)[name] = {}
+        if more not in known:
+            known[more] = make(row, *more)
+        return known[more]
 
     return cast("F", ask)
 

@@ -15,9 +15,9 @@ from skerry.api.unstructured import Unstructured
 _ALL = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Resource:
-    """A served kind.
+    """A served kind; there is one object of each.
 
     `module` is the module of api.types that holds its Struct; `fields` can be selected by. `returns_deleted`: whether
     the answer to a deletion is the object that is gone, not a Status; typed clients count on the one or the other.
@@ -203,10 +203,15 @@ def of(kind: type[Any]) -> Resource:
     """The row of a class of objects. KeyError if it is not served."""
     if issubclass(kind, Unstructured):
         return kind.row
-    module = kind.__module__.rpartition(".")[2]
-    return _of()[module, kind.__name__]
+    found = _known.get(kind)
+    if found is None:
+        found = _known[kind] = _by_name()[kind.__module__.rpartition(".")[2], kind.__name__]
+    return found
+
+
+_known: dict[type[Any], Resource] = {}
 
 
 @functools.cache
-def _of() -> dict[tuple[str, str], Resource]:
+def _by_name() -> dict[tuple[str, str], Resource]:
     return {(one.module, one.kind): one for one in RESOURCES}

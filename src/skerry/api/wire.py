@@ -40,6 +40,7 @@ class Request:
     `raw_query` is the query as it was sent, for parameters that repeat; a client that sets it need not set `query`.
     `shares`: the asker is in this process and takes and gives objects as they are, which nobody changes afterwards;
     `object` is then what the body would be the JSON of.
+    `target`: what the path means to the server, once it has looked.
     """
 
     method: str
@@ -51,6 +52,7 @@ class Request:
     raw_query: str = ""
     shares: bool = False
     object: Any = None
+    target: Any = None
 
     def flag(self, name: str) -> bool:
         """A boolean query parameter."""

@@ -89,7 +89,7 @@ class App:
             await self._authorize(user, request)
         if request.path.rstrip("/") in _HEALTH:
             return self._health(request)
-        target = routes.parse(request.path, self.server.served.by_path)
+        target = request.target or routes.parse(request.path, self.server.served.by_path)
         if target is None:
             return await self._other(request)
         return await self._verb(target, request)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import uuid
 from typing import TYPE_CHECKING, Any
 
 from skerry.api import status
@@ -22,6 +21,12 @@ def generated(prefix: str) -> str:
     return prefix[:_PREFIX] + "".join(random.choices(ALPHABET, k=5))
 
 
+def unique() -> str:
+    """A new UUID, of version 4."""
+    bits = f"{random.getrandbits(128):032x}"
+    return f"{bits[:8]}-{bits[8:12]}-4{bits[13:16]}-{'89ab'[int(bits[16], 16) & 3]}{bits[17:20]}-{bits[20:]}"
+
+
 def begin(obj: Any, resource: Resource, namespace: str, now: float) -> None:
     """Makes a client's metadata that of a new object. ApiError 400 if it says what only the server may say."""
     found: meta.ObjectMeta = obj.metadata
@@ -30,7 +35,7 @@ def begin(obj: Any, resource: Resource, namespace: str, now: float) -> None:
     place(found, resource, namespace)
     if not found.name and found.generate_name:
         found.name = generated(found.generate_name)
-    found.uid = str(uuid.UUID(int=random.getrandbits(128), version=4))
+    found.uid = unique()
     found.creation_timestamp = rfc3339(now)
     found.deletion_timestamp = found.deletion_grace_period_seconds = None
     found.self_link = ""

@@ -6,12 +6,11 @@ Called by edge.py. Requests of this process's own parts (controllers) are not HT
 from __future__ import annotations
 
 import time
-import uuid
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from skerry.api import codec
 from skerry.api.wire import Pieces
-from skerry.apiserver import routes
+from skerry.apiserver import metadata, routes
 from skerry.clock import rfc3339_micro
 from skerry.metrics import PROCESS, Counter, Gauge, Histogram
 
@@ -86,9 +85,9 @@ class Seen:
 
     def __init__(self, request: Request, remote: str, log: Callable[[bytes], None] | None, find: Find) -> None:
         """`find` knows what is served (routes.parse); `log` takes lines of the audit log."""
-        self.id = request.headers.get("audit-id", "")[:64] or str(uuid.uuid4())
+        self.id = request.headers.get("audit-id", "")[:64] or metadata.unique()
         self._request, self._remote, self._log = request, remote, log
-        self._target = routes.parse(request.path, find)
+        self._target = request.target = routes.parse(request.path, find)
         self._subject = subject(request, self._target)
         self._kind = "readOnly" if request.method in ("GET", "HEAD") else "mutating"
         self._long = self._subject.verb in ("WATCH", "CONNECT")

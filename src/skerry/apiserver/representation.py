@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import functools
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -29,6 +30,7 @@ class _Partial(msgspec.Struct):
     metadata: msgspec.Raw
 
 
+@functools.lru_cache(64)
 def wanted(accept: str) -> Form:
     """The first form in an Accept header that is known; plain objects otherwise."""
     for part in accept.split(","):

@@ -60,7 +60,7 @@ def manager(request: Request) -> str:
     said = request.query.get("fieldManager", "")
     if not said:
         agent = request.headers.get("user-agent", "").partition("/")[0]
-        return "".join(one for one in agent if one.isprintable())[:MAX_MANAGER]
+        return (agent if agent.isprintable() else "".join(filter(str.isprintable, agent)))[:MAX_MANAGER]
     if len(said.encode()) > MAX_MANAGER:
         wrong = status.field_too_long("fieldManager", MAX_MANAGER)
     elif not said.isprintable():

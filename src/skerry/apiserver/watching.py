@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from skerry.store.base import Event, Watcher
 
 _BOOKMARK = 60.0
+_HEADS = {kind: b'{"type":"%b","object":' % kind.encode() for kind in ("ADDED", "MODIFIED", "DELETED")}
 
 
 async def watch(server: Server, target: Target, request: Request) -> Response:
@@ -78,7 +79,7 @@ class _Stream:
     ) -> AsyncIterator[bytes]:
         """What goes over a socket."""
         if initial:
-            yield b"".join(self._line("ADDED", one) for one in initial)
+            yield self._lines([("ADDED", one) for one in initial])
         if marked:
             yield self._bookmark(revision, end=True)
         # An empty piece tells the edge to send the headers now: a client may wait for them before it changes anything.
@@ -87,7 +88,7 @@ class _Stream:
             with self._pace.watcher():
                 async for changes in self._turns(watcher):
                     if changes:
-                        yield b"".join([self._line(kind, record) for kind, record in changes])
+                        yield self._lines(changes)
                         if pause := self._pace.pause:
                             await self._clock.sleep(pause)
                     elif self._bookmarks:
@@ -137,11 +138,15 @@ class _Stream:
                 timer.cancel()
 
     def _changes(self, events: list[Event]) -> list[tuple[str, Record]]:
+        if self._selection.everything:
+            return [
+                ("DELETED" if one.deleted else "ADDED" if one.previous is None else "MODIFIED", one.record)
+                for one in events
+            ]
         out: list[tuple[str, Record]] = []
-        everything = self._selection.everything
         for event in events:
-            before = event.previous is not None and (everything or self._selection.matches(event.previous))
-            after = not event.deleted and (everything or self._selection.matches(event.record))
+            before = event.previous is not None and self._selection.matches(event.previous)
+            after = not event.deleted and self._selection.matches(event.record)
             if after:
                 out.append(("MODIFIED" if before else "ADDED", event.record))
             elif before and event.deleted:
@@ -151,18 +156,22 @@ class _Stream:
                 out.append(("DELETED", restamp(event.previous, event.revision)))
         return out
 
-    def _line(self, kind: str, record: Record) -> bytes:
+    def _lines(self, changes: list[tuple[str, Record]]) -> bytes:
+        """They are copied once, as many watchers take them."""
+        row, form = self._row, self._form
+        if form is Form.OBJECT:
+            return b"".join([part for kind, one in changes for part in (_HEADS[kind], known.value(row, one), b"}\n")])
+        return b"".join([part for kind, one in changes for part in (_HEADS[kind], self._shown(one), b"}\n")])
+
+    def _shown(self, record: Record) -> bytes:
         if self._form is Form.TABLE:
             made = representation.rows(self._row, [record], self._clock.now(), self._include)
             made["metadata"] = {"resourceVersion": str(record.revision)}
             if not self._columns:
                 made["columnDefinitions"] = None
             self._columns = False
-            value = codec.encode(made)
-        else:
-            value = known.value(self._row, record)
-            value = representation.partial(value) if self._form is Form.METADATA else value
-        return b'{"type":"%b","object":%b}\n' % (kind.encode(), value)
+            return codec.encode(made)
+        return representation.partial(known.value(self._row, record))
 
     def _bookmark(self, revision: int, *, end: bool = False) -> bytes:
         notes = ',"annotations":{"k8s.io/initial-events-end":"true"}' if end else ""

@@ -114,14 +114,18 @@ class EmbeddedStore:
         return self._kind(key).records.get(key)
 
     async def range(self, prefix: str) -> tuple[list[Record], int]:
-        found = await self.page(prefix)
-        return found.records, found.revision
+        kind = self._kind(prefix)
+        order, records = kind.order, kind.records
+        if prefix.count("/") != 3:
+            start = bisect.bisect_left(order, prefix)
+            order = order[start : bisect.bisect_left(order, prefix[:-1] + "0", start)]
+        return [records[key] for key in order], self._revision
 
     async def page(self, prefix: str, *, after: str = "", limit: int = 0, revision: int = 0) -> Page:
         kind = self._kind(prefix)
         order, records = kind.order, kind.records
         end_key = prefix[:-1] + "0"
-        start = bisect.bisect_right(order, after) if after else bisect.bisect_left(order, prefix)
+        start = bisect.bisect_right(order, after) if after > prefix else bisect.bisect_left(order, prefix)
         end = len(order) if prefix.count("/") == 3 else bisect.bisect_left(order, end_key, start)
         if not revision or revision >= self._revision:
             stop = min(end, start + limit) if limit else end

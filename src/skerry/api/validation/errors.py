@@ -25,13 +25,17 @@ def invalids(path: str, value: Any, complaints: Iterable[str]) -> list[FieldErro
 
 def checked(path: str, value: str, check: Check) -> list[FieldError]:
     """What `check` says of a value."""
-    complaints = _remembered(check, value) if len(value) <= _MEMORABLE else check(value)
+    complaints = remembered(check, value)
     return invalids(path, value, complaints) if complaints else []
+
+
+def remembered(check: Check, value: str) -> list[str]:
+    """As `check`. The same few names come again and again: of labels, nodes, conditions, variables."""
+    return _remembered(check, value) if len(value) <= _MEMORABLE else check(value)
 
 
 @functools.lru_cache(4096)
 def _remembered(check: Check, value: str) -> list[str]:
-    """The same few names come again and again: of labels, nodes, conditions, variables."""
     return check(value)
 
 

@@ -13,7 +13,7 @@ from skerry.api.status import (
 )
 from skerry.api.types import meta
 from skerry.api.validation import names
-from skerry.api.validation.errors import checked, not_negative, shown, unchanged
+from skerry.api.validation.errors import checked, invalids, not_negative, remembered, shown, unchanged
 
 ANNOTATIONS_LIMIT = 256 * 1024
 _FOREGROUND, _ORPHAN = "foregroundDeletion", "orphan"
@@ -32,7 +32,7 @@ def annotation_map(path: str, values: Mapping[str, str]) -> list[FieldError]:
     """Keys of annotations, whatever their case, and the size of all together in bytes."""
     out: list[FieldError] = []
     for key in sorted(values):
-        out += [field_invalid(path, key, one) for one in names.qualified_name(key.lower())]
+        out += invalids(path, key, remembered(names.qualified_name, key.lower()))
     size = sum([len(key.encode()) + len(value.encode()) for key, value in values.items()])
     if size > ANNOTATIONS_LIMIT:
         out.append(field_too_long(path, ANNOTATIONS_LIMIT))

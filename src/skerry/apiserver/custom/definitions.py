@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from skerry.api import codec, resources, status
+from skerry.api.custom import CustomResource
 from skerry.api.types import apiextensions
 from skerry.apiserver import known
 from skerry.apiserver.custom import naming
@@ -71,8 +72,6 @@ def _accepted(obj: apiextensions.CustomResourceDefinition) -> bool:
 
 def refuse_new(row: resources.Resource) -> None:
     """ApiError 405 if a kind is on its way out."""
-    from skerry.api.custom import CustomResource
-
     if isinstance(row, CustomResource) and row.terminating:
         text = "create not allowed while custom resource definition is terminating"
         raise status.ApiError(405, text)
