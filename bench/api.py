@@ -2,9 +2,10 @@
 
     python bench/api.py [--quick] [--plot docs/images/api.png]
 
-Beside it in the same run: etcd for writes (its JSON gateway, over plain HTTP, values of the same size), and for reads a
-handler that answers with ready bytes from the same edge. The server is one process without controllers; pods are of 2.7
-KB. CPU is the server's own and moves less than seconds do when the machine has other work.
+Beside it in the same run: etcd for writes (its JSON gateway, over plain HTTP, values of the same size), and a bare
+handler behind the same edge, which stores what it is sent and answers with ready bytes. The server is one process
+without controllers; pods are of 2.7 KB. CPU is the server's own and moves less than seconds do when the machine has
+other work.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import asyncio
 import base64
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -289,8 +290,8 @@ async def etcd(count: int) -> tuple[Measured, Measured] | None:
         )
 
 
-def _ratio(one: float, other: float | None) -> str:
-    return f"{one / other:.2f}" if other else "-"
+def _ratio(one: Measured, other: Measured | None) -> str:
+    return f"{one.rate / other.rate:.2f}" if other is not None else "-"
 
 
 async def measure(quick: bool) -> dict[int, dict[str, Measured]]:
@@ -303,16 +304,21 @@ async def measure(quick: bool) -> dict[int, dict[str, Measured]]:
         found[size], memory[size], length = await ours(size, count)
         listed = length if size == 5000 else listed
     beside = await etcd(count)
-    edge, whole = await bare(len(codec.encode(pod("pod", 1))), 2 * count), await bare(listed, 10)
-    against: dict[str, Callable[[], float | None]] = {
-        "create": lambda: beside and beside[0].rate,
-        "delete": lambda: beside and beside[1].rate,
-        "get": lambda: edge.rate,
-        "list, all": lambda: whole.rate,
+    floor = {
+        "create": await bare_creates(count),
+        "get": await bare(len(codec.encode(pod("pod", 1))), 2 * count),
+        "list, all": await bare(listed, 10),
     }
+    puts, drops = beside or (None, None)
+    etcds = {"create": puts, "delete": drops}
     print(f"5,000 pods in the store, {CONNECTIONS} connections (lists: one)")
-    head = ("what", "how many", "a second", "p50, ms", "p99, ms", "server's CPU, µs", "of etcd's or the edge's rate")
-    rows = [[*one.row(what), _ratio(one.rate, against.get(what, lambda: None)())] for what, one in found[5000].items()]
+    head = ("what", "how many", "a second", "p50, ms", "p99, ms", "server's CPU, µs", "of etcd", "of a bare handler")
+    rows = [
+        [*one.row(what), _ratio(one, etcds.get(what)), _ratio(one, floor.get(what))]
+        for what, one in found[5000].items()
+    ]
+    rows += [[*one.row(f"a bare handler: {what}"), "-", "-"] for what, one in floor.items()]
+    rows += [[*one.row(f"etcd: {what}")[:-1], "-", "-", "-"] for what, one in etcds.items() if one is not None]
     table(head, rows)
     print(f"The list of 5,000 pods has {listed / 1e6:.1f} MB.\n")
     print("Server's CPU, µs each, with so many pods in the store")
