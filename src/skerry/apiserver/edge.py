@@ -113,14 +113,15 @@ class Edge:
             raise status.bad_request(f"the body of the request cannot be read: {error}") from None
 
     async def _answer(self, http: web.BaseRequest, body: bytes) -> web.StreamResponse:
+        query = http.rel_url.raw_query_string
         request = Request(
             http.method,
             http.path if http.path.isascii() else _text(http.path),
-            dict(http.query),
+            dict(http.query) if query else {},
             _headers(http),
             body,
             _certified(http),
-            raw_query=http.rel_url.raw_query_string,
+            raw_query=query,
         )
         seen = observed.Seen(request, http.remote or "", self._audit, self._app.server.served.by_path)
         try:

@@ -1,8 +1,9 @@
 """What a cluster is (`cluster.json`) and whether it runs (`lock`): read and written by the command line's verbs.
 
-The lock is an flock that `skerry up` takes and the daemon and its children inherit, so it is free exactly when nothing
-of the cluster lives any more. The file's content says who: "PID START PHASE", START being the process's start time, so
-that a process id that was given to somebody else is not mistaken for ours.
+The lock is an flock that `skerry up` takes and the daemon inherits, and in the machine's own network its caretaker: it
+is free when the cluster has ended. (Nodes die with the daemon, a moment later if it was killed.) The file's content
+says who: "PID START PHASE", START being the process's start time, so that a process id that was given to somebody else
+is not mistaken for ours.
 """
 
 from __future__ import annotations
@@ -200,7 +201,7 @@ def announce_stop(paths: ClusterPaths) -> None:
 
 
 class Lock:
-    """The cluster's lock, ours until `close` or until our last process that inherited it has gone."""
+    """The cluster's lock, ours until `close` or until the last process that inherited it has gone."""
 
     def __init__(self, fd: int) -> None:
         self.fd = fd
