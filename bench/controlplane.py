@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from skerry.api import codec, resources
 from skerry.api.types import coordination, core, meta
-from skerry.api.wire import Request, Response, User
+from skerry.api.wire import Pieces, Request, Response, User
 from skerry.client.client import Client
 from skerry.client.http import Address, HttpTransport
 from skerry.clock import SystemClock, rfc3339_micro
@@ -164,11 +164,12 @@ async def _bare(answer: bytes, path: str, listener: socket.socket, tls: ssl.SSLC
     from skerry.store.embedded import EmbeddedStore
 
     store, numbers = EmbeddedStore(path), itertools.count()
+    pieces = [answer[at : at + (1 << 18)] for at in range(0, len(answer), 1 << 18)]
     kind = {"content-type": "application/json"}
 
     async def app(request: Request) -> Response:
         if request.method == "GET":
-            return Response(200, answer, kind)
+            return Response(200, answer if len(pieces) == 1 else Pieces(len(answer), pieces), kind)
         record = await store.create(f"/core/pods/default/{next(numbers)}", request.body)
         return Response(201, record.value, kind)
 

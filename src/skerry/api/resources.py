@@ -17,7 +17,7 @@ _ALL = ("create", "delete", "deletecollection", "get", "list", "patch", "update"
 
 @dataclass(frozen=True, eq=False)
 class Resource:
-    """A served kind; there is one object of each.
+    """A served kind; of each built-in one there is one object.
 
     `module` is the module of api.types that holds its Struct; `fields` can be selected by. `returns_deleted`: whether
     the answer to a deletion is the object that is gone, not a Status; typed clients count on the one or the other.

@@ -7,11 +7,12 @@ turn them into Responses; the HTTP client reads Responses off a socket.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 from urllib.parse import parse_qs
 
+T = TypeVar("T")
 Headers = dict[str, str]
 
 
@@ -40,7 +41,7 @@ class Request:
     `raw_query` is the query as it was sent, for parameters that repeat; a client that sets it need not set `query`.
     `shares`: the asker is in this process and takes and gives objects as they are, which nobody changes afterwards;
     `object` is then what the body would be the JSON of.
-    `target`: what the path means to the server, once it has looked.
+    `target`: what the path means to the server, if its edge has looked already.
     """
 
     method: str
@@ -78,12 +79,31 @@ class Duplex(Protocol):
         """Sends what was written, then ends both directions; waits a bounded time for the other side to do so."""
 
 
+_PIECE = 1 << 18
+
+
+def batches(items: Sequence[T], size: Callable[[T], int]) -> Iterator[Sequence[T]]:
+    """The same items, of a long answer, in the parts in which it is put together: of a quarter of a megabyte, about."""
+    begin = room = 0
+    for at, one in enumerate(items):
+        if room <= 0:
+            if at:
+                yield items[begin:at]
+            begin, room = at, _PIECE
+        room -= size(one)
+    if items:
+        yield items[begin:]
+
+
 @dataclass(slots=True)
 class Pieces:
     """A long answer of `size` bytes that nobody need hold whole: it is put together as it is sent."""
 
     size: int
     pieces: Iterable[bytes]
+
+    def __len__(self) -> int:
+        return self.size
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         for one in self.pieces:
@@ -108,7 +128,3 @@ class Response:
     object: Any = None
     events: AsyncIterator[tuple[str, Any]] | None = None
     upgrade: Callable[[Duplex], Awaitable[None]] | None = None
-
-    @property
-    def streamed(self) -> bool:
-        return not isinstance(self.body, bytes)

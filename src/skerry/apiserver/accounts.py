@@ -200,6 +200,7 @@ class ServiceAccounts:
         """Gives a new pod its account's token (unless one of both does not want it) and pull secrets. ApiError 403."""
         spec = pod.spec
         spec.service_account_name = spec.service_account_name or spec.service_account or "default"
+        spec.service_account = spec.service_account_name
         account = await self._account(pod, spec.service_account_name)
         if not spec.image_pull_secrets:
             spec.image_pull_secrets = list(account.image_pull_secrets)

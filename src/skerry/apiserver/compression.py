@@ -21,7 +21,10 @@ _GZIP = 16 + zlib.MAX_WBITS
 
 def wanted(request: Request, response: Response) -> bool:
     """Is this a long answer, no stream, to a reader that takes gzip?"""
-    if request.method != "GET" or _size(response.body) < LEAST or response.status != 200:
+    body = response.body
+    if not isinstance(body, bytes | Pieces) or len(body) < LEAST:
+        return False
+    if request.method != "GET" or response.status != 200:
         return False
     return "Content-Encoding" not in response.headers and accepted(request.headers.get("accept-encoding", ""))
 
@@ -49,7 +52,3 @@ async def _pieces(body: Pieces, maker: zlib._Compress) -> AsyncIterator[bytes]:
     async for piece in body:
         yield await asyncio.to_thread(maker.compress, piece)
     yield maker.flush()
-
-
-def _size(body: object) -> int:
-    return len(body) if isinstance(body, bytes) else body.size if isinstance(body, Pieces) else 0

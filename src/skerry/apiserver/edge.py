@@ -11,7 +11,7 @@ import logging
 from asyncio import sslproto
 from typing import TYPE_CHECKING
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 from multidict import CIMultiDict
 
 from skerry.api import codec, status
@@ -180,16 +180,19 @@ async def _stream(
 ) -> web.StreamResponse:
     stream = web.StreamResponse(status=response.status, headers=CIMultiDict(headers))
     if isinstance(body, Pieces):
-        stream.content_length = body.size
-    else:
+        stream.content_length = len(body)
+    elif http.version >= HttpVersion11:
         stream.enable_chunked_encoding()
+    else:
+        stream.force_close()  # that is how its reader knows that this was all
     await stream.prepare(http)
     pieces = aiter(body)
     try:
-        if http.method != "HEAD":
-            async for piece in pieces:
-                if piece:
-                    await stream.write(piece)
+        async for piece in pieces:
+            if http.method == "HEAD":
+                break  # it was begun, so that it can clean up
+            if piece:
+                await stream.write(piece)
         await stream.write_eof()
     except (ConnectionError, asyncio.CancelledError):
         _log.debug("%s %s: the client went away", http.method, http.path)

@@ -104,7 +104,7 @@ class Seen:
             _DURATION.observe(taken, one.verb, one.dry_run, *one.what)
             body = response.body
             if one.verb in ("GET", "LIST") and isinstance(body, bytes | Pieces):
-                _SIZES.observe(len(body) if isinstance(body, bytes) else body.size, one.verb, *one.what)
+                _SIZES.observe(len(body), one.verb, *one.what)
             self._ended(response, "ResponseComplete")
         elif response.status < 300:
             _LONG.add(1, one.verb, *one.what)

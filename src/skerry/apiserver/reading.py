@@ -12,7 +12,7 @@ import msgspec
 from skerry.api import codec, status
 from skerry.api.custom import CustomResource
 from skerry.api.numerals import whole
-from skerry.api.wire import Pieces, Response
+from skerry.api.wire import Pieces, Response, batches
 from skerry.apiserver import known, listoptions, representation
 from skerry.apiserver.representation import Form
 from skerry.apiserver.selection import Selection
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from skerry.clock import Clock
     from skerry.store.base import Page, Record, Store
 
-_LONG, _PIECE = 1 << 20, 1 << 18
-"""Bytes above which a list is sent in pieces, and of such a piece, about."""
+_LONG = 1 << 20
+"""Bytes above which a list is sent in pieces."""
 _STEP = 2000
 """Records looked through at once for a page of those that are selected."""
 
@@ -79,10 +79,9 @@ def _joined(head: bytes, values: list[bytes]) -> bytes | Pieces:
     size = len(head) + sum(map(len, values)) + max(0, len(values) - 1) + 2
     if size < _LONG:
         return b"".join((head, b",".join(values), b"]}"))
-    step = max(1, _PIECE * len(values) // size)
-    starts = range(0, len(values), step)
-    middle = (b"," * (at > 0) + b",".join(values[at : at + step]) for at in starts)
-    return Pieces(size, itertools.chain((head,), middle, (b"]}",)))
+    heads = itertools.chain((head,), itertools.repeat(b","))
+    middle = (first + b",".join(some) for first, some in zip(heads, batches(values, len), strict=False))
+    return Pieces(size, itertools.chain(middle, (b"]}",)))
 
 
 async def select(

@@ -2,7 +2,7 @@
 
 Pods are made from templates, by the hundred: all that differs between those of one template is their metadata. So what
 a body says besides it, byte for byte as it was sent, is the name under which its clean form is kept, and the fields
-that belong to whoever creates it. Only bodies without a complaint are kept, and only the last ones.
+that belong to whoever creates it. Only what could be read without a complaint is kept, and only what came last.
 """
 
 from __future__ import annotations
@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from skerry.api import codec
+from skerry.api.recent import Recent
 from skerry.api.types.meta import ObjectMeta
 
 if TYPE_CHECKING:
     from skerry.api.resources import Resource
 
 _KINDS = frozenset({"Pod"})
-_SIZE, _COUNT = 1 << 14, 256
-"""Bytes of a body, and how many are kept."""
+_SIZE = 1 << 14
+"""Bytes of a body above which nothing is kept of it."""
 
 _parts = msgspec.json.Decoder(dict[str, msgspec.Raw])
 Key = tuple[Any, ...]
@@ -39,7 +40,7 @@ class Template:
         self.owned: dict[str, str] | None = None
 
 
-_known: dict[Key, Template] = {}
+_known: Recent[Key, Template] = Recent(256)
 
 
 def cut(row: Resource, body: bytes) -> tuple[Key, bytes] | None:
@@ -67,11 +68,8 @@ def find(key: Key, body: bytes, metadata: bytes) -> Template | None:
 
 def learn(key: Key, obj: Any) -> Template:
     """Keeps a content that was found good, of which `obj` was made."""
-    while len(_known) >= _COUNT:
-        del _known[next(iter(_known))]
     colons = 1 + sum(1 + part.count(b":") for part in key[1::2])
-    made = _known[key] = Template(codec.encode(codec.replace(obj, metadata=ObjectMeta())), colons)
-    return made
+    return _known.put(key, Template(codec.encode(codec.replace(obj, metadata=ObjectMeta())), colons))
 
 
 def forget() -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from skerry.api import codec, status
 from skerry.api.numerals import whole
 from skerry.api.types.meta import ObjectMeta
-from skerry.api.wire import Response
+from skerry.api.wire import Response, batches
 from skerry.apiserver import known, listoptions, representation
 from skerry.apiserver.reading import revision_of
 from skerry.apiserver.representation import Form
@@ -78,8 +78,8 @@ class _Stream:
         self, watcher: Watcher, initial: list[Record], marked: bool, revision: int
     ) -> AsyncIterator[bytes]:
         """What goes over a socket."""
-        if initial:
-            yield self._lines([("ADDED", one) for one in initial])
+        for some in batches(initial, lambda one: len(one.value)):
+            yield self._lines([("ADDED", one) for one in some])
         if marked:
             yield self._bookmark(revision, end=True)
         # An empty piece tells the edge to send the headers now: a client may wait for them before it changes anything.

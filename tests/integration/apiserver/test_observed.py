@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import gzip
 import json
 import os
 import socket
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,6 +17,7 @@ from tests.helpers import server as helper
 from skerry.api.types import core, meta
 from skerry.api.wire import Request, Response
 from skerry.apiserver import compression
+from skerry.apiserver.custom.served import Served as Kinds
 from skerry.apiserver.edge import Edge
 from skerry.client.client import Client, whole
 from skerry.client.http import Address, HttpTransport
@@ -27,8 +30,8 @@ PODS = "/api/v1/namespaces/default/configmaps"
 
 
 class Served:
-    def __init__(self, transport: HttpTransport, lines: list[bytes]) -> None:
-        self.transport, self._lines = transport, lines
+    def __init__(self, transport: HttpTransport, lines: list[bytes], path: str) -> None:
+        self.transport, self._lines, self.path = transport, lines, path
 
     async def get(self, path: str, **headers: str) -> tuple[Response, bytes]:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -56,11 +59,20 @@ async def served(tmp_path: Path) -> AsyncIterator[Served]:
     listener.bind(path)
     await edge.listen(listener, None)
     transport = HttpTransport(Address(unix=path), token="secret")
-    yield Served(transport, lines)
+    yield Served(transport, lines, path)
     await transport.close()
     await edge.close()
     await api.store.close()
     os.unlink(path)
+
+
+async def raw(served: Served, head: str) -> bytes:
+    """Everything that comes for these lines, until the connection ends."""
+    reader, writer = await asyncio.open_unix_connection(served.path)
+    writer.write(f"{head}Host: x\r\nAuthorization: Bearer secret\r\n\r\n".encode())
+    found = await reader.read()
+    writer.close()
+    return found
 
 
 def big(name: str, size: int) -> core.ConfigMap:
@@ -95,8 +107,40 @@ async def test_a_list_too_long_to_be_put_together_is_the_same_list(served: Serve
     packed, data = await served.get(PODS, accept_encoding="gzip")
     assert packed.headers["content-encoding"] == "gzip" and "content-length" not in packed.headers
     assert gzip.decompress(data) == body
+    for accepts, length in (("identity", len(body)), ("gzip", None)):  # nginx asks so
+        old = await raw(served, f"GET {PODS} HTTP/1.0\r\nAccept-Encoding: {accepts}\r\n")
+        top, _, rest = old.partition(b"\r\n\r\n")
+        assert top.startswith(b"HTTP/1.0 200") and (length is None or b"Content-Length: %d" % length in top)
+        assert (gzip.decompress(rest) if length is None else rest) == body
     head = await served.transport(Request("HEAD", PODS))
     assert int(head.headers["content-length"]) == len(body) and await whole(head) == b""
+
+
+async def test_what_streams_is_closed_also_when_only_its_head_was_wanted(tmp_path: Path) -> None:
+    closed: list[str] = []
+
+    async def app(request: Request) -> Response:
+        async def body() -> AsyncIterator[bytes]:
+            try:
+                yield b"a"
+                yield b"b"
+            finally:
+                closed.append(request.method)
+
+        return Response(200, body())
+
+    app.server = SimpleNamespace(served=Kinds())  # type: ignore[attr-defined]
+    edge = Edge(app)  # type: ignore[arg-type]
+    path = str(tmp_path / "stream.sock")
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(path)
+    await edge.listen(listener, None)
+    transport = HttpTransport(Address(unix=path), token="")
+    for method, wanted in (("GET", b"ab"), ("HEAD", b"")):
+        assert await whole(await transport(Request(method, "/api/v1/pods"))) == wanted
+    assert closed == ["GET", "HEAD"]
+    await transport.close()
+    await edge.close()
 
 
 @pytest.mark.parametrize(

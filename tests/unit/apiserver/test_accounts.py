@@ -161,3 +161,11 @@ async def test_a_pod_without_an_account_is_refused() -> None:
         await server.client.create(pod(service_account_name="no"))
     says = 'pods "p" is forbidden: error looking up service account default/no: serviceaccount "no" not found'
     assert (caught.value.code, caught.value.message) == (403, says)
+
+
+async def test_a_pod_has_its_account_under_both_names_before_anybody_else_sees_it() -> None:
+    server = await api.start(FakeClock(), accounts=True)
+    await server.client.create(account())
+    made = pod()
+    await server.app.server.accounts.admit(made)
+    assert (made.spec.service_account_name, made.spec.service_account) == ("default", "default")

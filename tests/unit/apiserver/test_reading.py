@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -121,6 +122,24 @@ async def test_tables_and_metadata(server: ApiServer) -> None:
     partial = json.loads(body)
     assert partial["kind"] == "PartialObjectMetadataList"
     assert set(partial["items"][0]) == {"kind", "apiVersion", "metadata"}
+
+
+async def test_a_watch_begins_with_what_is_there_a_piece_at_a_time(server: ApiServer) -> None:
+    for n in range(9):
+        made = config(f"c{n}")
+        made.data = {"k": "x" * 100_000}
+        await server.client.create(made)
+    query = {"watch": "1", "sendInitialEvents": "true", "resourceVersionMatch": "NotOlderThan", "timeoutSeconds": "1"}
+    response = await server.app(Request("GET", MAPS, query, user=helper.ADMIN))
+    assert isinstance(response.body, AsyncGenerator)
+    sizes, names = [], []
+    async for piece in response.body:
+        if b"BOOKMARK" in piece:
+            break
+        sizes.append(len(piece))
+        names += [json.loads(line)["object"]["metadata"]["name"] for line in piece.splitlines()]
+    await response.body.aclose()
+    assert names == [f"c{n}" for n in range(9)] and len(sizes) == 3 and max(sizes) < 400_000
 
 
 class Watch:
@@ -268,10 +287,10 @@ async def test_booleans_are_read_as_clients_of_any_language_write_them(server: A
     path = "/api/v1/namespaces/default/configmaps"
     for text in ("true", "True", "1", ""):
         asked = Request("GET", path, {"watch": text, "timeoutSeconds": "1"}, user=helper.ADMIN)
-        assert (await server.app(asked)).streamed, text
+        assert isinstance((await server.app(asked)).body, AsyncGenerator), text
     for text in ("false", "False", "0"):
         response, body = await server.ask("GET", path, query={"watch": text})
-        assert not response.streamed and b"ConfigMapList" in body
+        assert isinstance(response.body, bytes) and b"ConfigMapList" in body
 
 
 async def test_the_version_with_a_slash_after_it(server: ApiServer) -> None:

@@ -12,6 +12,8 @@ from tests.helpers.server import ApiServer
 from skerry.api.types import core, meta
 from skerry.api.validation import pod as validation
 from skerry.apiserver import templates
+from skerry.apiserver.app import in_process
+from skerry.client.client import Client
 from skerry.clock import FakeClock
 
 PODS = "/api/v1/namespaces/default/pods"
@@ -47,6 +49,8 @@ SPOILT = {
     "an owner that lacks something": GOOD.replace('"uid": "u", ', ""),
     "an owner of another type": GOOD.replace('"uid": "u"', '"uid": 1'),
     "an owner with something unknown": GOOD.replace('"uid": "u"', '"uid": "u", "uuid": "u"'),
+    "an owner with something misspelt": GOOD.replace('"uid": "u"', '"uuid": "u"'),
+    "an owner with nothing": GOOD.replace('"uid": "u"', '"uid": ""'),
     "an owner with a null": GOOD.replace("true", "null"),
     "no owner": GOOD.replace(json.dumps([OWNER]), "[]"),
     "a time": GOOD.replace('"labels"', '"creationTimestamp": "2020-01-01T00:00:00+01:00", "labels"'),
@@ -135,11 +139,26 @@ async def test_what_the_server_adds_is_not_its_creators() -> None:
         assert "f:volumeMounts" not in spec["f:containers"]['k:{"name":"web"}']
 
 
-def test_only_so_much_is_kept() -> None:
+async def test_pods_of_our_own_controllers_have_templates_too() -> None:
+    api = await server.start(FakeClock())
+    templates.forget()
+    for shared in (False, True):
+        client = Client(in_process(api.app, server.ADMIN), shared=shared)
+        for n in range(2):
+            made = core.Pod(metadata=meta.ObjectMeta(name=f"pod-{n}-{shared}".lower(), namespace="default"))
+            made.spec = core.PodSpec(containers=[core.Container(name="web", image="nginx")])
+            assert (await client.create(made)).spec.containers[0].image_pull_policy == "Always"
+    assert templates.count() == 1
+
+
+def test_only_so_much_is_kept_of_what_came_last() -> None:
     templates.forget()
     for n in range(1000):
         templates.learn(("spec", b"%d" % n), core.Pod())
+        assert templates.find(("spec", b"0"), b":" * 2, b"") is not None
     assert templates.count() == 256
+    assert templates.find(("spec", b"999"), b":" * 2, b"") is not None
+    assert templates.find(("spec", b"700"), b":" * 2, b"") is None
 
 
 def test_a_spec_is_checked_again_when_more_than_a_made_up_name_differs() -> None:

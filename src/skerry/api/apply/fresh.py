@@ -47,17 +47,17 @@ def content(kind: Type, empty: dict[str, Any], value: dict[str, Any], ignored: F
 
 
 def entries(
-    kind: Type, empty: dict[str, Any], metadata: dict[str, Any], content: dict[str, str], writer: Writer
+    kind: Type, empty: dict[str, Any], metadata: dict[str, Any], owned: dict[str, str], writer: Writer
 ) -> bytes:
     """The JSON of an object's managedFields, all its fields being its creator's; empty if it owns none.
 
-    `content` is what `content` gave. walk.Unfit as there.
+    `owned` is what `content` gave. walk.Unfit as there.
     """
     inner = kind.at("metadata")
     assert inner is not None
     said = {name: one for name, one in metadata.items() if name not in _SERVERS}
     text = _added(inner, empty.get("metadata", walk.ABSENT), said)
-    found = {**content, "metadata": text} if text else content
+    found = {**owned, "metadata": text} if text else owned
     if not found:
         return b""
     pieces = [_name("f:" + name) + found[name] for name in sorted(found)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from skerry.api import codec
+from skerry.api.recent import Recent
 from skerry.api.status import FieldError, field_forbidden, field_invalid, field_not_supported, field_required
 from skerry.api.types import core
 from skerry.api.validation import ip, meta, names
@@ -22,9 +23,9 @@ _NAMESERVERS, _SEARCHES, _SEARCH_LENGTH = 3, 32, 2048
 _DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
 _TOKEN = re.compile("kube-api-access-[a-z0-9]{5}")
 """The names that the server makes up: no check can tell one from another."""
-_SIZE, _COUNT = 1 << 14, 256
-_passed: dict[bytes, None] = {}
-"""The last specs with which all was well."""
+_SIZE = 1 << 14
+_passed: Recent[bytes, bool] = Recent(256)
+"""Specs of at most so many bytes with which all was well."""
 _CHANGEABLE = (
     "`spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,"
     "`spec.tolerations` (only additions to existing tolerations),"
@@ -50,13 +51,11 @@ def _spec_of_pod(one: core.PodSpec) -> list[FieldError]:
     name = next((each.name for each in one.volumes if _TOKEN.fullmatch(each.name)), "")
     if name:
         said = said.replace(name.encode(), b"\0")
-    if said in _passed:
+    if _passed.get(said):
         return []
     out = spec(one, "spec", is_pod=True)
     if not out and len(said) <= _SIZE:
-        while len(_passed) >= _COUNT:
-            del _passed[next(iter(_passed))]
-        _passed[said] = None
+        _passed.put(said, True)
     return out
 
 
