@@ -199,7 +199,7 @@ class App:
             case "get":
                 return await reading.get(server.store, server.clock, target, request)
             case "list":
-                return await reading.list_(server.store, server.clock, target, request)
+                return await reading.list_(server, target, request)
             case "watch":
                 return await watching.watch(server, target, request)
             case "create":

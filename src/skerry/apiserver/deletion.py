@@ -78,7 +78,7 @@ async def delete_collection(server: Server, target: Target, request: Request) ->
     options = options_of(request)
     without = dry(request) or options.dry_run == ["All"]
     row = target.resource
-    records, revision, _, _ = await select(server.store, target, Selection(row, request.query), request.query)
+    records, revision, _, _ = await select(server, target, Selection(row, request.query), request.query)
     for record in records:
         obj = load(row, record)
         one = Target(row, obj.metadata.namespace, obj.metadata.name)

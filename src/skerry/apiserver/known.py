@@ -65,6 +65,13 @@ def head(record: Record) -> Head:
     return memo.head
 
 
+def labels(record: Record) -> dict[str, str]:
+    """Its labels, for who looks once: nothing is kept with the record."""
+    memo: _Memo | None = record.memo
+    found = memo.head if memo is not None else None
+    return (found or _heads.decode(record.value).metadata).labels
+
+
 def fields(resource: Resource, record: Record) -> dict[str, str]:
     """What field selectors see."""
     from skerry.apiserver import strategies

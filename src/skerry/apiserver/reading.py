@@ -21,6 +21,7 @@ from skerry.store.base import Compacted
 if TYPE_CHECKING:
     from skerry.api.wire import Request
     from skerry.apiserver.routes import Target
+    from skerry.apiserver.verbs import Server
     from skerry.clock import Clock
     from skerry.store.base import Page, Record, Store
 
@@ -51,18 +52,18 @@ async def get(store: Store, clock: Clock, target: Target, request: Request) -> R
     return Response(200, representation.one(form, target.resource, record, clock.now(), include))
 
 
-async def list_(store: Store, clock: Clock, target: Target, request: Request) -> Response:
+async def list_(server: Server, target: Target, request: Request) -> Response:
     """A list in the wanted form; with `limit`, a page and the token for the next one."""
     row = target.resource
     selection = Selection(row, request.query)
-    records, revision, token, remaining = await select(store, target, selection, request.query)
+    records, revision, token, remaining = await select(server, target, selection, request.query)
     extra = f',"continue":"{token}"' if token else ""
     if remaining and selection.everything:
         extra += f',"remainingItemCount":{remaining}'
     form = representation.wanted(request.headers.get("accept", ""))
     if form is Form.TABLE:
         include = request.query.get("includeObject", "")
-        return Response(200, representation.table(row, records, clock.now(), include, revision, extra))
+        return Response(200, representation.table(row, records, server.clock.now(), include, revision, extra))
     if form is Form.METADATA:
         head = b'{"kind":"PartialObjectMetadataList","apiVersion":"meta.k8s.io/v1","metadata":'
         values = [representation.partial(known.value(row, one)) for one in records]
@@ -85,10 +86,10 @@ def _joined(head: bytes, values: list[bytes]) -> bytes | Pieces:
 
 
 async def select(
-    store: Store, target: Target, selection: Selection, query: dict[str, str]
+    server: Server, target: Target, selection: Selection, query: dict[str, str]
 ) -> tuple[list[Record], int, str, int]:
     """The records that a list wants, the revision, the continue token and how many objects remain behind it."""
-    row = target.resource
+    row, store = target.resource, server.store
     prefix = row.key(target.namespace, "") if target.namespace else row.prefix
     limit = _number(query, "limit")
     token = query.get("continue", "")
@@ -100,6 +101,13 @@ async def select(
     if name and target.namespace and not token:
         record = await store.get(row.key(target.namespace, name))
         return ([record] if record and selection.matches(record) else []), store.revision, "", 0
+    keys = None if token or revision else await server.labels.find(row.prefix, selection.labels)
+    if keys is not None:
+        likely = [await store.get(key) for key in keys if key.startswith(prefix)]
+        chosen = [one for one in likely if one is not None and selection.matches(one)]
+        if not limit or len(chosen) <= limit:
+            return chosen, store.revision, "", 0
+        return chosen[:limit], store.revision, _token(prefix, chosen[:limit], store.revision), 0
     found: list[Record] = []
     step = 0 if not limit else limit if selection.everything else max(limit, _STEP)
     while True:

@@ -35,6 +35,7 @@ from skerry.apiserver.access import admission
 from skerry.apiserver.access.authorizer import Authorizer
 from skerry.apiserver.custom import definitions
 from skerry.apiserver.custom.served import Served
+from skerry.apiserver.labelindex import LabelIndexes
 from skerry.apiserver.pace import Pace
 from skerry.apiserver.quota import Ledger
 from skerry.apiserver.reading import find
@@ -74,11 +75,13 @@ class Server:
     access: Authorizer = field(init=False)
     ledger: Ledger = field(init=False)
     webhooks: Webhooks = field(init=False)
+    labels: LabelIndexes = field(init=False)
 
     def __post_init__(self) -> None:
         self.access = Authorizer(self.store)
         self.ledger = Ledger(self.store)
         self.webhooks = Webhooks(self)
+        self.labels = LabelIndexes(self.store)
 
     def begin(self) -> tuple[strategies.Context, strategies.Transaction]:
         """What the strategies' hooks of one call are given, and what is committed or rolled back after them."""
