@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from skerry.api import codec
+from skerry.api import codec, resources
 from skerry.api.recent import Recent
 from skerry.api.types.meta import ObjectMeta
 
 if TYPE_CHECKING:
     from skerry.api.resources import Resource
 
-_KINDS = frozenset({"Pod"})
+_PODS = resources.by_path("", "v1", "pods")
 _SIZE = 1 << 14
 """Bytes of a body above which nothing is kept of it."""
 
@@ -40,12 +40,12 @@ class Template:
         self.owned: dict[str, str] | None = None
 
 
-_known: Recent[Key, Template] = Recent(256)
+known: Recent[Key, Template] = Recent(256)
 
 
 def cut(row: Resource, body: bytes) -> tuple[Key, bytes] | None:
     """The name of a body's content, and its metadata. None if there may be something odd about it."""
-    if row.kind not in _KINDS or row.group or len(body) > _SIZE or b"\\u00" in body:
+    if row is not _PODS or len(body) > _SIZE or b"\\u00" in body:
         return None
     try:
         parts = _parts.decode(body)
@@ -59,7 +59,7 @@ def cut(row: Resource, body: bytes) -> tuple[Key, bytes] | None:
 
 def find(key: Key, body: bytes, metadata: bytes) -> Template | None:
     """The template of a content; None for one that is new, or if the body may have a name twice."""
-    found = _known.get(key)
+    found = known.get(key)
     # Each name has a colon behind it: of names that are there twice, the first's is in no part.
     if found is None or body.count(b":") != found.colons + metadata.count(b":"):
         return None
@@ -69,14 +69,4 @@ def find(key: Key, body: bytes, metadata: bytes) -> Template | None:
 def learn(key: Key, obj: Any) -> Template:
     """Keeps a content that was found good, of which `obj` was made."""
     colons = 1 + sum(1 + part.count(b":") for part in key[1::2])
-    return _known.put(key, Template(codec.encode(codec.replace(obj, metadata=ObjectMeta())), colons))
-
-
-def forget() -> None:
-    """Nothing is known any more."""
-    _known.clear()
-
-
-def count() -> int:
-    """How many are known."""
-    return len(_known)
+    return known.put(key, Template(codec.encode(codec.replace(obj, metadata=ObjectMeta())), colons))

@@ -158,9 +158,6 @@ class _Stream:
 
     def _lines(self, changes: list[tuple[str, Record]]) -> bytes:
         """They are copied once, as many watchers take them."""
-        row, form = self._row, self._form
-        if form is Form.OBJECT:
-            return b"".join([part for kind, one in changes for part in (_HEADS[kind], known.value(row, one), b"}\n")])
         return b"".join([part for kind, one in changes for part in (_HEADS[kind], self._shown(one), b"}\n")])
 
     def _shown(self, record: Record) -> bytes:
@@ -171,7 +168,8 @@ class _Stream:
                 made["columnDefinitions"] = None
             self._columns = False
             return codec.encode(made)
-        return representation.partial(known.value(self._row, record))
+        value = known.value(self._row, record)
+        return representation.partial(value) if self._form is Form.METADATA else value
 
     def _bookmark(self, revision: int, *, end: bool = False) -> bytes:
         notes = ',"annotations":{"k8s.io/initial-events-end":"true"}' if end else ""

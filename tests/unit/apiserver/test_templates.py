@@ -91,7 +91,7 @@ async def answer(api: ApiServer, name: str, text: str, **query: str) -> tuple[in
 async def test_a_body_gets_the_same_answer_whether_or_not_its_template_is_known(what: str, mode: str) -> None:
     api = await server.start(FakeClock())
     query = {"fieldValidation": mode} if mode else {}
-    templates.forget()
+    templates.known.clear()
     first = await answer(api, "pod-1", SPOILT[what], **query)
     assert (await answer(api, "pod-2", GOOD))[0] == 201
     second = await answer(api, "pod-3", SPOILT[what], **query)
@@ -112,14 +112,14 @@ async def test_what_was_left_out_of_a_body_is_told_to_the_next_one() -> None:
 async def test_pods_of_a_template_share_nothing() -> None:
     api = await server.start(FakeClock(), accounts=True)
     await api.client.create(core.ServiceAccount(metadata=meta.ObjectMeta(name="default", namespace="default")))
-    templates.forget()
+    templates.known.clear()
     found = [(await answer(api, f"pod-{n}", GOOD))[1]["spec"] for n in range(3)]
     names = set()
     for spec in found:
         assert len(spec["volumes"]) == 2 and len(spec["tolerations"]) == 2
         names.add(spec["volumes"][1]["name"])
         assert spec["containers"][0]["volumeMounts"][0]["name"] == spec["volumes"][1]["name"]
-    assert len(names) == 3 and templates.count() == 1
+    assert len(names) == 3 and len(templates.known) == 1
 
 
 async def test_what_the_server_adds_is_not_its_creators() -> None:
@@ -141,22 +141,22 @@ async def test_what_the_server_adds_is_not_its_creators() -> None:
 
 async def test_pods_of_our_own_controllers_have_templates_too() -> None:
     api = await server.start(FakeClock())
-    templates.forget()
+    templates.known.clear()
     for shared in (False, True):
         client = Client(in_process(api.app, server.ADMIN), shared=shared)
         for n in range(2):
             made = core.Pod(metadata=meta.ObjectMeta(name=f"pod-{n}-{shared}".lower(), namespace="default"))
             made.spec = core.PodSpec(containers=[core.Container(name="web", image="nginx")])
             assert (await client.create(made)).spec.containers[0].image_pull_policy == "Always"
-    assert templates.count() == 1
+    assert len(templates.known) == 1
 
 
 def test_only_so_much_is_kept_of_what_came_last() -> None:
-    templates.forget()
+    templates.known.clear()
     for n in range(1000):
         templates.learn(("spec", b"%d" % n), core.Pod())
         assert templates.find(("spec", b"0"), b":" * 2, b"") is not None
-    assert templates.count() == 256
+    assert len(templates.known) == 256
     assert templates.find(("spec", b"999"), b":" * 2, b"") is not None
     assert templates.find(("spec", b"700"), b":" * 2, b"") is None
 
