@@ -18,16 +18,17 @@ if TYPE_CHECKING:
 
     from skerry.api.resources import Resource
     from skerry.api.wire import Request
+    from skerry.apiserver.surroundings import Place
 
 _JSON, _YAML, _PROTOBUF = "application/json", "application/yaml", "application/vnd.kubernetes.protobuf"
 
 
 class Body(NamedTuple):
-    """A typed object and the warnings that reading it gave; its template, if it may have been made from one."""
+    """A typed object and the warnings that reading it gave; what is known of its content, if it may come again."""
 
     object: Any
     warnings: tuple[str, ...]
-    template: templates.Template | None = None
+    content: templates.Content = templates.UNKNOWN
 
 
 def content_type(request: Request) -> str:
@@ -156,8 +157,11 @@ _PLAIN = frozenset({"Endpoints", "EndpointSlice"})
 """Large, written often, and without amounts or times to bring into their usual form: an object of them is good."""
 
 
-def object_of(request: Request, resource: Resource) -> Body:
-    """The object of the resource's kind in the body; ApiError 400 if it is another."""
+def object_of(request: Request, resource: Resource, place: Place | None = None) -> Body:
+    """The object of the resource's kind in the body; ApiError 400 if it is another.
+
+    `place` of a new one: with it, its content may be `complete`.
+    """
     if request.object is not None:
         if resource.kind in _PLAIN and resource.module:
             given = request.object
@@ -171,22 +175,28 @@ def object_of(request: Request, resource: Resource) -> Body:
     ):
         cut = templates.cut(resource, request.body)
         if cut is not None:
-            return _from_template(request, resource, *cut)
+            return _from_template(request, resource, place, *cut)
     return _whole(request, resource)
 
 
-def _from_template(request: Request, resource: Resource, key: templates.Key, metadata: bytes) -> Body:
+def _from_template(
+    request: Request, resource: Resource, place: Place | None, key: templates.Key, metadata: bytes
+) -> Body:
     """As `_whole`, of an object whose content may be known already."""
     found = templates.find(key, request.body, metadata)
     if found is None:
         body = _whole(request, resource)
-        return body if body.warnings else body._replace(template=templates.learn(key, body.object))
+        if body.warnings:
+            return body
+        return body._replace(content=templates.Content(templates.learn(key, body.object), place))
     said = _good(metadata)
     if said is None:
         return _whole(request, resource)  # says what is wrong, and where
-    made = codec.decode(resource.type, found.clean)
+    # Whose fields they are can't be seen of a complete one; of what we make ourselves nobody keeps account.
+    data = found.completed(place) if place is not None and (found.owned is not None or request.shares) else None
+    made = codec.decode(resource.type, data or found.clean)
     made.metadata = said
-    return Body(made, (), found)
+    return Body(made, (), templates.Content(found, place, complete=data is not None))
 
 
 _UNTIMED = b'"creationTimestamp":null'

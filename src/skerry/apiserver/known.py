@@ -7,8 +7,8 @@ keeps it anyway: it costs no memory where nobody does, and is decoded again ther
 
 from __future__ import annotations
 
+import time
 import weakref
-from collections import deque
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -18,10 +18,13 @@ from skerry.api.custom import CustomResource
 from skerry.store.base import unstamp
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from skerry.api.resources import Resource
     from skerry.store.base import Record
 
-_KEPT = 1 << 20
+_TURN = 0.01
+"""Seconds in which everybody in this process has run."""
 verify = False
 """For tests: every use of a shared object makes sure that it still says what its bytes say."""
 
@@ -130,11 +133,16 @@ def encoded(resource: Resource, obj: Any) -> bytes:
 
 
 class Fresh:
-    """What was written last stays alive until those who watch in this process have had their turn; about 1 MB."""
+    """What was written last stays alive until those who watch in this process have had their turn.
 
-    def __init__(self) -> None:
-        self._kept: deque[tuple[Any, int]] = deque()
-        self._size = 0
+    That is between one and two `_TURN`s. What is kept for longer has left the processor's caches when it is let go.
+    """
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self._until = 0.0
+        self._last: list[Any] = []
+        self._before: list[Any] = []
 
     def add(self, record: Record, obj: Any) -> None:
         """`obj` is what was stored as `record`; from now on it belongs to all, and has the record's revision."""
@@ -144,7 +152,8 @@ class Fresh:
         row = resources.of(type(obj))
         if isinstance(row, CustomResource) and row.api_version == row.stored_version:
             memo.shown = (weakref.ref(row), record.value)
-        self._kept.append((obj, len(record.value)))
-        self._size += len(record.value)
-        while self._size > _KEPT:
-            self._size -= self._kept.popleft()[1]
+        now = self._now()
+        if now > self._until:
+            self._before, self._last = self._last, []
+            self._until = now + _TURN
+        self._last.append(obj)

@@ -1,12 +1,15 @@
-"""What was worked out for a pod's content, kept for the next pod that says the same. Called by bodies and tracking.
+"""What was worked out for a pod's content, kept for the next pod that says the same. Called by bodies and verbs.
 
 Pods are made from templates, by the hundred: all that differs between those of one template is their metadata. So what
-a body says besides it, byte for byte as it was sent, is the name under which its clean form is kept, and the fields
-that belong to whoever creates it. Only what could be read without a complaint is kept, and only what came last.
+a body says besides it, byte for byte as it was sent, is the name under which its clean form is kept, the fields that
+belong to whoever creates it, and what was stored in the end, with all that the server gave it. That last one is good
+only where and while the server would give the same (surroundings.py). Only what could be read without a complaint is
+kept, and only what came last.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -14,11 +17,13 @@ import msgspec
 from skerry.api import codec, resources
 from skerry.api.recent import Recent
 from skerry.api.types.meta import ObjectMeta
+from skerry.apiserver.metadata import TOKEN_VOLUME, generated
 
 if TYPE_CHECKING:
     from skerry.api.resources import Resource
+    from skerry.apiserver.surroundings import Place
 
-_PODS = resources.by_path("", "v1", "pods")
+PODS = resources.by_path("", "v1", "pods")
 _SIZE = 1 << 14
 """Bytes of a body above which nothing is kept of it."""
 
@@ -31,21 +36,59 @@ class Template:
 
     `colons`: in its parts as they were sent, and behind their names.
     `owned`: the sets of fields of whoever creates it (fresh.content), once they are known.
+    `complete`: where it was stored last, its JSON as it was stored, and the name in it that every pod has anew.
     """
 
-    __slots__ = ("clean", "colons", "owned")
+    __slots__ = ("clean", "colons", "complete", "owned")
 
     def __init__(self, clean: bytes, colons: int) -> None:
         self.clean, self.colons = clean, colons
         self.owned: dict[str, str] | None = None
+        self.complete: tuple[Place, bytes, bytes] | None = None
+
+    def completed(self, place: Place) -> bytes | None:
+        """What would be stored there of another pod; None if that is not known."""
+        if self.complete is None or self.complete[0] != place:
+            return None
+        _, data, name = self.complete
+        return data.replace(name, generated(TOKEN_VOLUME).encode()) if name else data
 
 
+@dataclass(slots=True)
+class Content:
+    """Of a new object: its template and its place, if they are known.
+
+    `complete`: it has been given already what the server gives to a new one, and is good.
+    """
+
+    template: Template | None = None
+    place: Place | None = None
+    complete: bool = False
+    _metadata: bytes = b""
+
+    def begin(self, obj: Any) -> None:
+        """`obj` is about to be given what the server gives to such a pod."""
+        if self.place is not None:
+            self._metadata = codec.encode(obj.metadata)
+
+    def keep(self, obj: Any) -> None:
+        """`obj` has been given that, and is good. It is not kept where it went into metadata (LimitRanges do that)."""
+        if self.template is None or self.place is None or self.complete:
+            return
+        if self._metadata != codec.encode(obj.metadata):
+            return
+        data = _bare(obj)
+        name = next((one.name for one in obj.spec.volumes if one.name.startswith(TOKEN_VOLUME)), "").encode()
+        self.template.complete = self.place, data, b"" if name in self.template.clean else name
+
+
+UNKNOWN = Content()
 known: Recent[Key, Template] = Recent(256)
 
 
 def cut(row: Resource, body: bytes) -> tuple[Key, bytes] | None:
     """The name of a body's content, and its metadata. None if there may be something odd about it."""
-    if row is not _PODS or len(body) > _SIZE or b"\\u00" in body:
+    if row is not PODS or len(body) > _SIZE or b"\\u00" in body:
         return None
     try:
         parts = _parts.decode(body)
@@ -69,4 +112,8 @@ def find(key: Key, body: bytes, metadata: bytes) -> Template | None:
 def learn(key: Key, obj: Any) -> Template:
     """Keeps a content that was found good, of which `obj` was made."""
     colons = 1 + sum(1 + part.count(b":") for part in key[1::2])
-    return known.put(key, Template(codec.encode(codec.replace(obj, metadata=ObjectMeta())), colons))
+    return known.put(key, Template(_bare(obj), colons))
+
+
+def _bare(obj: Any) -> bytes:
+    return codec.encode(codec.replace(obj, metadata=ObjectMeta()))

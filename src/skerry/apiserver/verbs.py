@@ -40,6 +40,7 @@ from skerry.apiserver.pace import Pace
 from skerry.apiserver.quota import Ledger
 from skerry.apiserver.reading import find
 from skerry.apiserver.routes import Target
+from skerry.apiserver.surroundings import Surroundings
 from skerry.apiserver.webhooks.admitting import View, Webhooks
 from skerry.apiserver.webhooks.matching import CREATE, UPDATE
 from skerry.store.base import Conflict, Exists, Record, Unwritable, stamp, unstamp
@@ -76,12 +77,14 @@ class Server:
     ledger: Ledger = field(init=False)
     webhooks: Webhooks = field(init=False)
     labels: LabelIndexes = field(init=False)
+    surroundings: Surroundings = field(init=False)
 
     def __post_init__(self) -> None:
         self.access = Authorizer(self.store)
         self.ledger = Ledger(self.store)
         self.webhooks = Webhooks(self)
         self.labels = LabelIndexes(self.store)
+        self.surroundings = Surroundings(self)
 
     def begin(self) -> tuple[strategies.Context, strategies.Transaction]:
         """What the strategies' hooks of one call are given, and what is committed or rolled back after them."""
@@ -115,10 +118,11 @@ def dry(request: Request) -> bool:
 
 
 async def create(server: Server, target: Target, request: Request) -> Response:
-    body = bodies.object_of(request, target.resource)
+    place = await server.surroundings.of(target.namespace) if target.resource is templates.PODS else None
+    body = bodies.object_of(request, target.resource, place)
     who = writer(server, request)
     record, warnings = await insert(
-        server, target, body.object, dry=dry(request), request=request, who=who, template=body.template
+        server, target, body.object, dry=dry(request), request=request, who=who, content=body.content
     )
     return answer(server, target, request, record, 201, *body.warnings, *warnings)
 
@@ -135,12 +139,12 @@ async def insert(
     dry: bool = False,
     request: Request | None = None,
     who: tracking.Who | None = None,
-    template: templates.Template | None = None,
+    content: templates.Content = templates.UNKNOWN,
 ) -> tuple[Record, list[str]]:
     """Stores a new object; the record and the strategy's warnings.
 
     `request`: of the one who creates it, None for the server; `who`: the manager of its fields, None if they are not
-    tracked; `template`: of the body that was read.
+    tracked; `content`: what is known of the body's.
     """
     row, strategy = target.resource, strategies.of(target.resource)
     definitions.refuse_new(row)
@@ -148,21 +152,27 @@ async def insert(
     metadata.begin(obj, row, target.namespace, server.clock.now())
     if row.namespaced:
         await additions.namespace_open(server.store, target, obj.metadata.name)
-    defaults.apply(obj)
-    tracking.created(row, obj, who, template)
-    await additions.add(server, obj)
+    if not content.complete:
+        defaults.apply(obj)
+    tracking.created(row, obj, who, content.template)
+    if not content.complete:
+        content.begin(obj)
+        await additions.add(server, obj)
     hooks = await server.webhooks.begin(CREATE, named, request, dry=dry)
     if hooks is not None:
         obj = await hooks.mutated(obj, None, functools.partial(additions.again, server))
+        content = templates.UNKNOWN
     await admission.admit(server.access, request.user if request is not None else None, obj, None)
     found = obj.metadata
     attempts = _NAMES if found.generate_name and found.name.startswith(found.generate_name) else 1
     for attempt in range(attempts):
         context, transaction = server.begin()
         try:
-            strategy.prepare_create(obj, context)
-            strategy.canonicalize(obj)
-            _refuse(row, found.name, validation.create(obj))
+            if not content.complete:
+                strategy.prepare_create(obj, context)
+                strategy.canonicalize(obj)
+            _refuse(row, found.name, validation.create(obj, known=content.complete))
+            content.keep(obj)
             warnings = strategy.warnings(obj, None)
             if hooks is not None:
                 await hooks.judge(obj, None)

@@ -11,6 +11,7 @@ from skerry.api.types import core, meta
 from skerry.apiserver import known
 from skerry.apiserver.app import in_process
 from skerry.client.client import Client
+from skerry.store.base import Record
 
 
 def _endpoints(ip: str) -> core.Endpoints:
@@ -40,6 +41,30 @@ async def test_a_record_keeps_no_typed_object_alive() -> None:
     api.app.server.fresh = known.Fresh()
     gc.collect()
     assert known.alive(record) is None
+
+
+async def test_what_was_just_written_stays_alive_for_a_moment() -> None:
+    api, now = await server.start(), 100.0
+    api.app.server.fresh = known.Fresh(lambda: now)
+
+    async def written(name: str) -> Record:
+        await api.client.create(core.ConfigMap(metadata=meta.ObjectMeta(name=name, namespace="default")))
+        record = await api.store.get(f"/core/configmaps/default/{name}")
+        assert record is not None
+        return record
+
+    first, found = await written("one"), []
+    for name in ("two", "three", "four"):
+        now += 0.006
+        await written(name)
+        gc.collect()
+        found.append(known.alive(first) is not None)
+    assert found == [True, True, True]
+    now += 1
+    await written("five")
+    assert known.alive(await written("six")) is not None
+    gc.collect()
+    assert known.alive(first) is None
 
 
 async def test_whoever_changes_a_shared_object_is_noticed_in_tests() -> None:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
 from tests.helpers import server
 from tests.helpers.server import ApiServer
 
+from skerry.api import codec
 from skerry.api.types import core, meta
-from skerry.api.validation import pod as validation
 from skerry.apiserver import templates
 from skerry.apiserver.app import in_process
 from skerry.client.client import Client
@@ -161,28 +162,127 @@ def test_only_so_much_is_kept_of_what_came_last() -> None:
     assert templates.find(("spec", b"700"), b":" * 2, b"") is None
 
 
-def test_a_spec_is_checked_again_when_more_than_a_made_up_name_differs() -> None:
-    def spec(*names: str, mounted: str = "") -> core.PodSpec:
-        return core.PodSpec(
-            containers=[
-                core.Container(
-                    name="a", image="i", image_pull_policy="Always", termination_message_policy="File",
-                    volume_mounts=[core.VolumeMount(name=mounted or names[0], mount_path="/m")],
-                )
-            ],
-            volumes=[core.Volume(name=one, empty_dir=core.EmptyDirVolumeSource()) for one in names],
-            restart_policy="Always", dns_policy="ClusterFirst",
-        )  # fmt: skip
+ACCOUNTS = "/api/v1/namespaces/default/serviceaccounts"
+RANGES = "/api/v1/namespaces/default/limitranges"
+CLASSES = "/apis/scheduling.k8s.io/v1/priorityclasses"
+RANGE = {
+    "kind": "LimitRange", "apiVersion": "v1", "metadata": {"name": "r"},
+    "spec": {"limits": [{"type": "Container", "default": {"memory": "64Mi"}}]},
+}  # fmt: skip
+NARROW = {**RANGE, "spec": {"limits": [{"type": "Container", "max": {"cpu": "1m"}}]}}
+CLASS = {
+    "kind": "PriorityClass", "apiVersion": "scheduling.k8s.io/v1", "metadata": {"name": "usual"},
+    "value": 7, "globalDefault": True,
+}  # fmt: skip
+CHANGES: dict[str, tuple[str, str, Any]] = {
+    "a default amount": ("POST", RANGES, RANGE),
+    "a limit that is too low": ("POST", RANGES, NARROW),
+    "a default class": ("POST", CLASSES, CLASS),
+    "an account that gives no token": ("PATCH", f"{ACCOUNTS}/mine", {"automountServiceAccountToken": False}),
+    "an account with secrets": ("PATCH", f"{ACCOUNTS}/mine", {"imagePullSecrets": [{"name": "s"}]}),
+    "no account": ("DELETE", f"{ACCOUNTS}/mine", None),
+}
 
-    def wrong(one: core.PodSpec) -> list[str]:
-        pod = core.Pod(metadata=meta.ObjectMeta(name="p", namespace="default"), spec=one)
-        return [error.field for error in validation.create_pod(pod)]
 
-    made_up = "kube-api-access-"
-    assert wrong(spec(made_up + "aaaaa")) == [] == wrong(spec(made_up + "bbbbb"))
-    assert wrong(spec(made_up + "aaaaa", mounted=made_up + "bbbbb")) == ["spec.containers[0].volumeMounts[0].name"]
-    assert wrong(spec(made_up + "aaaaa", made_up + "bbbbb")) == []
-    assert wrong(spec(made_up + "aaaaa", made_up + "aaaaa")) == ["spec.volumes[1].name"]
-    assert wrong(spec(made_up + "a" * 60)) == ["spec.volumes[0].name"]
-    assert wrong(spec(made_up + "aaaa_")) == ["spec.volumes[0].name"]
-    assert wrong(spec("\0")) == ["spec.volumes[0].name"]
+async def put(api: ApiServer, method: str, path: str, body: Any) -> None:
+    headers = {"content-type": "application/merge-patch+json"} if method == "PATCH" else {}
+    response, said = await api.ask(method, path, json.dumps(body).encode() if body else b"", headers=headers)
+    assert response.status < 300, said
+
+
+async def with_account() -> ApiServer:
+    api = await server.start(FakeClock(), accounts=True)
+    for namespace in ("default", "other"):
+        if namespace == "other":
+            await api.client.create(core.Namespace(metadata=meta.ObjectMeta(name=namespace)))
+        for name in ("default", "mine"):
+            await api.client.create(core.ServiceAccount(metadata=meta.ObjectMeta(name=name, namespace=namespace)))
+    templates.known.clear()
+    return api
+
+
+def without_names(found: tuple[int, Any, tuple[str, ...]]) -> str:
+    return re.sub("kube-api-access-[a-z0-9]{5}", "kube-api-access-*", json.dumps(found))
+
+
+def complete(text: str) -> bool:
+    """Whether what is stored of this content is known."""
+    assert templates.PODS is not None
+    found = templates.cut(templates.PODS, text.encode())
+    known = templates.known.get(found[0]) if found is not None else None
+    return known is not None and known.complete is not None
+
+
+@pytest.mark.parametrize("what", CHANGES)
+async def test_what_the_server_gives_follows_what_decides_it(what: str) -> None:
+    named = GOOD.replace('"containers"', '"serviceAccountName": "mine", "containers"')
+    api = await with_account()
+    before = [without_names(await answer(api, f"pod-{n}", named)) for n in range(3)]
+    assert complete(named) and len(set(before)) == 1
+    await put(api, *CHANGES[what])
+    after = [without_names(await answer(api, f"pod-{n}", named)) for n in range(3, 6)]
+    templates.known.clear()
+    assert set(after) == {without_names(await answer(api, "pod-6", named))} != set(before)
+
+
+async def test_each_namespace_gives_its_own() -> None:
+    api = await with_account()
+    await put(api, "POST", RANGES, RANGE)
+    for n in range(4):
+        for namespace, limits in (("default", {"cpu": "1", "memory": "64Mi"}), ("other", {"cpu": "1"})):
+            body = GOOD.replace("NAME", f"pod-{n}").encode()
+            _, said = await api.ask("POST", f"/api/v1/namespaces/{namespace}/pods", body)
+            assert json.loads(said)["spec"]["containers"][0]["resources"]["limits"] == limits
+
+
+async def test_another_server_gives_its_own() -> None:
+    one, other = await with_account(), await server.start(FakeClock())
+    for n in range(3):
+        assert "kube-api-access" in without_names(await answer(one, f"pod-{n}", GOOD))
+        assert "kube-api-access" not in without_names(await answer(other, f"pod-{n}", GOOD))
+
+
+async def test_nothing_is_taken_for_granted_where_a_webhook_may_look() -> None:
+    api = await with_account()
+    hook = {
+        "name": "a.example.com", "sideEffects": "None", "admissionReviewVersions": ["v1"],
+        "clientConfig": {"url": "https://127.0.0.1:1/"},
+        "rules": [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["secrets"]}],
+    }  # fmt: skip
+    kind = {"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration"}
+    path = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"
+    await put(api, "POST", path, {**kind, "metadata": {"name": "w"}, "webhooks": [hook]})
+    assert (await answer(api, "pod-1", GOOD))[0] == 201 and not complete(GOOD)
+    await put(api, "DELETE", f"{path}/w", None)
+    assert (await answer(api, "pod-2", GOOD))[0] == 201 and complete(GOOD)
+
+
+async def test_who_owns_what_is_known_though_one_of_ours_came_first() -> None:
+    api = await with_account()
+    ours = Client(in_process(api.app, server.ADMIN), shared=True)
+    body = json.loads(GOOD)
+    spec = json.dumps({"kind": "Pod", "apiVersion": "v1", "metadata": {"name": "NAME"}, "spec": body["spec"]})
+    for n in range(2):
+        made = codec.decode(core.Pod, spec.replace("NAME", f"ours-{n}").encode())
+        made.metadata.namespace = "default"
+        assert not (await ours.create(made)).metadata.managed_fields
+    sent = codec.encode(made).decode().replace("ours-1", "NAME")
+    assert complete(sent)
+    first = await answer(api, "theirs-1", sent)
+    templates.known.clear()
+    assert without_names(first) == without_names(await answer(api, "theirs-2", sent))
+
+
+async def test_a_volume_that_somebody_named_as_the_servers_keeps_its_name() -> None:
+    api = await with_account()
+    mine = GOOD.replace('"name": "v"', '"name": "kube-api-access-zzzzz"')
+    for n in range(3):
+        said = (await answer(api, f"pod-{n}", mine))[1]
+        assert [one["name"] for one in said["spec"]["volumes"]] == ["kube-api-access-zzzzz"]
+
+
+async def test_what_is_refused_is_not_kept() -> None:
+    api = await with_account()
+    for n in range(3):
+        assert (await answer(api, f"pod-{n}", SPOILT["an image that is none"]))[0] == 422
+    assert not complete(SPOILT["an image that is none"])

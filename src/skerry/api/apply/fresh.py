@@ -26,9 +26,13 @@ _LEAVES = frozenset({"scalar", "atomic"})
 
 
 @functools.lru_cache(8192)
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
+
+
 def _name(element: str) -> str:
     """A path element as the key of a JSON object, its colon with it."""
-    return json.dumps(element, ensure_ascii=False) + ":"
+    return _quoted(element) + ":"
 
 
 def content(kind: Type, empty: dict[str, Any], value: dict[str, Any], ignored: Fields) -> dict[str, str]:
@@ -56,19 +60,29 @@ def entries(
     inner = kind.at("metadata")
     assert inner is not None
     said = {name: one for name, one in metadata.items() if name not in _SERVERS}
-    text = _added(inner, empty.get("metadata", walk.ABSENT), said)
+    nothing = empty.get("metadata", walk.ABSENT)
+    if nothing != {} or list in map(type, said.values()):
+        text = _added(inner, nothing, said)
+    else:
+        text = _maps(inner, tuple([(name, tuple(one) if type(one) is dict else ()) for name, one in said.items()]))
     found = {**owned, "metadata": text} if text else owned
     if not found:
         return b""
-    pieces = [_name("f:" + name) + found[name] for name in sorted(found)]
-    head = writer.entry(UPDATE, {})
-    time = f'"time":"{head.time}",' if head.time else ""
-    part = f',"subresource":"{head.subresource}"' if head.subresource else ""
+    pieces = [_quoted("f:" + name) + ":" + found[name] for name in sorted(found)]
+    manager = writer.identity(UPDATE)[0]
+    time = f'"time":"{writer.time}",' if writer.time else ""
+    part = f',"subresource":"{writer.subresource}"' if writer.subresource else ""
     whole = (
-        f'[{{"manager":{json.dumps(head.manager, ensure_ascii=False)},"operation":"Update",'
-        f'"apiVersion":"{head.api_version}",{time}"fieldsType":"FieldsV1","fieldsV1":{{{",".join(pieces)}}}{part}}}]'
+        f'[{{"manager":{_quoted(manager)},"operation":"Update",'
+        f'"apiVersion":"{writer.api_version}",{time}"fieldsType":"FieldsV1","fieldsV1":{{{",".join(pieces)}}}{part}}}]'
     )
     return whole.encode()
+
+
+@functools.lru_cache(4096)
+def _maps(kind: Type, shape: tuple[tuple[str, tuple[str, ...]], ...]) -> str:
+    """The node of metadata without lists: it says which labels and annotations are there, not what they say."""
+    return _added(kind, {}, {name: dict.fromkeys(keys, "") if keys else "" for name, keys in shape})
 
 
 def _added(kind: Type, empty: Any, value: Any) -> str:

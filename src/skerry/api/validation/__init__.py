@@ -85,8 +85,11 @@ def _function(kind: str, verb: str) -> Callable[..., list[FieldError]] | None:
     return found
 
 
-def create(obj: Any) -> list[FieldError]:
-    """What is wrong with a new object, its name already generated."""
+def create(obj: Any, *, known: bool = False) -> list[FieldError]:
+    """What is wrong with a new object, its name already generated.
+
+    `known`: it is a pod, and the same but for its metadata was found good before.
+    """
     if isinstance(obj, Unstructured):
         found: list[FieldError] = importlib.import_module("skerry.api.validation.custom").create(obj)
         return found
@@ -96,7 +99,7 @@ def create(obj: Any) -> list[FieldError]:
     if resource.module not in _LOOSE:
         for i, one in enumerate(obj.metadata.finalizers):
             out += meta.prefixed(f"metadata.finalizers[{i}]", one)
-    own = _function(resource.kind, "create")
+    own = _function(resource.kind, "known" if known else "create")
     return out + own(obj) if own is not None else out
 
 

@@ -13,7 +13,7 @@ from skerry.api.status import (
 )
 from skerry.api.types import meta
 from skerry.api.validation import names
-from skerry.api.validation.errors import checked, invalids, not_negative, remembered, shown, unchanged
+from skerry.api.validation.errors import all_good, checked, invalids, not_negative, remembered, shown, unchanged
 
 ANNOTATIONS_LIMIT = 256 * 1024
 _FOREGROUND, _ORPHAN = "foregroundDeletion", "orphan"
@@ -22,6 +22,8 @@ _FOREGROUND, _ORPHAN = "foregroundDeletion", "orphan"
 def labels(path: str, values: Mapping[str, str]) -> list[FieldError]:
     """Keys and values of labels."""
     out: list[FieldError] = []
+    if all_good(names.qualified_name, values) and all_good(names.label_value, values.values()):
+        return out
     for key in sorted(values):
         out += checked(path, key, names.qualified_name)
         out += checked(path, values[key], names.label_value)
@@ -31,10 +33,10 @@ def labels(path: str, values: Mapping[str, str]) -> list[FieldError]:
 def annotation_map(path: str, values: Mapping[str, str]) -> list[FieldError]:
     """Keys of annotations, whatever their case, and the size of all together in bytes."""
     out: list[FieldError] = []
-    for key in sorted(values):
-        out += invalids(path, key, remembered(names.qualified_name, key.lower()))
-    size = sum([len(key.encode()) + len(value.encode()) for key, value in values.items()])
-    if size > ANNOTATIONS_LIMIT:
+    if not all_good(names.qualified_name, map(str.lower, values)):
+        for key in sorted(values):
+            out += invalids(path, key, remembered(names.qualified_name, key.lower()))
+    if len("".join([*values, *values.values()]).encode()) > ANNOTATIONS_LIMIT:
         out.append(field_too_long(path, ANNOTATIONS_LIMIT))
     return out
 

@@ -73,6 +73,8 @@ def pod_warnings(obj: core.Pod) -> list[str]:
         out.append(f"metadata.name: {what}: [{' '.join(complaints)}]")
     for name, group in (("containers", obj.spec.containers), ("initContainers", obj.spec.init_containers)):
         for i, container in enumerate(group):
+            if len({one.name for one in container.env}) == len(container.env):
+                continue
             seen: set[str] = set()
             for j, variable in enumerate(container.env):
                 if variable.name in seen:

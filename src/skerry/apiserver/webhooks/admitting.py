@@ -86,6 +86,12 @@ class Webhooks:
         self._known: dict[tuple[str, str, str, str, str], tuple[_Asked, _Asked]] = {}
         self._state: tuple[list[Hook], list[Hook], tuple[CustomResource, ...]] = ([], [], ())
 
+    async def any(self) -> bool:
+        """Whether there are webhooks at all."""
+        await self._mutating.catch_up()
+        await self._validating.catch_up()
+        return bool(self._mutating.hooks or self._validating.hooks)
+
     async def begin(
         self,
         verb: str,
@@ -101,9 +107,7 @@ class Webhooks:
 
         `kind` is (group, version, kind) of what they are shown if that is no whole object of the target's kind.
         """
-        await self._mutating.catch_up()
-        await self._validating.catch_up()
-        if not (self._mutating.hooks or self._validating.hooks) or request is None or request.user is None:
+        if not await self.any() or request is None or request.user is None:
             return None
         mutating, validating = self._wanted(verb, target)
         if not (mutating or validating):
