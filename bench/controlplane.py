@@ -24,6 +24,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+import uvloop
+
 from skerry.api import codec, resources
 from skerry.api.types import coordination, core, meta
 from skerry.api.wire import Pieces, Request, Response, User
@@ -284,4 +286,4 @@ async def quiet(store: Any, seconds: float = 0.5) -> None:
 
 if __name__ == "__main__":
     with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(_child(sys.argv[1], int(sys.argv[2]), sys.argv[3] == "1", int(sys.argv[4])))
+        uvloop.run(_child(sys.argv[1], int(sys.argv[2]), sys.argv[3] == "1", int(sys.argv[4])))

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from asyncio import sslproto
 from typing import TYPE_CHECKING
 
 from aiohttp import HttpVersion11, web
@@ -27,8 +26,6 @@ if TYPE_CHECKING:
     from skerry.api.wire import User
     from skerry.apiserver.app import App
 
-_TLS_BUFFER = 1 << 15
-"""Bytes read at once from a TLS connection. asyncio's 256 KiB are allocated whole for each; most are watches."""
 _PATIENCE = 0.1
 """Seconds that requests in flight get when the server closes; watches never end by themselves."""
 _log = logging.getLogger(__name__)
@@ -53,7 +50,6 @@ class Edge:
             await self._runner.setup()
             self._ready = True
         listener.setblocking(False)
-        sslproto.SSLProtocol.max_size = _TLS_BUFFER
         await web.SockSite(self._runner, listener, ssl_context=tls, backlog=1024).start()
 
     async def close(self) -> None:

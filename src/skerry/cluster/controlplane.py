@@ -60,7 +60,9 @@ def run(config: ClusterConfig, progress: Progress) -> None:
         else:
             nodes = tuple(NodePlan.of(index, config.networks) for index in range(1, config.nodes + 1))
         handle = _namespaces(config, nodes, born) if nodes else None
-        asyncio.run(_ControlPlane(config, progress, nodes, handle).run())
+        import uvloop  # now that the nodes are on their way
+
+        uvloop.run(_ControlPlane(config, progress, nodes, handle).run())
 
 
 def _namespaces(
