@@ -32,7 +32,7 @@ from skerry.api.wire import Pieces, Request, Response, User
 from skerry.client.client import Client
 from skerry.client.http import Address, HttpTransport
 from skerry.clock import SystemClock, rfc3339_micro
-from skerry.cluster import certificates
+from skerry.cluster import certificates, garbage
 from skerry.cluster.paths import ClusterPaths
 from skerry.store.log import Log, Row
 
@@ -202,8 +202,7 @@ async def _serve(path: str, listener: socket.socket, tls: ssl.SSLContext | None,
         await manager.run(client, SystemClock(), informers, ca="")
     beating = asyncio.create_task(_heartbeats(client))
     await quiet(store)
-    gc.collect()
-    gc.freeze()
+    garbage.settle(seldom=True)
     print("up", flush=True)
     await beating
 
@@ -242,8 +241,7 @@ async def first_sync(seed: Iterable[Any]) -> dict[str, float]:
     controllers = EndpointsController(client, SystemClock(), informers)
     await informers.start()
     await informers.synced()
-    gc.collect()
-    gc.freeze()
+    garbage.settle()
     memory, begun = resident(), time.process_time()
     task = asyncio.create_task(controllers.run())
     await quiet(store)

@@ -20,7 +20,7 @@ from skerry.api import codec, resources, status
 from skerry.api.types import authentication, core
 from skerry.api.wire import Response
 from skerry.apiserver import auth, bodies
-from skerry.apiserver.metadata import TOKEN_VOLUME, generated
+from skerry.apiserver.metadata import generated
 from skerry.clock import rfc3339
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ MOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 ROOT_CA = "kube-root-ca.crt"
 _EXTRA = "authentication.kubernetes.io"
 _SECONDS, _SHORTEST, _LONGEST = 3600, 600, 1 << 32
+_VOLUME = "kube-api-access-"
 _POD_SECONDS = 3607
 """What the volume of a pod asks for: upstream's own sign for a token that is to be good for longer than it says, so
 that programs which read it only once go on working for a year."""
@@ -229,8 +230,8 @@ def mount_token(spec: core.PodSpec) -> None:
     if not blind:
         return
     # There is one already if a webhook has added a container meanwhile.
-    known = next((one.name for one in spec.volumes if one.name.startswith(TOKEN_VOLUME)), "")
-    name = known or generated(TOKEN_VOLUME)
+    known = next((one.name for one in spec.volumes if one.name.startswith(_VOLUME)), "")
+    name = known or generated(_VOLUME)
     for one in blind:
         one.volume_mounts.append(core.VolumeMount(name=name, read_only=True, mount_path=MOUNT))
     if known:

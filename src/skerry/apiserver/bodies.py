@@ -193,10 +193,12 @@ def _from_template(
     if said is None:
         return _whole(request, resource)  # says what is wrong, and where
     # Whose fields they are can't be seen of a complete one; of what we make ourselves nobody keeps account.
-    data = found.completed(place) if place is not None and (found.owned is not None or request.shares) else None
-    made = codec.decode(resource.type, data or found.clean)
+    made = found.completed(place, said) if found.owned is not None or request.shares else None
+    if made is not None:
+        return Body(made, (), templates.Content(found, place, complete=True))
+    made = codec.decode(resource.type, found.clean)
     made.metadata = said
-    return Body(made, (), templates.Content(found, place, complete=data is not None))
+    return Body(made, (), templates.Content(found, place))
 
 
 _UNTIMED = b'"creationTimestamp":null'

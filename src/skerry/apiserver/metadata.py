@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
 ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 _PREFIX = 58
-TOKEN_VOLUME = "kube-api-access-"
-"""Five random characters behind it name the volume with a pod's token."""
 
 
 def generated(prefix: str) -> str:

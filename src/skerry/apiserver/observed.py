@@ -5,6 +5,7 @@ Called by edge.py. Requests of this process's own parts (controllers) are not HT
 
 from __future__ import annotations
 
+import itertools
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -39,6 +40,9 @@ _SIZES = PROCESS.add(
 )
 _LONG = PROCESS.add(Gauge("apiserver_longrunning_requests", "Watches and streams that are open.", ("verb", *_WHAT)))
 _NOW = PROCESS.add(Gauge("apiserver_current_inflight_requests", "Requests being answered.", ("request_kind",)))
+
+_PROCESS, _count = metadata.unique()[:24], itertools.count()
+"""An audit ID is a UUID whose first half says which process gave it: it need not be hard to guess."""
 
 _OF_ONE = {"GET": "GET", "HEAD": "GET", "PUT": "PUT", "PATCH": "PATCH", "DELETE": "DELETE", "POST": "POST"}
 _OF_MANY = {"GET": "LIST", "HEAD": "LIST", "POST": "POST", "DELETE": "DELETECOLLECTION"}
@@ -85,7 +89,7 @@ class Seen:
 
     def __init__(self, request: Request, remote: str, log: Callable[[bytes], None] | None, find: Find) -> None:
         """`find` knows what is served (routes.parse); `log` takes lines of the audit log."""
-        self.id = request.headers.get("audit-id", "")[:64] or metadata.unique()
+        self.id = request.headers.get("audit-id", "")[:64] or f"{_PROCESS}{next(_count):012x}"
         self._request, self._remote, self._log = request, remote, log
         self._target = request.target = routes.parse(request.path, find)
         self._subject = subject(request, self._target)

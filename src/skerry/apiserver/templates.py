@@ -17,7 +17,6 @@ import msgspec
 from skerry.api import codec, resources
 from skerry.api.recent import Recent
 from skerry.api.types.meta import ObjectMeta
-from skerry.apiserver.metadata import TOKEN_VOLUME, generated
 
 if TYPE_CHECKING:
     from skerry.api.resources import Resource
@@ -36,7 +35,8 @@ class Template:
 
     `colons`: in its parts as they were sent, and behind their names.
     `owned`: the sets of fields of whoever creates it (fresh.content), once they are known.
-    `complete`: where it was stored last, its JSON as it was stored, and the name in it that every pod has anew.
+    `complete`: where it was stored last, and what was stored. It belongs to all pods that are made of it, as all
+    objects do that were written (known.py).
     """
 
     __slots__ = ("clean", "colons", "complete", "owned")
@@ -44,14 +44,13 @@ class Template:
     def __init__(self, clean: bytes, colons: int) -> None:
         self.clean, self.colons = clean, colons
         self.owned: dict[str, str] | None = None
-        self.complete: tuple[Place, bytes, bytes] | None = None
+        self.complete: tuple[Place, Any] | None = None
 
-    def completed(self, place: Place) -> bytes | None:
+    def completed(self, place: Place | None, metadata: ObjectMeta) -> Any | None:
         """What would be stored there of another pod; None if that is not known."""
         if self.complete is None or self.complete[0] != place:
             return None
-        _, data, name = self.complete
-        return data.replace(name, generated(TOKEN_VOLUME).encode()) if name else data
+        return codec.replace(self.complete[1], metadata=metadata)
 
 
 @dataclass(slots=True)
@@ -77,9 +76,7 @@ class Content:
             return
         if self._metadata != codec.encode(obj.metadata):
             return
-        data = _bare(obj)
-        name = next((one.name for one in obj.spec.volumes if one.name.startswith(TOKEN_VOLUME)), "").encode()
-        self.template.complete = self.place, data, b"" if name in self.template.clean else name
+        self.template.complete = self.place, codec.replace(obj, metadata=ObjectMeta())
 
 
 UNKNOWN = Content()
@@ -112,8 +109,4 @@ def find(key: Key, body: bytes, metadata: bytes) -> Template | None:
 def learn(key: Key, obj: Any) -> Template:
     """Keeps a content that was found good, of which `obj` was made."""
     colons = 1 + sum(1 + part.count(b":") for part in key[1::2])
-    return known.put(key, Template(_bare(obj), colons))
-
-
-def _bare(obj: Any) -> bytes:
-    return codec.encode(codec.replace(obj, metadata=ObjectMeta()))
+    return known.put(key, Template(codec.encode(codec.replace(obj, metadata=ObjectMeta())), colons))

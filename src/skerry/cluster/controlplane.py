@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import logging
 import os
 import signal
@@ -16,7 +15,7 @@ import socket
 from typing import TYPE_CHECKING
 
 from skerry.api.wire import User
-from skerry.cluster import certificates, tokens
+from skerry.cluster import certificates, garbage, tokens
 from skerry.cluster.background import background
 from skerry.cluster.errors import ClusterError
 from skerry.cluster.plan import NodePlan, Plan
@@ -110,8 +109,7 @@ class _ControlPlane:
             if not self._ended.is_set():  # else somebody has ended it while it started
                 if self._keeper is not None:
                     self._keeper.settled()
-                gc.collect()
-                gc.freeze()
+                garbage.settle(seldom=True)
                 self._progress.ready()
                 await self._ended.wait()
             self._progress.stopping()

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import gc
 import logging
 import signal
 from dataclasses import dataclass
@@ -28,7 +27,7 @@ from skerry.client.events import Recorder
 from skerry.client.http import HttpTransport
 from skerry.client.informer import Informers
 from skerry.clock import Clock, SystemClock
-from skerry.cluster import nodeports, reach
+from skerry.cluster import garbage, nodeports, reach
 from skerry.cluster.alone import alone
 from skerry.cluster.background import background
 from skerry.cluster.errors import ClusterError
@@ -193,8 +192,7 @@ class _Running:
             background(stack, health.follow())
             self._follow_links(stack, node, proxy)
             await self._announces(stack, node, recorder, proxy)
-            gc.collect()
-            gc.freeze()
+            garbage.settle()
             sentence = f"proxying for node {here.name}: {proxy.statistics().frontends} addresses of Services"
             _log.info("%s; %s", sentence, chosen.message)
             _log.info("node ports are on %s", ", ".join(here.addresses) or "no address")

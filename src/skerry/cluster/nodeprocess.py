@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import importlib
 import logging
 import signal
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from skerry import linux
-from skerry.cluster import tokens
+from skerry.cluster import garbage, tokens
 from skerry.cluster.background import background
 
 if TYPE_CHECKING:
@@ -79,8 +78,7 @@ class _Node:
             await self._dns(stack)
             self._ingress(stack)
             agent = await self._agent(stack)
-            gc.collect()
-            gc.freeze()
+            garbage.settle()
             asked = asyncio.create_task(ended.wait())
             await asyncio.wait({agent, asked}, return_when=asyncio.FIRST_COMPLETED)
             if agent.done():
