@@ -18,10 +18,11 @@ import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import controlplane
 import msgspec
+import uvloop
 from common import cpu_seconds, etcd_port, pss, table
 from controlplane import Running
 
@@ -85,8 +86,7 @@ class Asker(asyncio.Protocol):
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.WriteTransport)
-        self._transport = transport
+        self._transport = cast("asyncio.WriteTransport", transport)
 
     def send(self) -> None:
         one = next(self._messages, None)
@@ -174,8 +174,7 @@ class Watcher(asyncio.Protocol):
         self._path, self._watchers, self._rest, self._begun = path, watchers, b"", False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.WriteTransport)
-        transport.write(message(("GET", self._path, b"")))
+        cast("asyncio.WriteTransport", transport).write(message(("GET", self._path, b"")))
 
     def data_received(self, data: bytes) -> None:
         whole = self._rest + data
@@ -370,7 +369,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="small sizes, to see that it runs")
     parser.add_argument("--plot", metavar="PNG")
     args = parser.parse_args()
-    found = asyncio.run(measure(args.quick))
+    found = uvloop.run(measure(args.quick))
     if args.plot:
         plot(found, args.plot)
 
