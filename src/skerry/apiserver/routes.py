@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from skerry.api import resources
 
@@ -15,8 +14,7 @@ if TYPE_CHECKING:
     Find = Callable[[str, str, str], Resource | None]
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(NamedTuple):
     """A collection (no name), an object, or a part of one; `rest` is what follows the subresource."""
 
     resource: Resource
@@ -28,10 +26,11 @@ class Target:
 
 def parse(path: str, find: Find = resources.by_path) -> Target | None:
     """The target of a path below /api or /apis; None if nothing is served there. `find` has the kinds that count."""
-    parts = [part for part in path.split("/") if part]
-    if parts[:1] == ["api"] and len(parts) >= 3:
+    parts = list(filter(None, path.split("/")))
+    count = len(parts)
+    if count >= 3 and parts[0] == "api":
         group, version, parts = "", parts[1], parts[2:]
-    elif parts[:1] == ["apis"] and len(parts) >= 4:
+    elif count >= 4 and parts[0] == "apis":
         group, version, parts = parts[1], parts[2], parts[3:]
     else:
         return None
@@ -41,12 +40,15 @@ def parse(path: str, find: Find = resources.by_path) -> Target | None:
     resource = find(group, version, parts[0])
     if resource is None or (namespace and not resource.namespaced):
         return None
-    name, subresource = [*parts[1:3], "", ""][:2]
-    if resource.namespaced and name and not namespace:
+    if len(parts) < 2:
+        return Target(resource, namespace)
+    if resource.namespaced and not namespace:
         return None
-    if subresource and subresource not in resource.subresources:
+    if len(parts) < 3:
+        return Target(resource, namespace, parts[1])
+    if parts[2] not in resource.subresources:
         return None
-    return Target(resource, namespace, name, subresource, "/".join(parts[3:]))
+    return Target(resource, namespace, parts[1], parts[2], "/".join(parts[3:]))
 
 
 def _of_namespace(group: str, version: str, part: str) -> bool:

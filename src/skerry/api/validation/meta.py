@@ -71,8 +71,8 @@ def create(value: meta.ObjectMeta, namespaced: bool, name: names.Check, path: st
         out += checked(f"{path}.generateName", value.generate_name, names.as_prefix(name))
     if not value.name:
         out.append(field_required(f"{path}.name", "name or generateName is required"))
-    else:
-        out += checked(f"{path}.name", value.name, name)
+    else:  # none comes again
+        out += invalids(f"{path}.name", value.name, name(value.name))
     if namespaced:
         if not value.namespace:
             out.append(field_required(f"{path}.namespace"))

@@ -212,7 +212,7 @@ class Admission:
         """Shows a typed object, just before it is stored, to those who may refuse it. ApiError if one does."""
         if self._validating:
             if not self._operation.target.name:
-                named = dataclasses.replace(self._operation.target, name=obj.metadata.name)
+                named = self._operation.target._replace(name=obj.metadata.name)
                 self._operation = dataclasses.replace(self._operation, target=named)
             read = self._view.read if self._view is not None else lambda whole: whole
             await self.validate(codec.plain(read(obj)), codec.plain(read(old)) if old is not None else None)
