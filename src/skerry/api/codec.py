@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from typing import Any, TypeVar
 
 import msgspec
 
 from skerry.api.rawfields import packed
+from skerry.api.types._build import understood
 from skerry.api.unstructured import Unstructured
 
 T = TypeVar("T")
@@ -27,15 +27,12 @@ _plain = msgspec.json.Decoder()
 
 
 _decoders: dict[type[Any], msgspec.json.Decoder[Any]] = {}
-# msgspec works out how to read a Struct when it is first asked to, and must not be asked by two threads at once.
-_first_use = threading.Lock()
 
 
 def _decoder(kind: type[T]) -> msgspec.json.Decoder[T]:
     found = _decoders.get(kind)
     if found is None:
-        with _first_use:
-            found = _decoders[kind] = msgspec.json.Decoder(kind)
+        found = _decoders[kind] = msgspec.json.Decoder(understood(kind))
     return found
 
 
@@ -65,8 +62,7 @@ def convert(kind: type[T], value: Any) -> T:
     """A typed object from plain values. msgspec.ValidationError if a field has the wrong type."""
     if issubclass(kind, Unstructured):
         return kind.of(value)
-    _decoder(kind)
-    return msgspec.convert(packed(value), kind)
+    return msgspec.convert(packed(value), understood(kind))
 
 
 def copy(value: T) -> T:

@@ -33,12 +33,13 @@ class Unstructured:
     @classmethod
     def of(cls, value: Any) -> Self:
         """Of plain values; the caller gives them away. msgspec.ValidationError if metadata does not fit."""
-        from skerry.api.types import meta
+        from skerry.api.types import _build, meta
 
         if not isinstance(value, dict):
             raise msgspec.ValidationError("Expected `object`")
         content = dict(value)
-        metadata = msgspec.convert(packed_metadata(content.pop("metadata", None) or {}), meta.ObjectMeta)
+        said = packed_metadata(content.pop("metadata", None) or {})
+        metadata = msgspec.convert(said, _build.understood(meta.ObjectMeta))
         content.pop("kind", None)
         content.pop("apiVersion", None)
         return cls(metadata, content)

@@ -6,8 +6,10 @@ import subprocess
 import sys
 
 SCRIPT = """
+import sys
 import threading
 
+sys.setswitchinterval(1e-6)
 barrier = threading.Barrier(8)
 seen = []
 

@@ -13,12 +13,13 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from skerry.api.rawfields import UNMANAGED
 
+T = TypeVar("T")
 _SCALARS: dict[str, tuple[Any, Any]] = {
     "str": (str, ""),
     "bool": (bool, False),
@@ -63,9 +64,30 @@ class Module(msgspec.Struct, frozen=True):
     structs: dict[str, list[Field]]
 
 
-@functools.cache
+_building = threading.RLock()
+_understood: set[type[Any]] = set()
+
+
+def understood(kind: type[T]) -> type[T]:
+    """The type, once msgspec knows how to read it.
+
+    It works that out when it is first asked, and a process whose threads ask at once may end by a signal.
+    """
+    if kind not in _understood:
+        with _building:
+            msgspec.json.Decoder(kind)
+            _understood.add(kind)
+    return kind
+
+
 def table() -> dict[str, Module]:
     """The whole table, by module name."""
+    with _building:
+        return _table()
+
+
+@functools.cache
+def _table() -> dict[str, Module]:
     return msgspec.json.decode((Path(__file__).parent / "table.json").read_bytes(), type=dict[str, Module])
 
 
@@ -112,9 +134,6 @@ def _annotation(entry: str) -> tuple[Any, Any]:
     if "." in entry:
         return build(*entry.split(".", 1)), None
     return _SCALARS[entry]
-
-
-_building = threading.RLock()
 
 
 def build(module: str, name: str) -> type[msgspec.Struct]:
