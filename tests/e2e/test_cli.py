@@ -191,6 +191,7 @@ def test_6443_taken_means_another_port_for_life(new_cluster: NewCluster) -> None
     assert cluster.status()["api"] == api
 
 
+@pytest.mark.parametrize("nodes", [0, 1])
 @pytest.mark.parametrize(
     ("file", "content", "said"),
     [
@@ -201,9 +202,9 @@ def test_6443_taken_means_another_port_for_life(new_cluster: NewCluster) -> None
     ],
 )
 def test_a_damaged_data_directory_is_one_sentence(
-    new_cluster: NewCluster, file: str, content: bytes, said: str
+    new_cluster: NewCluster, file: str, content: bytes, said: str, nodes: int
 ) -> None:
-    cluster = new_cluster("--nodes", "0")
+    cluster = new_cluster("--nodes", str(nodes))
     cluster.up()
     cluster.down()
     for left in cluster.data.glob(file + "-*"):

@@ -17,7 +17,7 @@ from tests.helpers.cluster import Cluster, eventually
 from tests.helpers.kubectl import Kubectl
 from tests.long import machine
 
-pytestmark = [pytest.mark.long, pytest.mark.rootless]
+pytestmark = pytest.mark.long
 
 GRACE = 50
 """Seconds after its last sign of life until a node is lost."""
@@ -55,6 +55,7 @@ def condition(kubectl: Kubectl, node: str) -> tuple[str, str, str]:
     return next((one["status"], one["reason"], one["message"]) for one in found if one["type"] == "Ready")
 
 
+@pytest.mark.rootless
 def test_a_lost_node_is_replaced_and_returns(new_cluster: Callable[..., Cluster]) -> None:
     """R13."""
     skip_without_namespaces()

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 from tests.helpers.cluster import Cluster, eventually
 
-pytestmark = [pytest.mark.long, pytest.mark.rootless]
+pytestmark = pytest.mark.long
 
 
 def test_describe_says_why_there_is_no_endpoint(new_cluster: Callable[..., Cluster]) -> None:

@@ -71,6 +71,7 @@ class Edge:
             return refused
         finally:
             self._held -= sum(map(len, pieces))
+            pieces.clear()  # what went wrong refers to itself, and to them, until the collector comes
 
     async def _read(self, http: web.BaseRequest, pieces: list[bytes]) -> None:
         """The body. ApiError 408, 413 or 429 for one that is too slow, too large, or one too many."""

@@ -135,7 +135,8 @@ def encoded(resource: Resource, obj: Any) -> bytes:
 class Fresh:
     """What was written last stays alive until those who watch in this process have had their turn.
 
-    That is between one and two `_TURN`s. What is kept for longer has left the processor's caches when it is let go.
+    That is between one and two `_TURN`s, and until somebody writes again. What is kept for longer has left the
+    processor's caches when it is let go.
     """
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:

@@ -42,7 +42,7 @@ _LONG = PROCESS.add(Gauge("apiserver_longrunning_requests", "Watches and streams
 _NOW = PROCESS.add(Gauge("apiserver_current_inflight_requests", "Requests being answered.", ("request_kind",)))
 
 _PROCESS, _count = metadata.unique()[:24], itertools.count()
-"""An audit ID is a UUID whose first half says which process gave it: it need not be hard to guess."""
+"""An audit ID is a UUID; all but its last group say which process gave it. It need not be hard to guess."""
 
 _OF_ONE = {"GET": "GET", "HEAD": "GET", "PUT": "PUT", "PATCH": "PATCH", "DELETE": "DELETE", "POST": "POST"}
 _OF_MANY = {"GET": "LIST", "HEAD": "LIST", "POST": "POST", "DELETE": "DELETECOLLECTION"}

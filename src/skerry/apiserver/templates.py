@@ -2,9 +2,9 @@
 
 Pods are made from templates, by the hundred: all that differs between those of one template is their metadata. So what
 a body says besides it, byte for byte as it was sent, is the name under which its clean form is kept, the fields that
-belong to whoever creates it, and what was stored in the end, with all that the server gave it. That last one is good
-only where and while the server would give the same (surroundings.py). Only what could be read without a complaint is
-kept, and only what came last.
+belong to whoever creates it, and what became of it in the end, with all that the server gave it. That last one is
+good only where and while the server would give the same (surroundings.py). Only what could be read without a complaint
+is kept, and only what came last.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from skerry.api import codec, resources
+from skerry.api import codec, limitranges, resources
 from skerry.api.recent import Recent
 from skerry.api.types.meta import ObjectMeta
 
@@ -35,8 +35,8 @@ class Template:
 
     `colons`: in its parts as they were sent, and behind their names.
     `owned`: the sets of fields of whoever creates it (fresh.content), once they are known.
-    `complete`: where it was stored last, and what was stored. It belongs to all pods that are made of it, as all
-    objects do that were written (known.py).
+    `complete`: where it was last to be stored, and as what. It belongs to all pods that are made of it, as all objects
+    do that were written (known.py).
     """
 
     __slots__ = ("clean", "colons", "complete", "owned")
@@ -71,10 +71,10 @@ class Content:
             self._metadata = codec.encode(obj.metadata)
 
     def keep(self, obj: Any) -> None:
-        """`obj` has been given that, and is good. It is not kept where it went into metadata (LimitRanges do that)."""
+        """`obj` has been given that, and is good. It is not kept where some of it went into metadata."""
         if self.template is None or self.place is None or self.complete:
             return
-        if self._metadata != codec.encode(obj.metadata):
+        if limitranges.ANNOTATION in obj.metadata.annotations or self._metadata != codec.encode(obj.metadata):
             return
         self.template.complete = self.place, codec.replace(obj, metadata=ObjectMeta())
 

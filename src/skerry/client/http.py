@@ -198,6 +198,8 @@ class HttpTransport:
         if body:
             data += protocol.send(h11.Data(data=body)) or b""
         data += protocol.send(h11.EndOfMessage()) or b""
+        if connection.writer.is_closing():  # uvloop's cannot be written to then
+            raise ConnectionResetError("the connection is closed")
         connection.writer.write(data)
         await connection.writer.drain()
         event = await connection.event()

@@ -101,6 +101,8 @@ class _ControlPlane:
         async with contextlib.AsyncExitStack() as stack:
             if self._handle is not None:
                 stack.callback(self._handle.stop)
+                # uvloop ends the process if a descriptor is closed that it still has to look at.
+                stack.callback(loop.remove_reader, self._handle)
                 loop.add_reader(self._handle, self._all_ended, self._handle.fileno())
                 self._keep(self._handle, stack)
             await self._start(stack)

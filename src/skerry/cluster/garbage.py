@@ -1,4 +1,4 @@
-"""How much Python's collector of cyclic garbage has to look at. Called by every long-lived process once it is up.
+"""How much Python's collector of cyclic garbage has to look at. Called by control plane, nodes and proxy once up.
 
 What a process has by then it has for good, so it is not looked at again. Most objects end without the collector's help;
 it walks over those that happen to live when it comes, and the control plane has thousands: of the requests that wait

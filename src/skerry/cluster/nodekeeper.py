@@ -91,6 +91,8 @@ class NodeKeeper:
     async def close(self) -> None:
         """Starts nothing any more; what ends now was asked to."""
         self._closed = True
+        for node in self._handle.nodes.values():
+            asyncio.get_running_loop().remove_reader(node.pidfd)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -38,7 +38,8 @@ async def serve(paths: ClusterPaths, keeper: NodeKeeper) -> asyncio.Server:
         began = time.monotonic()
 
         def say(message: dict[str, Any]) -> None:
-            writer.write(json.dumps(message).encode() + b"\n")
+            if not writer.is_closing():  # else nobody waits any more
+                writer.write(json.dumps(message).encode() + b"\n")
 
         def report(name: str) -> None:
             say({"step": name, "seconds": round(time.monotonic() - began, 4)})

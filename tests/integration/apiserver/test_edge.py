@@ -7,11 +7,13 @@ import contextlib
 import os
 import socket
 import ssl
+import struct
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 from tests.helpers import server as helper
+from tests.helpers.edge import PATIENCE
 
 from skerry.api import codec, status
 from skerry.api.types import authentication, core, meta
@@ -182,3 +184,28 @@ async def test_a_client_certificate_says_who_asks(served: Served, tmp_path: Path
         with pytest.raises(status.ApiError) as caught:
             await client(*strange).raw("POST", path, body=body)
         assert caught.value.code == 503  # the handshake fails
+
+
+async def test_a_kept_connection_that_was_reset_is_made_anew() -> None:
+    async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+        await writer.drain()
+        await go.wait()
+        channel = writer.get_extra_info("socket")
+        channel.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        writer.transport.abort()
+
+    go = asyncio.Event()
+    async with await asyncio.start_server(once, "127.0.0.1", 0) as server:
+        transport = HttpTransport(Address(host="127.0.0.1", port=server.sockets[0].getsockname()[1]))
+        assert (await transport(Request("GET", "/x"))).body == b"ok"
+        go.set()
+        (kept,) = transport._idle
+        async with asyncio.timeout(PATIENCE):
+            while not kept.writer.is_closing():  # noqa: ASYNC110 - nobody tells when the reset is here
+                await asyncio.sleep(0)
+        go.clear()
+        assert (await transport(Request("GET", "/x"))).body == b"ok"
+        go.set()
+        await transport.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import gzip
 import json
 import os
@@ -88,6 +89,26 @@ async def test_bodies_are_bounded_each_and_together(serve: Any) -> None:
     codes = [answer(one)[0] for one in await asyncio.gather(*(served.send(slow) for _ in range(4)))]
     assert sorted(codes)[-1] == 429 and 408 in codes
     assert (await served.ask("POST", MAPS, b'{"metadata":{"name":"a"}}'))[0] == 201  # all that was held is given back
+
+
+async def test_bodies_that_were_refused_or_broken_off_do_not_wait_for_the_collector(serve: Any) -> None:
+    served: Served = await serve(SHORT)
+    chunked = f"POST {MAPS} HTTP/1.1\r\nTransfer-Encoding: chunked\r\n".encode() + USUAL + b"\r\n"
+    large = chunked + b"186a1\r\n" + b" " * 100_001 + b"\r\n0\r\n\r\n"
+    gc.disable()
+    try:
+        for _ in range(4):
+            assert answer(await served.send(large))[0] == 413
+            _, writer = await served.open()
+            writer.write(chunked + b"ffff\r\n" + b" " * 0xFFFF)
+            await writer.drain()
+            writer.close()
+            await writer.wait_closed()
+        await served.fine()
+        lists = [one for one in gc.get_objects() if type(one) is list]
+        assert not [one for one in lists if sum(len(each) for each in one if type(each) is bytes) > 50_000]
+    finally:
+        gc.enable()
 
 
 async def test_who_waits_to_be_asked_for_its_body_is_asked(serve: Any) -> None:

@@ -246,6 +246,16 @@ async def test_what_the_server_gives_follows_what_decides_it(what: str) -> None:
     assert set(after) == {without_names(await answer(api, "pod-6", named))} != set(before)
 
 
+async def test_what_a_limit_range_writes_into_metadata_is_of_each_pod_alone() -> None:
+    api = await with_account()
+    await put(api, "POST", RANGES, RANGE)
+    said = "LimitRanger plugin set: memory request for container web; memory limit for container web"
+    for n, mine in enumerate([said, "mine", "", said, ""]):
+        noted = f'"annotations": {{"kubernetes.io/limit-ranger": "{mine}"}}' if mine else '"annotations": {}'
+        made = (await answer(api, f"pod-{n}", GOOD.replace('"annotations": {"a": "b:c"}', noted)))[1]
+        assert made["metadata"]["annotations"] == {"kubernetes.io/limit-ranger": said}
+
+
 async def test_each_namespace_gives_its_own() -> None:
     api = await with_account()
     await put(api, "POST", RANGES, RANGE)

@@ -25,8 +25,16 @@ _SERVERS = frozenset(
 _LEAVES = frozenset({"scalar", "atomic"})
 
 
-@functools.lru_cache(8192)
+_LONG = 1024
+"""Characters of names above which nothing is remembered: they were not checked yet, and can be of any length."""
+
+
 def _quoted(text: str) -> str:
+    return _short(text) if len(text) <= _LONG else json.dumps(text, ensure_ascii=False)
+
+
+@functools.lru_cache(8192)
+def _short(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)
 
 
@@ -61,7 +69,8 @@ def entries(
     assert inner is not None
     said = {name: one for name, one in metadata.items() if name not in _SERVERS}
     nothing = empty.get("metadata", walk.ABSENT)
-    if nothing != {} or list in map(type, said.values()):
+    names = [name for one in said.values() if type(one) is dict for name in one]
+    if nothing != {} or list in map(type, said.values()) or sum(map(len, names)) > _LONG:
         text = _added(inner, nothing, said)
     else:
         text = _maps(inner, tuple([(name, tuple(one) if type(one) is dict else ()) for name, one in said.items()]))
@@ -109,7 +118,8 @@ def _whole(kind: Type, value: Any) -> str:
     if not value or kind.kind in _LEAVES:
         return "{}"
     if isinstance(value, dict) and kind.kind not in ("list", "set"):
-        holes, last = _shape(kind, tuple(value))
+        shape = _shape if sum(map(len, value)) <= _LONG else _shape.__wrapped__
+        holes, last = shape(kind, tuple(value))
         if not holes:
             return last
         return "".join([text + _whole(inner, value[name]) for text, name, inner in holes]) + last

@@ -1,7 +1,8 @@
 """What is in the store of some kinds, followed event by event, at the moment when somebody asks.
 
-Called by rbac.py and nodes.py. A write that was answered is seen by the next question: the store's events are there
-before its writer hears of it. Nothing runs in between.
+Called by whoever decides by what is stored: rights, webhooks, quotas, what a new pod is given. A write that was
+answered is seen by the next question: the store's events are there before its writer hears of it. Nothing runs in
+between.
 """
 
 from __future__ import annotations
