@@ -202,7 +202,7 @@ async def _serve(path: str, listener: socket.socket, tls: ssl.SSLContext | None,
         await manager.run(client, SystemClock(), informers, ca="")
     beating = asyncio.create_task(_heartbeats(client))
     await quiet(store)
-    garbage.settle(seldom=True)
+    garbage.settle()
     print("up", flush=True)
     await beating
 

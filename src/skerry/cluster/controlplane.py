@@ -111,7 +111,7 @@ class _ControlPlane:
             if not self._ended.is_set():  # else somebody has ended it while it started
                 if self._keeper is not None:
                     self._keeper.settled()
-                garbage.settle(seldom=True)
+                garbage.settle()
                 self._progress.ready()
                 await self._ended.wait()
             self._progress.stopping()

@@ -1,21 +1,15 @@
-"""How much Python's collector of cyclic garbage has to look at. Called by control plane, nodes and proxy once up.
+"""What Python's collector of cyclic garbage need not look at. Called by control plane, nodes and proxy once they are up.
 
-What a process has by then it has for good, so it is not looked at again. Most objects end without the collector's help;
-it walks over those that happen to live when it comes, and the control plane has thousands: of the requests that wait
-for the disk. Coming seldom, it finds next to none, at the price of a few megabytes of garbage.
+Only that: to come more seldom saves the control plane a few hundredths of a create, and lets what went wrong with a
+request, which refers to itself, hold megabytes of bodies and unsent events until then.
 """
 
 from __future__ import annotations
 
 import gc
 
-SELDOM = 50_000
-"""New objects between two looks; Python's own number is 700."""
 
-
-def settle(*, seldom: bool = False) -> None:
-    """The process is up. `seldom`: it handles so much at a time that looking often costs more than it frees."""
+def settle() -> None:
+    """What the process has by now it has for good."""
     gc.collect()
     gc.freeze()
-    if seldom:
-        gc.set_threshold(SELDOM, 20, 100)
