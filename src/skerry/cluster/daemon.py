@@ -13,7 +13,7 @@ import select
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple, NoReturn
 
 from skerry.cluster import state
@@ -85,17 +85,24 @@ def start(config: ClusterConfig, lock: state.Lock, *, foreground: bool = False) 
     reading, writing = os.pipe()
     sys.stdout.flush()
     sys.stderr.flush()
+    # Python's own hooks after a fork would swallow what our handlers raise, and say so on stderr.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGHUP, signal.SIGINT})
     pid = os.fork()
     if pid == 0:
         os.close(reading)
-        _child(config, lock, writing, foreground=foreground)
+        _child(config, lock, writing, before, foreground=foreground)
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
     os.close(writing)
     return Daemon(pid, reading)
 
 
-def _child(config: ClusterConfig, lock: state.Lock, pipe: int, *, foreground: bool) -> NoReturn:
+def _child(
+    config: ClusterConfig, lock: state.Lock, pipe: int, signals: Iterable[signal.Signals | int], *, foreground: bool
+) -> NoReturn:
+    """`signals`: those that are to be blocked, as before the fork."""
     code = 1
     try:
+        signal.pthread_sigmask(signal.SIG_SETMASK, signals)
         os.umask(0o022)  # containers inherit it; what is private lies in private directories
         if foreground:
             from skerry import linux
