@@ -1,12 +1,1 @@
-"""The API server's sockets on the event loop that the control plane has."""
-
-from __future__ import annotations
-
-import asyncio
-from collections.abc import Callable
-
-import uvloop
-
-
-def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
-    return {"uvloop": uvloop.new_event_loop}
+from tests.helpers.loops import pytest_asyncio_loop_factories as pytest_asyncio_loop_factories

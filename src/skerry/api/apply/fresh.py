@@ -23,8 +23,6 @@ _SERVERS = frozenset(
     }
 )
 _LEAVES = frozenset({"scalar", "atomic"})
-
-
 _LONG = 1024
 """Characters of names above which nothing is remembered: they were not checked yet, and can be of any length."""
 
